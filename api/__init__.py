@@ -1,0 +1,1 @@
+"""The REST facade: documented endpoints in, flow runs and their states out."""

@@ -1,0 +1,118 @@
+"""Every error Autoindex raises on purpose.
+
+    AutoindexError
+    ├── InvalidRequest            the caller can mend it: names the field and the way out
+    │   ├── UnknownSymbols        symbols outside the universe
+    │   └── EmptyWindow           no stored session in the window asked for
+    ├── ConfigurationError        the operator can mend it: names the setting
+    ├── TransientError            worth trying again
+    │   ├── ProviderUnavailable   time-out, 5xx, an edge page, a truncated body
+    │   ├── CreditsExhausted      the provider's budget for the minute or the day is spent
+    │   └── MailUnavailable       the mail server could not be reached or said "later"
+    └── PermanentError            trying again changes nothing
+        ├── ProviderRefused       a bad key, a plan without the endpoint
+        ├── SymbolRefused         one symbol is unusable: unknown, ambiguous, or no sane bar left
+        ├── IndexImpossible       no constituent can be weighted
+        ├── ReportImpossible      too little data for the period
+        ├── MailRefused           the mail server refused sender, recipient or message for good
+        └── ArchiveUnverified     an archive could not be read back; nothing was deleted
+
+Transient errors are retried by the flows, from one policy (`flows.retry`); the others are not.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+
+
+class AutoindexError(Exception):
+    """Base of every error raised on purpose; its text is fit to be shown to the caller."""
+
+
+class InvalidRequest(AutoindexError):
+    """The request cannot be carried out as it stands.
+
+    `field` is the request's field to mend.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class UnknownSymbols(InvalidRequest):
+    """Well-formed symbols that are not active members of the universe."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        names = ", ".join(sorted(symbols))
+        super().__init__(
+            "symbols", f"not in the active universe: {names}; see `autoindex universe list`"
+        )
+        self.symbols = tuple(sorted(symbols))
+
+
+class EmptyWindow(InvalidRequest):
+    """No stored session lies in the window asked for."""
+
+    def __init__(self, field: str, first: date | None, last: date | None) -> None:
+        there_is = f"stored sessions run from {first} to {last}" if first else "no prices are stored"
+        super().__init__(field, f"no session in this window; {there_is}")
+        self.first = first
+        self.last = last
+
+
+class ConfigurationError(AutoindexError):
+    """A setting is missing or wrong."""
+
+
+class TransientError(AutoindexError):
+    """Worth trying again later."""
+
+
+class ProviderUnavailable(TransientError):
+    """The market-data provider did not give a usable answer."""
+
+
+class CreditsExhausted(TransientError):
+    """The provider's credits are spent, for this minute or for this day (`daily`)."""
+
+    def __init__(self, message: str, *, daily: bool) -> None:
+        super().__init__(message)
+        self.daily = daily
+
+
+class MailUnavailable(TransientError):
+    """The mail server could not be reached, or asked to be tried later."""
+
+
+class PermanentError(AutoindexError):
+    """Trying again changes nothing."""
+
+
+class ProviderRefused(PermanentError):
+    """The market-data provider refuses us: a bad key, or a plan without the endpoint."""
+
+
+class SymbolRefused(PermanentError):
+    """One symbol is unusable; the others are not affected."""
+
+    def __init__(self, symbol: str, reason: str) -> None:
+        super().__init__(f"{symbol}: {reason}")
+        self.symbol = symbol
+        self.reason = reason
+
+
+class IndexImpossible(PermanentError):
+    """No constituent can be weighted, or the limits on weights cannot hold."""
+
+
+class ReportImpossible(PermanentError):
+    """There is too little data for the report asked for."""
+
+
+class MailRefused(PermanentError):
+    """The mail server refused the sender, the recipient or the message for good."""
+
+
+class ArchiveUnverified(PermanentError):
+    """An archive could not be read back as it was written; nothing was deleted."""

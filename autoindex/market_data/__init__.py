@@ -1,0 +1,1 @@
+"""Prices in: the Twelve Data client, the trading sessions, what is missing, the sandbox."""

@@ -1,0 +1,1 @@
+"""A Twelve Data-compatible HTTP server over real prices, for demonstrations and tests."""

@@ -1,0 +1,1 @@
+"""Results out: what a report says, its charts, its files and their delivery by mail."""

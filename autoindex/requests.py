@@ -1,0 +1,159 @@
+"""What each task may be asked: the API's bodies and the flows' parameters are these models."""
+
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    EmailStr,
+    Field,
+    StrictBool,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
+
+
+class Mode(StrEnum):
+    """How much a refresh asks the provider for."""
+
+    SMART = "smart"
+    FULL = "full"
+
+
+class Strategy(StrEnum):
+    """How an index weights its constituents."""
+
+    COMPOSITE = "composite"
+    EQUAL_WEIGHT = "equal_weight"
+    INVERSE_VOLATILITY = "inverse_volatility"
+    MARKET_CAP = "market_cap"
+    MOMENTUM = "momentum"
+    RISK_PARITY = "risk_parity"
+
+
+class Frequency(StrEnum):
+    """How often an index is rebalanced, at the close of the first session of the period."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    QUARTERLY = "quarterly"
+
+
+class ReportType(StrEnum):
+    """The period a report looks back on."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    QUARTERLY = "quarterly"
+
+
+class ReportFormat(StrEnum):
+    """The kind of file a report is written as."""
+
+    PDF = "pdf"
+    EXCEL = "excel"
+    JSON = "json"
+
+
+PUBLISHED_STRATEGY = Strategy.COMPOSITE
+PUBLISHED_FREQUENCY = Frequency.MONTHLY
+
+Symbol = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Z][A-Z0-9]{0,9}([.\-][A-Z0-9]{1,4})?$"),
+    Field(description="A ticker in capitals, as in the universe.", examples=["AAPL"]),
+]
+
+
+def _not_in_the_future(day: date) -> date:
+    # The wall clock on purpose, whatever instant the data stands at: see docs/glossary.md, "clock".
+    if day > datetime.now(UTC).date():
+        raise ValueError("lies in the future; ask for today or earlier")
+    return day
+
+
+PastDate = Annotated[date, AfterValidator(_not_in_the_future)]
+
+
+class TaskRequest(BaseModel):
+    """What the four requests have in common: unknown fields are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RefreshRequest(TaskRequest):
+    """Bring daily prices up to date, then the index."""
+
+    mode: Mode = Field(
+        default=Mode.SMART,
+        description="`smart` asks for what is missing, `full` for the whole history.",
+    )
+    symbols: Annotated[list[Symbol], Field(min_length=1, max_length=5_000)] | None = Field(
+        default=None, description="Only these; every active symbol of the universe when left out."
+    )
+    force: StrictBool = Field(
+        default=False, description="Fetch even what is fresh, and skip caches."
+    )
+
+
+class ComputeIndexRequest(TaskRequest):
+    """Compute levels, allocations and metrics, and store them."""
+
+    start_date: PastDate | None = Field(
+        default=None,
+        description="First session to compute; goes on from the last stored level when left out.",
+    )
+    end_date: PastDate | None = Field(
+        default=None, description="Last session to compute; the newest stored one when left out."
+    )
+    strategy: Strategy = Field(
+        default=PUBLISHED_STRATEGY,
+        description="Another strategy than the published one is stored beside it.",
+    )
+    frequency: Frequency = Field(
+        default=PUBLISHED_FREQUENCY, description="How often the index is rebalanced."
+    )
+
+    @field_validator("end_date")
+    @classmethod
+    def _dates_in_order(cls, end: date | None, info: ValidationInfo) -> date | None:
+        start = info.data.get("start_date")
+        if start and end and start > end:
+            raise ValueError(f"lies before start_date {start}; swap the two")
+        return end
+
+
+class ReportRequest(TaskRequest):
+    """Make a report on the published index, and send it by mail where an address is given."""
+
+    report_type: ReportType = Field(description="The period the report looks back on.")
+    format: ReportFormat = Field(description="The kind of file.")
+    email: EmailStr | None = Field(default=None, description="Send the report to this address too.")
+
+
+CleanupType = Literal["prices", "news", "logs"]
+SHORTEST_KEPT_DAYS = 30
+LONGEST_KEPT_DAYS = 36_500
+
+
+class CleanupRequest(TaskRequest):
+    """Archive and delete what is older than its keep-by date."""
+
+    older_than_days: Annotated[int, Field(strict=True)] = Field(
+        default=365,
+        ge=SHORTEST_KEPT_DAYS,
+        le=LONGEST_KEPT_DAYS,
+        description="Age in calendar days from which records are removed.",
+    )
+    types: list[CleanupType] = Field(
+        default=["prices", "news", "logs"], min_length=1, description="Which records."
+    )
+    dry_run: StrictBool = Field(
+        default=True, description="Only count what would be deleted. True unless said otherwise."
+    )

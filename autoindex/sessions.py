@@ -1,0 +1,61 @@
+"""Trading sessions of the New York Stock Exchange, and which of them are closed or due."""
+
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Final
+
+import exchange_calendars
+import pandas as pd
+
+from autoindex.requests import Frequency
+
+EXCHANGE: Final = "XNYS"
+# exchange_calendars would begin twenty years ago; nothing Twelve Data serves is older than this.
+FIRST_DAY: Final = "1970-01-01"
+
+_PERIODS: Final = {
+    Frequency.DAILY: "D",
+    Frequency.WEEKLY: "W-SUN",
+    Frequency.MONTHLY: "M",
+    Frequency.QUARTERLY: "Q-DEC",
+}
+
+
+@lru_cache(maxsize=2)
+def _calendar(last_day: date) -> exchange_calendars.ExchangeCalendar:
+    return exchange_calendars.get_calendar(EXCHANGE, start=FIRST_DAY, end=last_day.isoformat())
+
+
+def _calendar_through(day: date) -> exchange_calendars.ExchangeCalendar:
+    # Whole years, so that a process builds the calendar once and not once a day.
+    return _calendar(date(day.year + 1, 12, 31))
+
+
+def between(first: date, last: date) -> pd.DatetimeIndex:
+    """Every session from `first` to `last`, both included; naive midnights, increasing."""
+    if first > last:
+        return pd.DatetimeIndex([])
+    sessions = _calendar_through(last).sessions
+    return sessions[sessions.slice_indexer(pd.Timestamp(first), pd.Timestamp(last))]
+
+
+def last_closed(now: datetime) -> date:
+    """The newest session whose close is not after the instant `now`; half days close early."""
+    closes = _calendar_through(now.date()).closes
+    position = int(closes.searchsorted(pd.Timestamp(now), side="right"))
+    session: pd.Timestamp = closes.index[position - 1]
+    return session.date()
+
+
+def rebalances(sessions: pd.DatetimeIndex, frequency: Frequency) -> pd.DatetimeIndex:
+    """Those of `sessions` that are the first of their period by the exchange's calendar.
+
+    Weeks begin on Monday. The first of `sessions` counts only where it really is the first
+    session of its period, whatever came before it in the data.
+    """
+    if sessions.empty:
+        return sessions
+    before = between(sessions[0].date() - pd.Timedelta(days=100), sessions[-1].date())
+    periods = before.to_period(_PERIODS[frequency])
+    firsts = before[~periods.duplicated()][1:] if len(before) else before
+    return sessions.intersection(firsts)

@@ -1,0 +1,140 @@
+"""Every setting, read once from the environment (`AUTOINDEX_*`) and passed down."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# A Unix socket's whole path must fit into 108 bytes on Linux and 104 on macOS.
+_LONGEST_SOCKET_FOLDER = 80
+
+
+class Settings(BaseSettings):
+    """The settings of one process; frozen, so that nobody changes them underway."""
+
+    model_config = SettingsConfigDict(env_prefix="AUTOINDEX_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(
+        default=Path("var"), description="Where the embedded parts, reports and archives live."
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL 14.9 or newer; the embedded server when unset."
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, description="Cache and rate limits; in process when unset."
+    )
+
+    twelve_data_api_key: SecretStr | None = Field(
+        default=None, description="Prices from Twelve Data; from the sandbox when unset."
+    )
+    twelve_data_base_url: str = Field(
+        default="https://api.twelvedata.com", description="Where Twelve Data's API is."
+    )
+    clock: AwareDatetime | None = Field(
+        default=None, description="The instant the data stands at; the wall clock when unset."
+    )
+
+    api_host: str = Field(default="127.0.0.1", description="Address the facade listens on.")
+    api_port: int = Field(default=8000, ge=1, le=65535, description="Port of the facade.")
+    prefect_port: int = Field(
+        default=4200, ge=1, le=65535, description="Port of the local stack's Prefect server."
+    )
+    sandbox_port: int = Field(
+        default=8001, ge=1, le=65535, description="Port of the local stack's sandbox."
+    )
+
+    jwt_secret: SecretStr | None = Field(
+        default=None,
+        description="HS256 secret of 32 bytes or more; the local stack makes its own.",
+    )
+    jwt_jwks_url: str | None = Field(
+        default=None, description="Key set for RS256 and ES256, instead of a secret."
+    )
+    jwt_issuer: str = Field(default="autoindex", description="Issuer a token must name.")
+    jwt_audience: str = Field(default="autoindex", description="Audience a token must name.")
+
+    retry_delay_seconds: float = Field(
+        default=60.0, ge=0, description="About how long a task waits before it tries again."
+    )
+    result_ttl_hours: float = Field(
+        default=24.0, gt=0, description="How long a task's result is served."
+    )
+    requests_per_minute: int = Field(
+        default=600, ge=1, description="Rate limit per user, all requests."
+    )
+    tasks_per_minute: int = Field(
+        default=60, ge=1, description="Rate limit per user, requests that start a task."
+    )
+
+    archive_url: str | None = Field(
+        default=None, description="fsspec URL of the archive; `archive` in the data folder if unset."
+    )
+
+    smtp_host: str | None = Field(default=None, description="Mail server; mail is off when unset.")
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="Port of the mail server.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the connection to the mail server is protected."
+    )
+    smtp_user: str | None = Field(default=None, description="Login at the mail server.")
+    smtp_password: SecretStr | None = Field(default=None, description="Its password.")
+    mail_from: str = Field(
+        default="Autoindex <autoindex@localhost>", description="Sender of the reports."
+    )
+    alert_email: str | None = Field(
+        default=None, description="Who is told by mail when a report fails."
+    )
+    slack_webhook_url: SecretStr | None = Field(
+        default=None, description="Slack's incoming webhook; off when unset."
+    )
+    sentry_dsn: SecretStr | None = Field(
+        default=None, description="Error tracking; off when unset."
+    )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().resolve()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the embedded PostgreSQL is used."""
+        return self.database_url is None
+
+    @property
+    def socket_dir(self) -> Path:
+        """Folder of the embedded PostgreSQL's Unix socket; short even where `data_dir` is long."""
+        folder = self.data_dir / "run"
+        if len(str(folder)) <= _LONGEST_SOCKET_FOLDER:
+            return folder
+        return Path(gettempdir()) / f"autoindex-{sha256(str(folder).encode()).hexdigest()[:12]}"
+
+    def database(self, name: str = "autoindex") -> str:
+        """SQLAlchemy URL of our database, or of the embedded server's database `name`."""
+        if self.database_url is None:
+            return f"postgresql+psycopg://postgres@/{name}?host={self.socket_dir}"
+        url = self.database_url.get_secret_value()
+        scheme, _, rest = url.partition("://")
+        return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else url
+
+    @property
+    def reports_dir(self) -> Path:
+        """Where report files are kept."""
+        return self.data_dir / "reports"
+
+    @property
+    def temporary_dir(self) -> Path:
+        """Where files are written before they are renamed into place."""
+        return self.data_dir / "tmp"
+
+    @property
+    def archive(self) -> str:
+        """fsspec URL of the archive."""
+        return self.archive_url or (self.data_dir / "archive").as_uri()
+
+    def now(self) -> datetime:
+        """The instant the data stands at, in UTC."""
+        return (self.clock or datetime.now(UTC)).astimezone(UTC)

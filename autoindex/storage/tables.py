@@ -1,0 +1,189 @@
+"""The tables. Natural keys throughout, so that every write can be repeated."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _now(name: str) -> Column[DateTime]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+assets = Table(
+    "assets",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("symbol", Text, nullable=False, unique=True),
+    Column("exchange", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sector", Text),
+    Column("shares_outstanding", BigInteger),
+    Column("shares_outstanding_date", Date),
+    Column("role", Text, nullable=False),
+    Column("active", Boolean, nullable=False, server_default="true"),
+    # Set by a clean-up: no refresh fetches earlier bars, or it would bring back what was removed.
+    Column("prices_kept_from", Date),
+    _now("updated_at"),
+    CheckConstraint("role in ('constituent', 'benchmark')", name="role"),
+    CheckConstraint("shares_outstanding > 0", name="shares_outstanding"),
+)
+
+# Adjusted for splits, never for dividends. No foreign-key check per row beyond the asset's:
+# a million rows are loaded at a time.
+prices = Table(
+    "prices",
+    metadata,
+    Column("asset_id", Integer, ForeignKey("assets.id"), primary_key=True),
+    Column("session", Date, primary_key=True),
+    Column("open", Double, nullable=False),
+    Column("high", Double, nullable=False),
+    Column("low", Double, nullable=False),
+    Column("close", Double, nullable=False),
+    Column("volume", BigInteger),
+    Index("ix_prices_session", "session"),
+)
+
+index_levels = Table(
+    "index_levels",
+    metadata,
+    Column("strategy", Text, primary_key=True),
+    Column("frequency", Text, primary_key=True),
+    Column("session", Date, primary_key=True),
+    Column("level", Double, nullable=False),
+)
+
+# One row per constituent and rebalance session. `units` is the holding behind one index of level
+# `level`: weight x level / close, so that a series can go on when older closes are gone.
+allocations = Table(
+    "allocations",
+    metadata,
+    Column("strategy", Text, primary_key=True),
+    Column("frequency", Text, primary_key=True),
+    Column("session", Date, primary_key=True),
+    Column("asset_id", Integer, ForeignKey("assets.id"), primary_key=True),
+    Column("weight", Double, nullable=False),
+    Column("units", Double, nullable=False),
+    CheckConstraint("weight >= 0 and weight <= 1", name="weight"),
+)
+
+# values: {window: {metric: number or null}}, windows as in autoindex.index.metrics.
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("strategy", Text, primary_key=True),
+    Column("frequency", Text, primary_key=True),
+    Column("session", Date, primary_key=True),
+    Column("values", JSONB, nullable=False),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    Column("report_type", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("period_start", Date, nullable=False),
+    Column("period_end", Date, nullable=False),
+    # Relative to Settings.reports_dir.
+    Column("path", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("requested_by", Text),
+    _now("created_at"),
+)
+
+# A mail is claimed (committed) before it is handed to the server, so that it is never sent twice.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    Column("recipient", Text, primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    _now("claimed_at"),
+    Column("sent_at", DateTime(timezone=True)),
+    CheckConstraint("status in ('claimed', 'sent', 'refused', 'unknown')", name="status"),
+)
+
+# The app fills this one; Autoindex only ages it.
+news_articles = Table(
+    "news_articles",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("asset_id", Integer, ForeignKey("assets.id")),
+    Column("published_at", DateTime(timezone=True), nullable=False, index=True),
+    Column("headline", Text, nullable=False),
+    Column("url", Text, nullable=False, unique=True),
+    Column("source", Text, nullable=False),
+    Column("body", Text),
+)
+
+# `result` becomes null when it expires; the row stays as long as the run is kept.
+task_results = Table(
+    "task_results",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("result", JSONB),
+    _now("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+)
+
+# Bumped in the transaction that changes the data; part of every cache key.
+data_versions = Table(
+    "data_versions",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    _now("changed_at"),
+)
+
+# Twelve Data's credits as we account for them: one row per UTC minute and one per UTC day.
+credit_ledger = Table(
+    "credit_ledger",
+    metadata,
+    Column("period", Text, primary_key=True),
+    Column("starts_at", DateTime(timezone=True), primary_key=True),
+    Column("used", Integer, nullable=False, server_default="0"),
+    CheckConstraint("period in ('minute', 'day')", name="period"),
+    CheckConstraint("used >= 0", name="used"),
+)
+
+# What /api_usage said last: the plan's limits and when they were asked for.
+credit_plan = Table(
+    "credit_plan",
+    metadata,
+    Column("only", Boolean, primary_key=True, server_default="true"),
+    Column("per_minute", Integer, nullable=False),
+    Column("per_day", Integer),
+    _now("asked_at"),
+    CheckConstraint("only", name="only"),
+)
