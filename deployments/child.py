@@ -1,0 +1,108 @@
+"""A child process of the local stack: started in its own session, gone when its parent is."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from autoindex.errors import AutoindexError
+
+_PR_SET_PDEATHSIG: Final = 1
+_STOP_SECONDS: Final = 20.0
+
+
+class ChildFailed(AutoindexError):
+    """A part of the stack ended by itself, or never became ready."""
+
+
+def die_with_parent(signum: int) -> Callable[[], None]:
+    """A `preexec_fn` that has the kernel send `signum` when the parent dies; nothing off Linux."""
+    if sys.platform != "linux":
+        return lambda: None
+    # Loaded before the fork: after it, only async-signal-safe work is sound.
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent = os.getpid()
+
+    def ask_kernel() -> None:
+        prctl(_PR_SET_PDEATHSIG, signum)
+        if os.getppid() != parent:  # it died between the fork and the line above
+            os._exit(1)
+
+    return ask_kernel
+
+
+class Child:
+    """One part of the stack, run in its own session, its output in a log file.
+
+    Start it from a thread that lives as long as the child: the kernel ties "parent" to the thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._stop_signal = stop_signal
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                start_new_session=True,
+                preexec_fn=die_with_parent(stop_signal),  # noqa: PLW1509 - see die_with_parent
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self.process.pid
+
+    def check_alive(self) -> None:
+        """Raise `ChildFailed` with the end of its log if it has ended."""
+        status = self.process.poll()
+        if status is not None:
+            raise ChildFailed(
+                f"{self.name} ended with {_describe(status)}; "
+                f"the end of {self.log}:\n{last_lines(self.log)}"
+            )
+
+    def stop(self, seconds: float = _STOP_SECONDS) -> None:
+        """Ask it to stop, then kill what is left of its session."""
+        if self.process.poll() is None:
+            self.process.send_signal(self._stop_signal)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        self.process.wait()
+
+
+def _describe(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+def last_lines(path: Path, count: int = 15) -> str:
+    """The end of a text file, for an error message."""
+    if not path.exists():
+        return "(empty)"
+    lines = path.read_text(errors="replace").splitlines()
+    return "\n".join(f"  {line}" for line in lines[-count:]) or "  (empty)"

