@@ -55,7 +55,9 @@ class EmptyWindow(InvalidRequest):
     """No stored session lies in the window asked for."""
 
     def __init__(self, field: str, first: date | None, last: date | None) -> None:
-        there_is = f"stored sessions run from {first} to {last}" if first else "no prices are stored"
+        there_is = (
+            f"stored sessions run from {first} to {last}" if first else "no prices are stored"
+        )
         super().__init__(field, f"no session in this window; {there_is}")
         self.first = first
         self.last = last

@@ -71,7 +71,8 @@ class Settings(BaseSettings):
     )
 
     archive_url: str | None = Field(
-        default=None, description="fsspec URL of the archive; `archive` in the data folder if unset."
+        default=None,
+        description="fsspec URL of the archive; `archive` in the data folder if unset.",
     )
 
     smtp_host: str | None = Field(default=None, description="Mail server; mail is off when unset.")

