@@ -116,9 +116,9 @@ class EmbeddedPostgres:
         while True:
             self.child.check_alive()
             try:
-                psycopg.connect(
+                probe = psycopg.connect(
                     host=str(self.socket_dir), user="postgres", connect_timeout=2
-                ).close()
+                )
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
                     self.stop()
