@@ -20,16 +20,21 @@ class ChildFailed(AutoindexError):
     """A part of the stack ended by itself, or never became ready."""
 
 
+def ask_to_die_with_parent(signum: int) -> None:
+    """Have the kernel send this process `signum` when its parent dies; does nothing off Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
+
+
 def die_with_parent(signum: int) -> Callable[[], None]:
-    """A `preexec_fn` that has the kernel send `signum` when the parent dies; nothing off Linux."""
-    if sys.platform != "linux":
-        return lambda: None
+    """A `preexec_fn` that ties the child's life to this process."""
     # Loaded before the fork: after it, only async-signal-safe work is sound.
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     parent = os.getpid()
 
     def ask_kernel() -> None:
-        prctl(_PR_SET_PDEATHSIG, signum)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signum)
         if os.getppid() != parent:  # it died between the fork and the line above
             os._exit(1)
 
