@@ -1,3 +1,58 @@
-lock:
-	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build --output-file requirements.lock
-	.venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+# `make help` lists what there is. Everything runs from .venv, made from the locks on first use.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+KEEP ?=
+
+.PHONY: help demo up test lint types format bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/runtime  ## the main job on real sample prices, through the REST facade (KEEP=1: stay up)
+	@$(BIN)/autoindex demo $(if $(KEEP),--keep)
+
+up: .venv/runtime  ## the whole stack in the foreground, until Ctrl-C
+	@$(BIN)/autoindex up
+
+test: .venv/dev  ## every test: unit, storage, flows, API, the whole stack
+	$(BIN)/python -m pytest
+
+lint: .venv/dev  ## style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/dev  ## static types
+	$(BIN)/mypy
+
+format: .venv/dev  ## mend what lint can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/dev  ## ratios against raw floors and other libraries
+	$(BIN)/python -m benchmarks
+
+lock: .venv/dev  ## pin the newest versions that work together
+	$(BIN)/uv pip compile $(LOCK) --extra build --output-file requirements.lock
+	$(BIN)/uv pip compile $(LOCK) --extra build --extra dev --output-file requirements-dev.lock
+LOCK := pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+clean:  ## remove the virtual environment and everything the local stack has stored
+	rm -rf .venv var
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/it" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "The module venv is missing; on Debian: apt install python3-venv" >&2; rm -rf .venv; exit 1; }
+
+.venv/runtime: .venv/bin/python requirements.lock pyproject.toml
+	@echo "Installing what Autoindex needs into .venv (once; a minute or two)"
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/runtime requirements-dev.lock
+	@echo "Installing the tools for development into .venv (once)"
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@

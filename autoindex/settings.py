@@ -106,6 +106,11 @@ class Settings(BaseSettings):
         return self.database_url is None
 
     @property
+    def sandbox(self) -> bool:
+        """Whether prices come from the sandbox."""
+        return self.twelve_data_api_key is None
+
+    @property
     def socket_dir(self) -> Path:
         """Folder of the embedded PostgreSQL's Unix socket; short even where `data_dir` is long."""
         folder = self.data_dir / "run"
@@ -136,6 +141,17 @@ class Settings(BaseSettings):
         """fsspec URL of the archive."""
         return self.archive_url or (self.data_dir / "archive").as_uri()
 
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, for a child process."""
+        chosen = self.model_dump(exclude_defaults=True)
+        return {f"AUTOINDEX_{name.upper()}": _as_text(value) for name, value in chosen.items()}
+
     def now(self) -> datetime:
         """The instant the data stands at, in UTC."""
         return (self.clock or datetime.now(UTC)).astimezone(UTC)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return value.isoformat() if isinstance(value, datetime) else str(value)

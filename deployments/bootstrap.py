@@ -1,0 +1,153 @@
+"""Bring databases, work pool, queues and deployments to what `prefect.yaml` says; repeatable."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import WorkPool, WorkQueue
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import make_url
+
+from autoindex.errors import ConfigurationError
+from autoindex.settings import Settings
+from autoindex.storage import migrate
+from deployments.worker import POOL, AutoindexWorker
+
+PROJECT: Final = Path(__file__).resolve().parent.parent
+PREFECT_YAML: Final = PROJECT / "prefect.yaml"
+
+Say = Callable[[str], None]
+
+
+class DeploymentEntry(BaseModel):
+    """One entry under `deployments` in `prefect.yaml`, as far as we read it ourselves."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    entrypoint: str
+    work_pool: dict[str, Any]
+    parameters: dict[str, Any] = {}
+    schedules: list[dict[str, Any]] = []
+
+
+class Plan(BaseModel):
+    """What `prefect.yaml` asks for."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    definitions: dict[str, Any]
+    deployments: list[DeploymentEntry]
+
+    @property
+    def queues(self) -> Mapping[str, int]:
+        """Priority by name of work queue; 1 is served first."""
+        return {str(name): int(rank) for name, rank in self.definitions["queues"].items()}
+
+
+def read_plan(path: Path = PREFECT_YAML) -> Plan:
+    """Read `prefect.yaml`."""
+    return Plan.model_validate(yaml.safe_load(path.read_text()))
+
+
+def bootstrap(settings: Settings, say: Say = print) -> None:
+    """Create or mend everything Autoindex needs; a second call changes nothing.
+
+    Needs a running PostgreSQL and a running Prefect server (`PREFECT_API_URL`).
+    """
+    say(f"database: {prepare_database(settings)}")
+    api = get_current_settings().api.url
+    if api is None:
+        raise ConfigurationError(
+            "PREFECT_API_URL is not set: say where the Prefect server is, "
+            "as in PREFECT_API_URL=http://127.0.0.1:4200/api"
+        )
+    say(register_pool(api))
+    say(f"deployments: {deploy(os.environ)}")
+
+
+def prepare_database(settings: Settings) -> str:
+    """Create our database where it is missing and bring its tables up to date."""
+    migrate.create_database(settings.database())
+    return migrate.upgrade(settings.database())
+
+
+def prefect_database(settings: Settings) -> str:
+    """URL of the local Prefect server's own database, on the same PostgreSQL as ours."""
+    url = make_url(settings.database()).set(drivername="postgresql+asyncpg", database="prefect")
+    return url.render_as_string(hide_password=False)
+
+
+def create_prefect_database(settings: Settings) -> None:
+    """Create the local Prefect server's database where it is missing."""
+    url = make_url(settings.database()).set(database="prefect")
+    migrate.create_database(url.render_as_string(hide_password=False))
+
+
+def register_pool(api_url: str) -> str:
+    """Create or mend the work pool and its queues on a Prefect server."""
+    queues = read_plan().queues
+    with SyncPrefectClient(api_url) as client:
+        _pool(client)
+        _queues(client, queues)
+    return "work queues: " + ", ".join(f"{name} {rank}" for name, rank in queues.items())
+
+
+def _pool(client: SyncPrefectClient) -> None:
+    try:
+        pool: WorkPool = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        template = AutoindexWorker.get_default_base_job_template()
+        client.create_work_pool(
+            WorkPoolCreate(name=POOL, type=AutoindexWorker.type, base_job_template=template)
+        )
+        return
+    if pool.type != AutoindexWorker.type:
+        raise ConfigurationError(
+            f"the work pool {POOL} is of type {pool.type}, not {AutoindexWorker.type}; Prefect "
+            f"cannot change that: delete it with `prefect work-pool delete {POOL}` and try again"
+        )
+
+
+def _queues(client: SyncPrefectClient, wanted: Mapping[str, int]) -> None:
+    for name, priority in sorted(wanted.items(), key=lambda item: item[1]):
+        queue = _read_queue(client, name)
+        if queue is None:
+            queue = client.create_work_queue(name, priority=priority, work_pool_name=POOL)
+        if queue.priority != priority:
+            client.update_work_queue(queue.id, priority=priority)
+    # Moving one queue shifts the others, so what counts is what stands there at the end.
+    found = {name: _read_queue(client, name) for name in wanted}
+    priorities = {name: queue.priority if queue else None for name, queue in found.items()}
+    if priorities != dict(wanted):
+        raise ConfigurationError(f"work queues are {priorities}, not {wanted} as in prefect.yaml")
+
+
+def _read_queue(client: SyncPrefectClient, name: str) -> WorkQueue | None:
+    try:
+        return client.read_work_queue_by_name(name, work_pool_name=POOL)
+    except ObjectNotFound:
+        return None
+
+
+def deploy(env: Mapping[str, str]) -> str:
+    """Apply the deployments of `prefect.yaml` by Prefect's own command."""
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=PROJECT,
+        env={**env, "NO_COLOR": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ConfigurationError(f"`prefect deploy --all` failed:\n{done.stdout}{done.stderr}")
+    return ", ".join(entry.name for entry in read_plan().deployments)

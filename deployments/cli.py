@@ -1,0 +1,114 @@
+"""The `autoindex` command: the local stack, the demonstration, set-up, universe and tokens."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autoindex.errors import AutoindexError
+from autoindex.settings import Settings
+
+# Modules that import Prefect or pandas are imported by the commands that need them, so that
+# `autoindex token` answers at once.
+app = typer.Typer(
+    help="Autoindex keeps a rule-based market index up to date.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+universe = typer.Typer(help="The stocks the index may hold.", no_args_is_help=True)
+app.add_typer(universe, name="universe")
+
+
+def main() -> None:
+    """Run the command; an error of ours is one sentence and exit status 1."""
+    # Before anything imports Prefect: it reports usage and checks versions unless told not to.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    try:
+        app()
+    except AutoindexError as error:
+        Console(stderr=True).print(f"[red]Error:[/] {error}", highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def up() -> None:
+    """Run the whole stack in the foreground until Ctrl-C."""
+    from deployments import up as stack_up  # noqa: PLC0415 - see above
+
+    stack_up.run(Settings(), Console())
+
+
+@app.command()
+def demo(
+    keep: Annotated[bool, typer.Option(help="Leave the stack up until Ctrl-C.")] = False,
+) -> None:
+    """Do the main job on real sample prices, through the REST facade, and show what came of it."""
+    from deployments import demo as demonstration  # noqa: PLC0415
+
+    demonstration.run(Settings(), Console(), keep=keep)
+
+
+@app.command()
+def bootstrap() -> None:
+    """Create or mend databases, tables, work pool, queues and deployments; repeatable."""
+    from deployments import bootstrap as setup  # noqa: PLC0415
+
+    setup.bootstrap(Settings())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's tables up to date."""
+    from deployments import bootstrap as setup  # noqa: PLC0415
+
+    print(setup.prepare_database(Settings()))
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="Whose token it is.")],
+    scope: Annotated[
+        list[str], typer.Option(help="tasks:read, tasks:run or tasks:admin; repeat for more.")
+    ],
+    hours: Annotated[float, typer.Option(help="How long it is valid.")] = 12.0,
+) -> None:
+    """Print a token for the REST facade."""
+    from datetime import timedelta  # noqa: PLC0415
+
+    from api import tokens  # noqa: PLC0415
+    from deployments import local_secret  # noqa: PLC0415
+
+    settings = local_secret.fill_in(Settings())
+    print(tokens.mint(settings, user=user, scopes=scope, lifetime=timedelta(hours=hours)))
+
+
+@universe.command("import")
+def import_universe(file: Annotated[Path, typer.Argument(help="CSV file.", exists=True)]) -> None:
+    """Read stocks from a CSV file; existing ones are updated, none is removed."""
+    from deployments import universe as assets  # noqa: PLC0415
+
+    print(assets.import_file(Settings(), file))
+
+
+@universe.command("list")
+def list_universe() -> None:
+    """Show every stock, and whether it is active."""
+    from deployments import universe as assets  # noqa: PLC0415
+
+    Console().print(assets.table(Settings()))
+
+
+@universe.command()
+def deactivate(symbols: Annotated[list[str], typer.Argument(help="Symbols.")]) -> None:
+    """Take stocks out of the index from its next rebalance on; their prices stay."""
+    from deployments import universe as assets  # noqa: PLC0415
+
+    print(assets.deactivate(Settings(), symbols))
+
+
+if __name__ == "__main__":
+    main()

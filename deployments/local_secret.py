@@ -1,0 +1,28 @@
+"""The local stack's own signing secret, made once and kept beside its data."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def ensure(data_dir: Path) -> str:
+    """The secret of the stack in `data_dir`; made on first use, readable by its owner only."""
+    existing = find(data_dir)
+    if existing is not None:
+        return existing
+    data_dir.mkdir(parents=True, exist_ok=True)
+    made = secrets.token_urlsafe(48)
+    handle = os.open(_path(data_dir), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(made)
+    return made
+
+
+def find(data_dir: Path) -> str | None:
+    """The secret, or None where no stack was ever started."""
+    path = _path(data_dir)
+    return path.read_text() or None if path.exists() else None
+
+
+def _path(data_dir: Path) -> Path:
+    return data_dir / "jwt_secret"

@@ -1,0 +1,64 @@
+"""What a person sees while something is waited for: one line a step, with its time."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.status import Status
+
+
+class Progress:
+    """Prints each step once it is done; on a terminal, shows the running one meanwhile."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    @contextmanager
+    def step(self, name: str, waits_for: str = "") -> Iterator["Step"]:
+        """Show `name` as running, then as done, with the seconds it took."""
+        with Step(self.console, name, waits_for) as step:
+            yield step
+
+
+class Step:
+    """One step; `update` changes what is shown beside its name, `done` what stays."""
+
+    def __init__(self, console: Console, name: str, waits_for: str) -> None:
+        self._console = console
+        self._name = name
+        self._outcome = ""
+        self._began = 0.0
+        self._status: Status = console.status(self._line(waits_for or "starting"))
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        if self._console.is_terminal:
+            self._status.start()
+        return self
+
+    def update(self, waits_for: str) -> None:
+        """Say what is waited for now."""
+        self._status.update(self._line(waits_for))
+
+    def done(self, outcome: str) -> None:
+        """Say what came of it, shown when the step ends."""
+        self._outcome = outcome
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._status.stop()
+        mark = "[green]✓[/]" if error is None else "[red]✗[/]"
+        seconds = time.monotonic() - self._began
+        self._console.print(
+            f" {mark} {self._name:<24} [dim]{seconds:5.1f} s[/]  {self._outcome}", highlight=False
+        )
+
+    def _line(self, waits_for: str) -> str:
+        return f"{self._name}: [dim]{waits_for}[/]"

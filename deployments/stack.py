@@ -1,0 +1,250 @@
+"""The local stack: every part as a child process, started in order, waited for by its health."""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
+from typing import Final
+
+import httpx
+from pydantic import SecretStr
+
+from autoindex.errors import ConfigurationError
+from autoindex.settings import Settings
+from deployments import bootstrap, local_secret
+from deployments.child import Child, ChildFailed
+from deployments.postgres import EmbeddedPostgres
+from deployments.progress import Progress, Step
+from deployments.worker import POOL
+
+# An instant after the last close in the sandbox's prices.
+SANDBOX_CLOCK: Final = datetime(2022, 12, 28, 22, 0, tzinfo=UTC)
+_READY_SECONDS: Final = 120.0
+_POLL_SECONDS: Final = 0.1
+
+
+class Stack:
+    """The running parts, how to reach them, and what their processes are told."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.env = _environment(settings)
+        self.children: list[Child] = []
+        self._database: Child | None = None
+
+    @property
+    def api_url(self) -> str:
+        """Where the facade answers."""
+        return f"http://127.0.0.1:{self.settings.api_port}"
+
+    @property
+    def prefect_url(self) -> str:
+        """Where the Prefect UI is."""
+        return f"http://127.0.0.1:{self.settings.prefect_port}"
+
+    def check_alive(self) -> None:
+        """Raise `ChildFailed` if a part has ended by itself."""
+        for child in (self._database, *self.children):
+            if child is not None:
+                child.check_alive()
+
+    def start_database(self) -> EmbeddedPostgres:
+        """Start the embedded PostgreSQL; it is stopped by the caller, after all others."""
+        folder = self.settings.data_dir
+        server = EmbeddedPostgres(
+            folder / "postgres", self.settings.socket_dir, folder / "logs" / "postgresql.log"
+        )
+        server.start()
+        self._database = server.child
+        return server
+
+    def start(self, name: str, *arguments: str) -> Child:
+        """Start `python -m ...` as a part of the stack."""
+        slug = name.lower().replace(" ", "-")
+        child = Child(
+            name,
+            [sys.executable, "-m", *arguments],
+            log=self.settings.data_dir / "logs" / f"{slug}.log",
+            env=self.env,
+            cwd=bootstrap.PROJECT,
+        )
+        self.children.append(child)
+        return child
+
+    def wait(self, url: str, step: Step) -> None:
+        """Wait until `url` answers 200, showing what it says meanwhile."""
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            self.check_alive()
+            try:
+                answer = httpx.get(url, timeout=5, trust_env=False)
+            except httpx.TransportError:
+                heard = "not listening yet"
+            else:
+                if answer.is_success:
+                    return
+                heard = answer.text[:120]
+            if time.monotonic() > deadline:
+                raise ChildFailed(f"{url} did not become ready in {_READY_SECONDS:.0f} s: {heard}")
+            step.update(f"{url}: {heard}")
+            time.sleep(_POLL_SECONDS)
+
+
+@contextmanager
+def running(settings: Settings, progress: Progress) -> Iterator[Stack]:
+    """Start every part, hand over once all are ready, stop them in reverse order.
+
+    Raises `ConfigurationError` before anything is started when the data folder is in use, a port
+    is taken, or the folder holds prices from another source; `ChildFailed` when a part fails.
+    """
+    settings = _local(settings)
+    _check_ports(settings)
+    with ExitStack() as parts:
+        parts.enter_context(_claimed(settings))
+        stack = Stack(settings)
+        if settings.embedded:
+            with progress.step("PostgreSQL"):
+                parts.callback(stack.start_database().stop)
+        parts.callback(_stop, stack, progress)
+        _start(stack, progress)
+        yield stack
+
+
+def _start(stack: Stack, progress: Progress) -> None:
+    settings = stack.settings
+    with progress.step("Database", "migrations") as step:
+        bootstrap.create_prefect_database(settings)
+        _start_servers(stack)
+        step.done(bootstrap.prepare_database(settings))
+        stack.start("Facade", *_facade(settings))
+    with progress.step("Prefect server", "its own migrations") as step:
+        stack.wait(f"{stack.prefect_url}/api/health", step)
+        step.done(stack.prefect_url)
+    with progress.step("Deployments", "work pool and queues") as step:
+        bootstrap.register_pool(stack.env["PREFECT_API_URL"])
+        stack.start("Worker", "prefect", "worker", "start", "--pool", POOL)
+        step.update("`prefect deploy --all`")
+        step.done(bootstrap.deploy(stack.env))
+    with progress.step("Worker and facade", "a worker online") as step:
+        stack.wait(f"{stack.api_url}/ready", step)
+        step.done(stack.api_url)
+
+
+def _start_servers(stack: Stack) -> None:
+    port = str(stack.settings.prefect_port)
+    stack.start("Prefect server", "prefect", "server", "start", "--host=127.0.0.1", "--port", port)
+    if stack.settings.sandbox:
+        port = str(stack.settings.sandbox_port)
+        stack.start("Sandbox", "autoindex.market_data.sandbox", "--port", port)
+
+
+def _facade(settings: Settings) -> tuple[str, ...]:
+    address = ("--host", settings.api_host, "--port", str(settings.api_port))
+    return ("uvicorn", "--factory", "api.app:application", *address, "--no-server-header")
+
+
+def _stop(stack: Stack, progress: Progress) -> None:
+    with progress.step("Stopping") as step:
+        for child in reversed(stack.children):
+            step.update(child.name)
+            child.stop()
+
+
+def _local(settings: Settings) -> Settings:
+    """The settings with what a local stack makes itself: its secret and its source of prices."""
+    made: dict[str, object] = {}
+    if settings.jwt_secret is None and settings.jwt_jwks_url is None:
+        made["jwt_secret"] = SecretStr(local_secret.ensure(settings.data_dir))
+    if settings.sandbox:
+        made["clock"] = settings.clock or SANDBOX_CLOCK
+        made["twelve_data_base_url"] = f"http://127.0.0.1:{settings.sandbox_port}"
+    return settings.model_copy(update=made)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What the parts' processes see: this stack's settings only, whatever the shell has set."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AUTOINDEX_", "PREFECT_"))
+    }
+    return inherited | settings.environment() | _prefect_environment(settings)
+
+
+def _prefect_environment(settings: Settings) -> dict[str, str]:
+    return {
+        "PREFECT_HOME": str(settings.data_dir / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": bootstrap.prefect_database(settings),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+        # A server that is restarted is away for longer than the default of five tries.
+        "PREFECT_CLIENT_MAX_RETRIES": "8",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "DO_NOT_TRACK": "1",
+        # One BLAS thread: the same input gives the same numbers, bit for bit.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MPLBACKEND": "agg",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _check_ports(settings: Settings) -> None:
+    for field in ("api_port", "prefect_port", "sandbox_port"):
+        port = getattr(settings, field)
+        if (field != "sandbox_port" or settings.sandbox) and not is_free(port):
+            raise ConfigurationError(
+                f"port {port} is taken: stop what listens there, or set "
+                f"AUTOINDEX_{field.upper()} to another one"
+            )
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port of the loopback address."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def _claimed(settings: Settings) -> Iterator[None]:
+    """Hold the data folder for this stack alone, and for one source of prices."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.data_dir / "lock").open("a+") as lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ConfigurationError(
+                f"{settings.data_dir} is in use by another stack (process {lock.read()}): "
+                "stop it, or set AUTOINDEX_DATA_DIR to another folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        _check_source(settings)
+        yield
+
+
+def _check_source(settings: Settings) -> None:
+    # Prices of two sources in one table could never be told apart again.
+    source = "the sandbox" if settings.sandbox else "Twelve Data"
+    marker = settings.data_dir / "source"
+    if not marker.exists():
+        marker.write_text(source)
+    elif marker.read_text() != source:
+        raise ConfigurationError(
+            f"{settings.data_dir} holds prices from {marker.read_text()}, not from {source}: "
+            "set AUTOINDEX_DATA_DIR to another folder"
+        )
