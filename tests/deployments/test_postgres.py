@@ -1,0 +1,69 @@
+"""The embedded PostgreSQL as a process: starts, survives, refuses, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from deployments.child import ChildFailed
+from deployments.postgres import EmbeddedPostgres
+
+
+def connect(server: EmbeddedPostgres) -> psycopg.Connection:
+    return psycopg.connect(host=str(server.socket_dir), user="postgres", autocommit=True)
+
+
+def test_data_survive_a_restart(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "pg", tmp_path / "run") as server, connect(server) as c:
+        c.execute("create table kept as select 42 as answer")
+    with EmbeddedPostgres(tmp_path / "pg", tmp_path / "run") as server, connect(server) as c:
+        assert c.execute("select answer from kept").fetchone() == (42,)
+
+
+def test_data_survive_a_kill(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "pg", tmp_path / "run") as server:
+        with connect(server) as c:
+            c.execute("create table kept as select 42 as answer")
+        os.kill(server.child.pid, signal.SIGKILL)
+        server.child.process.wait()
+        with pytest.raises(ChildFailed, match="SIGKILL"):
+            server.child.check_alive()
+    with EmbeddedPostgres(tmp_path / "pg", tmp_path / "run") as server, connect(server) as c:
+        assert c.execute("select answer from kept").fetchone() == (42,)
+
+
+def test_only_the_owner_can_reach_the_socket(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "pg", tmp_path / "run") as server:
+        assert server.socket_dir.stat().st_mode & 0o077 == 0
+        listening = psutil.Process(server.child.pid).net_connections(kind="tcp")
+        assert listening == []
+
+
+def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "pg", tmp_path / "run"):
+        second = EmbeddedPostgres(tmp_path / "pg", tmp_path / "run2", tmp_path / "second.log")
+        with pytest.raises(ChildFailed, match=r"postmaster\.pid"):
+            second.start()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's")
+def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import time; from pathlib import Path; from deployments.postgres import EmbeddedPostgres\n"
+        f"s = EmbeddedPostgres(Path({str(tmp_path / 'pg')!r}), Path({str(tmp_path / 'run')!r}))\n"
+        "s.start(); print(s.child.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    server = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    _gone, alive = psutil.wait_procs([server], timeout=15)
+    assert not alive
+    assert not (tmp_path / "pg" / "postmaster.pid").exists()

@@ -1,0 +1,95 @@
+"""`prefect.yaml` is the one list: every entry of it must hold."""
+
+import inspect
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from cronsim import CronSim
+from prefect import Flow
+from prefect.utilities.importtools import import_object
+
+from autoindex.requests import (
+    CleanupRequest,
+    ComputeIndexRequest,
+    RefreshRequest,
+    ReportRequest,
+    TaskRequest,
+)
+from deployments.bootstrap import DeploymentEntry, read_plan
+
+PLAN = read_plan()
+REQUESTS: dict[str, type[TaskRequest]] = {
+    "refresh": RefreshRequest,
+    "compute": ComputeIndexRequest,
+    "report": ReportRequest,
+    "cleanup": CleanupRequest,
+}
+SCHEDULES = [(entry, schedule) for entry in PLAN.deployments for schedule in entry.schedules]
+
+
+def named(entry: DeploymentEntry) -> str:
+    return entry.name
+
+
+def load(entry: DeploymentEntry) -> Flow:
+    flow = import_object(entry.entrypoint)
+    assert isinstance(flow, Flow)
+    return flow
+
+
+def test_there_is_one_deployment_for_each_documented_task() -> None:
+    assert [entry.name for entry in PLAN.deployments] == list(REQUESTS)
+
+
+def test_the_queues_have_the_documented_priorities() -> None:
+    assert PLAN.queues == {"high_priority": 1, "default": 2, "low_priority": 3}
+    queues = {entry.name: entry.work_pool["work_queue_name"] for entry in PLAN.deployments}
+    assert queues == {
+        "refresh": "high_priority",
+        "compute": "default",
+        "report": "default",
+        "cleanup": "low_priority",
+    }
+
+
+def test_the_documented_schedules_are_there() -> None:
+    assert [(entry.name, schedule["slug"]) for entry, schedule in SCHEDULES] == [
+        ("refresh", "hourly-smart-refresh"),
+        ("refresh", "daily-full-update"),
+        ("report", "weekly-performance-report"),
+        ("cleanup", "monthly-cleanup"),
+    ]
+
+
+@pytest.mark.parametrize("entry", PLAN.deployments, ids=named)
+def test_a_flow_takes_exactly_the_fields_of_its_request(entry: DeploymentEntry) -> None:
+    request = REQUESTS[entry.name]
+    parameters = inspect.signature(load(entry).fn).parameters
+    assert list(parameters) == list(request.model_fields)
+    for name, field in request.model_fields.items():
+        default = parameters[name].default
+        if field.is_required():
+            assert default is inspect.Parameter.empty
+        else:
+            assert default == field.get_default(call_default_factory=True)
+
+
+@pytest.mark.parametrize("entry", PLAN.deployments, ids=named)
+def test_default_parameters_are_a_valid_request(entry: DeploymentEntry) -> None:
+    REQUESTS[entry.name].model_validate(entry.parameters)
+
+
+@pytest.mark.parametrize(("entry", "schedule"), SCHEDULES, ids=lambda v: str(v)[:30])
+def test_a_schedule_has_a_valid_cron_zone_and_parameters(
+    entry: DeploymentEntry, schedule: dict[str, object]
+) -> None:
+    now = datetime.now(UTC).astimezone(ZoneInfo(str(schedule["timezone"])))
+    assert next(CronSim(str(schedule["cron"]), now)) > now
+    REQUESTS[entry.name].model_validate({**entry.parameters, **schedule["parameters"]})  # type: ignore[dict-item]
+
+
+def test_only_the_scheduled_cleanup_deletes() -> None:
+    (cleanup,) = [schedule for entry, schedule in SCHEDULES if entry.name == "cleanup"]
+    assert cleanup["parameters"] == {"dry_run": False}
+    assert CleanupRequest().dry_run

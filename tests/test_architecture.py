@@ -1,0 +1,80 @@
+"""The rooms and which way imports may go between them."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+ROOMS = ("autoindex", "flows", "api", "deployments")
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc"}
+
+# Room or module -> what nothing below it may import.
+FORBIDDEN = {
+    "autoindex": ("prefect", "fastapi", "flows", "api", "deployments"),
+    "autoindex/index": ("sqlalchemy", "psycopg", "redis", "httpx", "autoindex.storage"),
+    "autoindex/reports": ("sqlalchemy", "psycopg", "redis", "httpx", "autoindex.storage"),
+    "autoindex/market_data": ("sqlalchemy", "psycopg", "redis", "autoindex.storage"),
+    "flows": ("fastapi", "api", "deployments"),
+    "api": ("flows", "deployments"),
+}
+# Prefect is known to one module of the facade; SQL to one room of the domain.
+ONLY_HERE = {
+    ("api", "prefect"): {"api/prefect.py"},
+    ("autoindex", "sqlalchemy"): {"autoindex/storage"},
+    ("autoindex", "redis"): {"autoindex/storage"},
+}
+
+
+def sources(folder: str) -> Iterator[Path]:
+    yield from (PROJECT / folder).rglob("*.py")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def reaches(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize(
+    ("folder", "package"), [(room, p) for room, packages in FORBIDDEN.items() for p in packages]
+)
+def test_no_import_goes_the_wrong_way(folder: str, package: str) -> None:
+    wrong = {
+        f"{path.relative_to(PROJECT)}: {name}"
+        for path in sources(folder)
+        for name in imports(path)
+        if reaches(name, package)
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize(("folder", "package"), ONLY_HERE)
+def test_a_library_is_known_to_one_place_only(folder: str, package: str) -> None:
+    users = {
+        str(path.relative_to(PROJECT))
+        for path in sources(folder)
+        if any(reaches(name, package) for name in imports(path))
+    }
+    allowed = ONLY_HERE[folder, package]
+    assert {user for user in users if not user.startswith(tuple(allowed))} == set()
+
+
+def test_no_file_is_called_by_a_name_that_says_nothing() -> None:
+    named = {
+        str(path.relative_to(PROJECT))
+        for room in (*ROOMS, "tests")
+        for path in sources(room)
+        if FORBIDDEN_NAMES & {path.stem, path.parent.name}
+    }
+    assert named == set()
