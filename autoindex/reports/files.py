@@ -1,0 +1,53 @@
+"""A report as a file: which kinds there are, what they are called, and how one is written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+from autoindex.reports import excel, json_file, pdf
+from autoindex.reports.content import ReportContent
+from autoindex.requests import ReportFormat
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """One kind of report file."""
+
+    media_type: str
+    extension: str
+    write: Callable[[ReportContent, Path], None]
+
+
+KINDS: Final = {
+    ReportFormat.PDF: FileKind("application/pdf", "pdf", pdf.write),
+    ReportFormat.EXCEL: FileKind(
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx", excel.write
+    ),
+    ReportFormat.JSON: FileKind("application/json", "json", json_file.write),
+}
+
+
+def suggested_name(content: ReportContent, report_format: ReportFormat) -> str:
+    """A file name that says what is inside, such as `autoindex-composite-monthly-2022-12-28.pdf`."""
+    index = "-".join("".join(c if c.isalnum() else " " for c in content.index_name).lower().split())
+    extension = KINDS[report_format].extension
+    return f"{index}-{content.report_type}-{content.period.last}.{extension}"
+
+
+def write(content: ReportContent, report_format: ReportFormat, path: Path) -> None:
+    """Write `content` to `path`, whole or not at all.
+
+    It is written under another name beside `path` first, then renamed; the same content gives the
+    same bytes, so that writing twice changes nothing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
+        temporary = Path(file.name)
+    try:
+        KINDS[report_format].write(content, temporary)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

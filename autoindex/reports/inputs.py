@@ -1,0 +1,67 @@
+"""What a report is made from: plain frames, handed in by whoever read them from storage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import pandas as pd
+
+from autoindex.errors import ReportImpossible
+from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY, ReportType
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFacts:
+    """What a report says of one constituent beyond its prices."""
+
+    name: str
+    sector: str | None = None
+    shares_outstanding_date: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInputs:
+    """One published index and what surrounds it.
+
+    Sessions are naive midnights, increasing, without repeats.
+
+    - `levels`: the index, its whole history, no NaN.
+    - `benchmark`: closes of the benchmark; sessions may differ from those of `levels`.
+    - `weights`, `units`: one row a rebalance session, one column a symbol; NaN or 0 is "not held".
+      The weights of session t are decided at its close and earn their first return after it.
+    - `closes`: constituents' closes, NaN where there was no trade. They should reach back to the
+      rebalance before the previous report period; what lies further back adds to the turnover.
+    - `metrics`: {window: {metric: number or None}} as stored with the index.
+    - `generated_at`: the instant the data stands at. The same inputs give the same bytes.
+    """
+
+    report_type: ReportType
+    levels: pd.Series
+    benchmark: pd.Series | None
+    benchmark_name: str
+    weights: pd.DataFrame
+    units: pd.DataFrame
+    closes: pd.DataFrame
+    assets: Mapping[str, AssetFacts]
+    metrics: Mapping[str, Mapping[str, float | None]]
+    generated_at: datetime
+    quality_notes: tuple[str, ...] = ()
+    strategy: str = PUBLISHED_STRATEGY.value
+    frequency: str = PUBLISHED_FREQUENCY.value
+    index_name: str = "Autoindex Composite"
+    currency: str = "USD"
+    dividends_in_prices: bool = field(default=False)
+    """Whether the constituents' prices are adjusted for dividends too, as the sandbox's are."""
+
+    def __post_init__(self) -> None:
+        if self.generated_at.tzinfo is None:
+            raise ValueError("generated_at needs a time zone")
+        if len(self.levels) < 2:
+            raise ReportImpossible(
+                f"a report needs at least two index levels; there are {len(self.levels)}"
+            )
+        for name, frame in (("levels", self.levels), ("weights", self.weights)):
+            if not frame.index.is_monotonic_increasing or frame.index.has_duplicates:
+                raise ValueError(f"{name}: sessions must increase")
+        if self.levels.isna().any() or (self.levels <= 0).any():
+            raise ReportImpossible("the index has levels that are missing or not positive")

@@ -1,0 +1,108 @@
+"""What stands on the last page: how the figures were made, and what flatters them."""
+
+from typing import Final
+
+from autoindex.reports.content import Paragraph
+from autoindex.reports.inputs import ReportInputs
+from autoindex.reports.wording import day, words
+
+_STRATEGIES: Final = {
+    "composite": (
+        "A blend of momentum (40%), market capitalisation (30%) and inverse volatility (30%)."
+    ),
+    "equal_weight": "Every constituent has the same weight.",
+    "inverse_volatility": "Weights are inverse to the volatility of the last 60 sessions.",
+    "market_cap": "Weights are in proportion to shares outstanding times the close.",
+    "momentum": "Weights are in proportion to the positive return of the last 20 sessions.",
+    "risk_parity": "Every constituent adds the same risk, by the last 60 sessions.",
+}
+
+
+def paragraphs(inputs: ReportInputs) -> tuple[Paragraph, ...]:
+    """Method, measures, sources, and what to keep in mind, for these inputs."""
+    return (
+        Paragraph(title="Index", text=_index(inputs)),
+        Paragraph(title="Returns and risk", text=_measures()),
+        Paragraph(title="Contributions and turnover", text=_attribution()),
+        Paragraph(title="What flatters these figures", text=_flatters(inputs)),
+        Paragraph(title="Sources", text=_sources(inputs)),
+        Paragraph(title="Please note", text=_notice()),
+    )
+
+
+def _index(inputs: ReportInputs) -> str:
+    rule = _STRATEGIES.get(inputs.strategy, words(inputs.strategy) + ".")
+    return (
+        f"{rule} No constituent weighs more than 40%, and none less than 1%, at a rebalance. "
+        f"Weights are decided {inputs.frequency}, at the close of the first session of the period, "
+        "from closes up to and including that session; they earn their first return on the "
+        "session after. In between, holdings drift with prices. The index starts at 100, costs "
+        "nothing to trade and pays no fees."
+    )
+
+
+def _measures() -> str:
+    return (
+        "Returns are compounded from closing levels. Annual figures assume 252 sessions a year; "
+        "windows shorter than a year are not annualised. Volatility is the sample standard "
+        "deviation of daily returns. The Sharpe ratio takes a risk-free rate of zero. A drawdown "
+        "is measured from the highest close so far. Value at risk and expected shortfall are "
+        "historical. Names and definitions follow the empyrical library."
+    )
+
+
+def _attribution() -> str:
+    return (
+        "A constituent's contribution to return is its weight at the close before, times its "
+        "return, times the level before, added up over the period and divided by the level at the "
+        "period's base: the contributions add up to the period's return. Its contribution to risk "
+        "is its share of the variance of the current holdings, from the sample covariance of up to "
+        "252 sessions. Turnover is one-way: half the sum of the absolute weight changes."
+    )
+
+
+def _flatters(inputs: ReportInputs) -> str:
+    adjusted = "splits and dividends" if inputs.dividends_in_prices else "splits"
+    benchmark = ""
+    if inputs.benchmark is not None:
+        benchmark = f" {inputs.benchmark_name} is shown as published by its source."
+    if inputs.benchmark is not None and inputs.dividends_in_prices:
+        benchmark = (
+            f" {inputs.benchmark_name} leaves dividends out, so the comparison favours the index "
+            "by about the dividend yield, every year."
+        )
+    return (
+        f"The constituents' prices are adjusted for {adjusted}.{benchmark} The constituents are "
+        "those of today, and the number of shares behind market capitalisation is "
+        f"{_shares(inputs)}: past weights use both, which nobody could have known then. "
+        "Trading costs, taxes and slippage are left out. All of this makes the past look better "
+        "than it would have been."
+    )
+
+
+def _shares(inputs: ReportInputs) -> str:
+    dates = sorted(
+        facts.shares_outstanding_date
+        for facts in inputs.assets.values()
+        if facts.shares_outstanding_date
+    )
+    if not dates:
+        return "today's"
+    if dates[0] == dates[-1]:
+        return f"that of {day(dates[0])}"
+    return f"that of {day(dates[0])} to {day(dates[-1])}"
+
+
+def _sources(inputs: ReportInputs) -> str:
+    prices = (
+        f"Daily closes of {len(inputs.assets)} constituents in {inputs.currency}, as served by "
+        "Twelve Data or by the sandbox that stands in for it"
+    )
+    return f"{prices}. Trading sessions are those of the New York Stock Exchange."
+
+
+def _notice() -> str:
+    return (
+        "This report is information, not advice and not an offer. Past performance, and most of "
+        "all performance that was computed backwards, says little about the future."
+    )

@@ -1,0 +1,131 @@
+"""How figures and sentences read, in every format that people read."""
+
+from datetime import date
+
+from autoindex.reports.content import Number, Period
+from autoindex.requests import ReportType
+
+MINUS = "\N{MINUS SIGN}"
+NOTHING = "\N{EN DASH}"
+
+_CURRENT = {
+    ReportType.DAILY: "day",
+    ReportType.WEEKLY: "week",
+    ReportType.MONTHLY: "month",
+    ReportType.QUARTERLY: "quarter",
+}
+
+METRIC_LABELS = {
+    "cumulative_return": "Return",
+    "cum_returns_final": "Return",
+    "total_return": "Return",
+    "annual_return": "Annual return",
+    "cagr": "Annual return",
+    "annual_volatility": "Annual volatility",
+    "downside_risk": "Downside risk",
+    "sharpe_ratio": "Sharpe ratio",
+    "sortino_ratio": "Sortino ratio",
+    "calmar_ratio": "Calmar ratio",
+    "omega_ratio": "Omega ratio",
+    "max_drawdown": "Maximum drawdown",
+    "value_at_risk": "Value at risk, 1 day, 95%",
+    "conditional_value_at_risk": "Expected shortfall, 1 day, 95%",
+    "tail_ratio": "Tail ratio",
+    "stability_of_timeseries": "Stability (R² of log return)",
+    "alpha": "Alpha, annual",
+    "beta": "Beta",
+    "excess_sharpe": "Information ratio",
+    "information_ratio": "Information ratio",
+    "tracking_error": "Tracking error",
+    "up_capture": "Upside capture",
+    "down_capture": "Downside capture",
+    "capture": "Capture ratio",
+    "correlation": "Correlation",
+    "batting_average": "Batting average",
+}
+_RATIOS = frozenset(
+    {
+        "sharpe_ratio",
+        "sortino_ratio",
+        "calmar_ratio",
+        "omega_ratio",
+        "tail_ratio",
+        "stability_of_timeseries",
+        "beta",
+        "excess_sharpe",
+        "information_ratio",
+        "up_capture",
+        "down_capture",
+        "capture",
+        "correlation",
+    }
+)
+
+
+def percent(value: Number, places: int = 2, *, signed: bool = False) -> str:
+    """0.0123 as `1.23%`, with a real minus sign; a dash where there is no value."""
+    if value is None:
+        return NOTHING
+    return f"{figure(100.0 * value, places, signed=signed)}%"
+
+
+def figure(value: Number, places: int = 2, *, signed: bool = False) -> str:
+    """A number with thousands separators and a real minus sign; a dash where there is none."""
+    if value is None:
+        return NOTHING
+    text = f"{abs(value):,.{places}f}"
+    if not text.strip("0.,"):
+        return text
+    return f"{MINUS if value < 0 else '+' if signed else ''}{text}"
+
+
+def points(value: Number) -> str:
+    """A difference of two returns, in percentage points."""
+    return NOTHING if value is None else f"{figure(100.0 * value, signed=True)} pp"
+
+
+def day(value: date | None) -> str:
+    """`28 Dec 2022`; a dash where there is no date."""
+    return NOTHING if value is None else f"{value.day} {value:%b %Y}"
+
+
+def words(name: str) -> str:
+    """`inverse_volatility` as `Inverse volatility`."""
+    return name.replace("_", " ").capitalize()
+
+
+def is_ratio(metric: str) -> bool:
+    """Whether a metric is a plain number rather than a fraction shown in per cent."""
+    return metric in _RATIOS
+
+
+def metric_value(metric: str, value: Number) -> str:
+    """A metric as a reader expects it: a ratio as a number, the others in per cent."""
+    return figure(value) if is_ratio(metric) else percent(value)
+
+
+def metric_label(metric: str) -> str:
+    """The metric's name for people."""
+    return METRIC_LABELS.get(metric, words(metric))
+
+
+def span(period: Period) -> str:
+    """The period's sessions: `1 Dec 2022 to 28 Dec 2022, month to date`."""
+    return f"{day(period.first)} to {day(period.last)}"
+
+
+def to_date(period: Period, report_type: ReportType) -> str:
+    """`month to date` for a period that has not ended, else nothing."""
+    return "" if period.complete else f"{_CURRENT[report_type]} to date"
+
+
+def moved(value: float) -> str:
+    """`rose 1.20%`, `fell 0.31%` or `was unchanged`."""
+    if not percent(value).strip("0.%"):
+        return "was unchanged"
+    return f"{'rose' if value > 0 else 'fell'} {percent(abs(value))}"
+
+
+def in_a_sentence(label: str) -> str:
+    """A period's label inside a sentence: `week 52 of 2022`, but `December 2022`."""
+    return label[0].lower() + label[1:] if label.startswith(("Week", "Quarter")) else label
