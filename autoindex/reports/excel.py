@@ -343,7 +343,9 @@ def _contributions(book: Workbook, content: ReportContent) -> None:
     chart = BarChart()
     chart.type, chart.title, chart.legend = "bar", "Contribution to return", None
     chart.height, chart.width = 0.55 * len(content.contributions) + 3, 18
-    chart.add_data(Reference(page, min_col=4, min_row=1, max_row=page.max_row), True)
+    chart.add_data(
+        Reference(page, min_col=4, min_row=1, max_row=page.max_row), titles_from_data=True
+    )
     chart.set_categories(Reference(page, min_col=1, min_row=2, max_row=page.max_row))
     chart.series[0].graphicalProperties.solidFill = theme.ACCENT[1:]
     chart.series[0].invertIfNegative = False
@@ -379,7 +381,7 @@ def _allocations(book: Workbook, content: ReportContent) -> None:
         Reference(
             sectors, min_col=2, min_row=1, max_col=sectors.max_column, max_row=sectors.max_row
         ),
-        True,
+        titles_from_data=True,
     )
     for area, shade in zip(chart.series, theme.shades(len(table.sectors)), strict=True):
         area.graphicalProperties.solidFill = shade[1:]
