@@ -8,7 +8,8 @@
     ├── TransientError            worth trying again
     │   ├── ProviderUnavailable   time-out, 5xx, an edge page, a truncated body
     │   ├── CreditsExhausted      the provider's budget for the minute or the day is spent
-    │   └── MailUnavailable       the mail server could not be reached or said "later"
+    │   ├── MailUnavailable       the mail server could not be reached or said "later"
+    │   └── PartUnavailable       Prefect, the database or the key set does not answer the facade
     └── PermanentError            trying again changes nothing
         ├── ProviderRefused       a bad key, a plan without the endpoint
         ├── SymbolRefused         one symbol is unusable: unknown, ambiguous, or no sane bar left
@@ -85,6 +86,14 @@ class CreditsExhausted(TransientError):
 
 class MailUnavailable(TransientError):
     """The mail server could not be reached, or asked to be tried later."""
+
+
+class PartUnavailable(TransientError):
+    """A part the facade needs does not answer; `part` names it."""
+
+    def __init__(self, part: str, reason: str = "does not answer") -> None:
+        super().__init__(f"{part} {reason}")
+        self.part = part
 
 
 class PermanentError(AutoindexError):

@@ -1,0 +1,169 @@
+"""What every request passes before a route sees it: who sends it, how often, and how much."""
+
+import asyncio
+import logging
+import re
+import time
+from http import HTTPStatus
+from typing import Final
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.identity import Identity, TokenRefused
+from api.limits import Limits, TooManyRequests
+from api.problems import Problem, unavailable
+from autoindex.errors import PartUnavailable
+
+LARGEST_BODY_BYTES: Final = 65_536
+_SLOWEST_BODY_SECONDS: Final = 10.0
+_OWN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+
+log = logging.getLogger("autoindex.api")
+
+
+class Gate:
+    """Authenticates each request, counts it, and reads its body up to a bound.
+
+    Everything but `open_paths` needs a token, also what does not exist.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, identity: Identity, limits: Limits, open_paths: frozenset[str]
+    ) -> None:
+        self.app = app
+        self.identity = identity
+        self.limits = limits
+        self.open_paths = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self._authenticate(scope)
+            body = await _body(Headers(scope=scope), receive)
+        except Problem as problem:
+            await problem.response(scope, receive, send)
+            return
+        await self.app(scope, _replay(body, receive), send)
+
+    async def _authenticate(self, scope: Scope) -> None:
+        if scope["path"] in self.open_paths:
+            return
+        headers = Headers(scope=scope)
+        try:
+            user = await self.identity.check(_only(headers.getlist("authorization")))
+            scope.setdefault("state", {})["user"] = user
+            await self.limits.admit(user.name, starts_task=scope["method"] == "POST")
+        except TokenRefused as refused:
+            challenge = {"WWW-Authenticate": 'Bearer realm="autoindex"'}
+            raise Problem(HTTPStatus.UNAUTHORIZED, str(refused), headers=challenge) from refused
+        except PartUnavailable as away:
+            log.warning("%s", away, exc_info=away)
+            raise unavailable(f"{away}; try again soon") from away
+        except TooManyRequests as refused:
+            raise _too_many(refused) from refused
+
+
+def _only(values: list[str]) -> str | None:
+    if len(values) > 1:
+        raise TokenRefused("send one Authorization header")
+    return values[0] if values else None
+
+
+def _too_many(refused: TooManyRequests) -> Problem:
+    seconds = str(refused.retry_after_seconds)
+    headers = {
+        "Retry-After": seconds,
+        "RateLimit-Limit": str(refused.limit),
+        "RateLimit-Remaining": "0",
+        "RateLimit-Reset": seconds,
+    }
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, str(refused), headers=headers)
+
+
+async def _body(headers: Headers, receive: Receive) -> bytes:
+    announced = headers.get("content-length", "0")
+    if not announced.isdigit() or int(announced[:20]) > LARGEST_BODY_BYTES:
+        raise _too_large()
+    try:
+        async with asyncio.timeout(_SLOWEST_BODY_SECONDS):
+            return await _read(receive)
+    except TimeoutError:
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "the body took too long to arrive") from None
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body)
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY_BYTES:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _too_large() -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"a body may have {LARGEST_BODY_BYTES:,} bytes at most",
+        headers={"Connection": "close"},
+    )
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Hand over the body that was read already, then what the server says next."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replayed
+
+
+class AccessLog:
+    """Gives each request an id, answers with it, and writes one line about it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        began = time.monotonic()
+        status = 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            log.info(
+                "%s %s answered %d in %.0f ms, request %s",
+                scope["method"],
+                # As it was sent: decoded, it could hold line breaks.
+                scope["raw_path"].decode("ascii", "replace"),
+                status,
+                1_000 * (time.monotonic() - began),
+                request_id,
+            )
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _OWN_REQUEST_ID.fullmatch(given) else uuid4().hex

@@ -1,0 +1,415 @@
+"""Tasks as Prefect's flow runs, over Prefect's REST API: the one module that talks to Prefect.
+
+It speaks HTTP by itself because Prefect's client retries for a minute where the facade has to
+answer within seconds, and takes two seconds to import.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+from pydantic import BaseModel, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api import states
+from api.tasks import (
+    Activity,
+    Kind,
+    Page,
+    Query,
+    Started,
+    Status,
+    Task,
+    TaskFinished,
+    TaskUnknown,
+)
+from autoindex.errors import ConfigurationError, PartUnavailable
+
+DEPLOYMENTS: Final[Mapping[Kind, tuple[str, str]]] = {
+    Kind.REFRESH: ("refresh-market-data", "refresh"),
+    Kind.COMPUTE: ("compute-index", "compute"),
+    Kind.REPORT: ("generate-report", "report"),
+    Kind.CLEANUP: ("clean-up", "cleanup"),
+}
+POOL: Final = "autoindex"
+TAG: Final = "autoindex"
+USER_TAG: Final = "user:"
+
+# The most that Prefect's server returns at once, unless it is told otherwise.
+_MOST_AT_ONCE: Final = 200
+_TIMEOUT: Final = httpx.Timeout(4.0, connect=2.0)
+# Deployments made anew get other ids; asking again for each stray id would double the load.
+_NAMES_KEPT: Final = timedelta(seconds=10)
+# The clocks of the facade and of Prefect's server may differ by this much.
+_CLOCK_SKEW: Final = timedelta(seconds=5)
+
+JSON = dict[str, Any]
+
+
+class Connection(BaseSettings):
+    """Where Prefect's API is, in the variables that Prefect itself reads."""
+
+    model_config = SettingsConfigDict(env_prefix="PREFECT_API_", frozen=True, extra="ignore")
+
+    url: str | None = None
+    auth_string: SecretStr | None = None
+    key: SecretStr | None = None
+
+
+class FlowRun(BaseModel):
+    """Of a flow run what the facade uses."""
+
+    class State(BaseModel):
+        """Of its state what the facade uses."""
+
+        type: str
+        name: str
+        message: str | None = None
+
+    id: UUID
+    deployment_id: UUID | None
+    state: State
+    parameters: JSON
+    tags: list[str]
+    labels: JSON = Field(default_factory=dict)
+    work_queue_name: str | None = None
+    infrastructure_pid: str | None = None
+    expected_start_time: datetime | None = None
+    next_scheduled_start_time: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+
+
+class Prefect:
+    """Implements `api.tasks.TaskRunner` on a Prefect server."""
+
+    def __init__(self, connection: Connection) -> None:
+        if not connection.url:
+            raise ConfigurationError(
+                "PREFECT_API_URL is not set: say where the Prefect server is, "
+                "as in PREFECT_API_URL=http://127.0.0.1:4200/api"
+            )
+        self._http = httpx.AsyncClient(
+            base_url=connection.url.rstrip("/"),
+            headers=_bearer(connection),
+            auth=_basic(connection),
+            timeout=_TIMEOUT,
+            limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
+            # Prefect is on the loopback or a private network, never behind the shell's proxy.
+            trust_env=False,
+            verify=ssl.create_default_context(),
+        )
+        self._kinds: Mapping[UUID, Kind] = {}
+        self._names_read_at: datetime | None = None
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._http.aclose()
+
+    async def start(
+        self,
+        kind: Kind,
+        parameters: Mapping[str, Any],
+        *,
+        user: str,
+        tags: Sequence[str] = (),
+        idempotency_key: str | None = None,
+    ) -> Started:
+        """Create a flow run from the kind's deployment; it stays on the deployment's queue."""
+        body = {
+            "parameters": dict(parameters),
+            "tags": [TAG, kind.value, f"{USER_TAG}{user}", *tags],
+            "idempotency_key": idempotency_key,
+        }
+        answer = await self._create(kind, body)
+        run = FlowRun.model_validate(answer.json())
+        return Started(self._task(run, kind), new=answer.status_code == HTTPStatus.CREATED)
+
+    async def _create(self, kind: Kind, body: JSON) -> httpx.Response:
+        deployment = await self._deployment(kind)
+        answer = await self._send("POST", f"/deployments/{deployment}/create_flow_run", body)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            await self._read_names()
+            deployment = await self._deployment(kind)
+            answer = await self._send("POST", f"/deployments/{deployment}/create_flow_run", body)
+        answer.raise_for_status()
+        return answer
+
+    async def read(self, task_id: UUID) -> Task:
+        """Read a flow run, and whether one of its task runs waits for a retry."""
+        run, kind = await self._run(task_id)
+        return self._task(run, kind, subtask_waits=await self._subtask_waits(run))
+
+    async def cancel(self, task_id: UUID, *, user: str) -> Task:
+        """Propose Cancelling; a run that no process has begun is Cancelled at once."""
+        run, kind = await self._run(task_id)
+        if run.state.type in states.TERMINAL:
+            raise TaskFinished(states.status(run.state.type, run.state.name))
+        message = f"Cancelled by {user}"
+        cancelling = await self._propose(task_id, "CANCELLING", message) == "CANCELLING"
+        if cancelling and run.state.type != "RUNNING" and await self._had_not_begun(task_id):
+            await self._propose(task_id, "CANCELLED", message)
+        run, kind = await self._run(task_id)
+        task = self._task(run, kind)
+        if task.status is not Status.REVOKED:
+            raise TaskFinished(task.status)
+        return task
+
+    async def _propose(self, task_id: UUID, state_type: str, message: str) -> str | None:
+        """Propose a state; the type of the state that Prefect's rules made of it.
+
+        Never forced, because the rules know of changes that we have not seen yet.
+        """
+        state = {"type": state_type, "message": message}
+        answer = await self._send("POST", f"/flow_runs/{task_id}/set_state", {"state": state})
+        answer.raise_for_status()
+        reached = answer.json()["state"]
+        return str(reached["type"]) if reached else None
+
+    async def _had_not_begun(self, task_id: UUID) -> bool:
+        """Whether the run is Cancelling without having been Running just before.
+
+        Nobody would end such a run: Prefect waits for a process that there is not, because a run
+        that waits for its next attempt still carries the last one's process id.
+        """
+        answer = await self._get("/flow_run_states/", {"flow_run_id": str(task_id)})
+        history = sorted(answer, key=lambda state: datetime.fromisoformat(state["timestamp"]))
+        before = [state["type"] for state in history if state["type"] != "CANCELLING"]
+        return before[-1:] != ["RUNNING"]
+
+    async def search(self, query: Query, *, page: int, per_page: int) -> Page:
+        """List runs by when they were due; a schedule's runs in the future are left out."""
+        filters = await self._filters(query)
+        if query.status is Status.RETRY:
+            return _page_of(await self._retrying(filters), page, per_page)
+        if query.status is Status.STARTED:
+            waiting = await self._waiting({"flow_runs": filters["flow_runs"]})
+            filters["flow_runs"]["id"] = {"not_any_": [str(run.id) for run in waiting]}
+        found, total = await self._runs(filters, page=page, limit=per_page)
+        waits = await self._which_wait(found)
+        return Page(tuple(self._tasks(found, waits)), total)
+
+    async def _filters(self, query: Query) -> JSON:
+        ids = await self._our_deployments(query.kind)
+        due: JSON = {"before_": (datetime.now(UTC) + _CLOCK_SKEW).isoformat()}
+        if query.since is not None:
+            due["after_"] = query.since.isoformat()
+        runs: JSON = {"deployment_id": {"any_": ids}, "expected_start_time": due}
+        if query.user is not None:
+            runs["tags"] = {"all_": [f"{USER_TAG}{query.user}"]}
+        if query.status is not None and query.status is not Status.RETRY:
+            runs["state"] = _in_state(*states.types_of(query.status))
+        return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC"}
+
+    async def _retrying(self, filters: JSON) -> list[Task]:
+        # Two queries, since Prefect cannot ask for "this state, or a subtask in that one". Runs
+        # that retry are few: each holds, or has just held, a worker's slot.
+        runs = filters["flow_runs"]
+        itself = {**runs, "state": {"name": {"any_": [states.AWAITING_RETRY]}}}
+        rescheduled = await self._all({**filters, "flow_runs": itself})
+        waiting = await self._waiting({"flow_runs": runs})
+        tasks = self._tasks([*rescheduled, *waiting], {run.id for run in waiting})
+        return sorted(tasks, key=lambda task: (task.due_at, task.id), reverse=True)
+
+    async def activity(self) -> Activity:
+        """Read what is running, due and scheduled, in parallel."""
+        ids = {"deployment_id": {"any_": await self._our_deployments(None)}}
+        now = datetime.now(UTC).isoformat()
+        scheduled = _in_state("SCHEDULED", but_not=states.AWAITING_RETRY)
+        due = {**ids, "state": scheduled, "next_scheduled_start_time": {"before_": now}}
+        later = {**ids, "state": scheduled, "next_scheduled_start_time": {"after_": now}}
+        held = {
+            "operator": "or_",
+            "type": {"any_": ["PAUSED"]},
+            "name": {"any_": [states.AWAITING_RETRY]},
+        }
+        groups = (
+            {**ids, "state": _in_state("RUNNING", "CANCELLING")},
+            {**ids, "state": _in_state("PENDING")},
+            due,
+            {**ids, "state": held},
+            later,
+        )
+        running, claimed, ready, waiting, planned = await asyncio.gather(
+            *(self._group(group) for group in groups)
+        )
+        return Activity(
+            active=running,
+            reserved=_joined(claimed, ready),
+            scheduled=_joined(waiting, planned),
+            workers=await self.workers(),
+        )
+
+    async def _group(self, flow_runs: JSON) -> Page:
+        filters = {"flow_runs": flow_runs, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
+        found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE)
+        return Page(tuple(self._tasks(found, await self._which_wait(found))), total)
+
+    async def workers(self) -> Sequence[str]:
+        """Names of the pool's workers whose heartbeat is fresh."""
+        answer = await self._send("POST", f"/work_pools/{POOL}/workers/filter", {})
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return []
+        answer.raise_for_status()
+        return sorted(found["name"] for found in answer.json() if found["status"] == "ONLINE")
+
+    async def _run(self, task_id: UUID) -> tuple[FlowRun, Kind]:
+        answer = await self._send("GET", f"/flow_runs/{task_id}")
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            raise TaskUnknown
+        answer.raise_for_status()
+        run = FlowRun.model_validate(answer.json())
+        return run, await self._kind(run)
+
+    async def _kind(self, run: FlowRun) -> Kind:
+        if run.deployment_id is None:
+            raise TaskUnknown
+        if run.deployment_id not in self._kinds and self._names_are_old():
+            await self._read_names()
+        kind = self._kinds.get(run.deployment_id)
+        if kind is None:
+            raise TaskUnknown
+        return kind
+
+    async def _deployment(self, kind: Kind) -> UUID:
+        if kind not in self._kinds.values():
+            await self._read_names()
+        for deployment, name in self._kinds.items():
+            if name is kind:
+                return deployment
+        flow, deployment_name = DEPLOYMENTS[kind]
+        raise PartUnavailable(
+            f"The deployment {flow}/{deployment_name}", "is missing: run `autoindex bootstrap`"
+        )
+
+    async def _our_deployments(self, kind: Kind | None) -> list[str]:
+        if len(self._kinds) < len(DEPLOYMENTS) and self._names_are_old():
+            await self._read_names()
+        return [str(id_) for id_, name in self._kinds.items() if kind in (None, name)]
+
+    def _names_are_old(self) -> bool:
+        read_at = self._names_read_at
+        return read_at is None or datetime.now(UTC) - read_at > _NAMES_KEPT
+
+    async def _read_names(self) -> None:
+        answers = await asyncio.gather(
+            *(self._send("GET", f"/deployments/name/{f}/{d}") for f, d in DEPLOYMENTS.values())
+        )
+        self._kinds = {
+            UUID(answer.json()["id"]): kind
+            for kind, answer in zip(DEPLOYMENTS, answers, strict=True)
+            if answer.status_code != HTTPStatus.NOT_FOUND
+        }
+        self._names_read_at = datetime.now(UTC)
+
+    async def _subtask_waits(self, run: FlowRun) -> bool:
+        return bool(await self._which_wait([run]))
+
+    async def _which_wait(self, runs: Sequence[FlowRun]) -> set[UUID]:
+        """Which of these runs are Running with a task run that waits for a retry."""
+        ids = [str(run.id) for run in runs if run.state.type == "RUNNING"]
+        if not ids:
+            return set()
+        return {run.id for run in await self._waiting({"flow_runs": {"id": {"any_": ids}}})}
+
+    async def _waiting(self, filters: JSON) -> list[FlowRun]:
+        running = {**filters["flow_runs"], "state": _in_state("RUNNING")}
+        subtasks = {"state": {"name": {"any_": [states.AWAITING_RETRY]}}}
+        return await self._all({"flow_runs": running, "task_runs": subtasks})
+
+    async def _all(self, filters: JSON) -> list[FlowRun]:
+        found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE)
+        page = 1
+        while page * _MOST_AT_ONCE < total:
+            page += 1
+            more, total = await self._runs(filters, page=page, limit=_MOST_AT_ONCE)
+            found += more
+        return found
+
+    async def _runs(self, filters: JSON, *, page: int, limit: int) -> tuple[list[FlowRun], int]:
+        body = {**filters, "page": page, "limit": limit}
+        answer = await self._send("POST", "/flow_runs/paginate", body)
+        answer.raise_for_status()
+        content = answer.json()
+        return [FlowRun.model_validate(run) for run in content["results"]], content["count"]
+
+    def _tasks(self, runs: Sequence[FlowRun], waiting: set[UUID]) -> list[Task]:
+        kinds = self._kinds
+        return [
+            self._task(run, kinds[run.deployment_id], subtask_waits=run.id in waiting)
+            for run in runs
+            if run.deployment_id is not None and run.deployment_id in kinds
+        ]
+
+    def _task(self, run: FlowRun, kind: Kind, *, subtask_waits: bool = False) -> Task:
+        state = run.state
+        users = [tag.removeprefix(USER_TAG) for tag in run.tags if tag.startswith(USER_TAG)]
+        return Task(
+            id=run.id,
+            kind=kind,
+            status=states.status(state.type, state.name, subtask_waits=subtask_waits),
+            user=users[0] if users else None,
+            parameters=run.parameters,
+            queue=run.work_queue_name,
+            worker=run.labels.get("prefect.worker.name"),
+            due_at=run.next_scheduled_start_time or run.expected_start_time,
+            started_at=run.start_time,
+            completed_at=run.end_time,
+            error=states.error(state.type, state.message),
+        )
+
+    async def _get(self, path: str, query: Mapping[str, str]) -> Any:
+        answer = await self._send("GET", path, query=query)
+        answer.raise_for_status()
+        return answer.json()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: JSON | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, path, json=body, params=query)
+        except httpx.TransportError as problem:
+            raise PartUnavailable("Prefect") from problem
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise PartUnavailable("Prefect", "refuses the facade: see PREFECT_API_AUTH_STRING")
+        if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            raise PartUnavailable("Prefect", f"answers {answer.status_code}")
+        return answer
+
+
+def _basic(connection: Connection) -> httpx.BasicAuth | None:
+    if connection.auth_string is None:
+        return None
+    user, _, password = connection.auth_string.get_secret_value().partition(":")
+    return httpx.BasicAuth(user, password)
+
+
+def _bearer(connection: Connection) -> dict[str, str]:
+    # As in Prefect's client, the auth string comes first where both are set.
+    if connection.key is None or connection.auth_string is not None:
+        return {}
+    return {"Authorization": f"Bearer {connection.key.get_secret_value()}"}
+
+
+def _in_state(*types: str, but_not: str | None = None) -> JSON:
+    # Only Scheduled runs can have the name of a retry, so other types need not exclude it.
+    names = {"name": {"not_any_": [but_not or states.AWAITING_RETRY]}}
+    return {"type": {"any_": list(types)}, **names}
+
+
+def _joined(first: Page, second: Page) -> Page:
+    return Page((*first.tasks, *second.tasks), first.total + second.total)
+
+
+def _page_of(tasks: Sequence[Task], page: int, per_page: int) -> Page:
+    start = (page - 1) * per_page
+    return Page(tuple(tasks[start : start + per_page]), len(tasks))

@@ -1,0 +1,170 @@
+"""Every error as problem+json (RFC 9457), from one place."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.tasks import TaskFinished, TaskUnknown
+from autoindex.errors import InvalidRequest, PartUnavailable
+
+MEDIA_TYPE: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = 5
+# A body of thousands of unknown fields must not become an answer ten times its size.
+MOST_ERRORS: Final = 20
+
+log = logging.getLogger("autoindex.api")
+
+
+class FieldError(BaseModel):
+    """One field that has to be mended."""
+
+    field: str = Field(description="Where it is.", examples=["symbols.0"])
+    message: str = Field(description="What is wrong with it.", examples=["Field required"])
+
+
+class ProblemDetails(BaseModel):
+    """What went wrong, as RFC 9457 has it."""
+
+    title: str = Field(description="The kind of problem.", examples=["Unprocessable Content"])
+    status: int = Field(description="The HTTP status.", examples=[422])
+    detail: str = Field(description="What happened this time.", examples=["symbols.0: malformed"])
+    type: str = Field(default="about:blank", description="`about:blank`: the status says it all.")
+    errors: list[FieldError] | None = Field(
+        default=None, description="The fields to mend, where some are to be mended."
+    )
+
+
+class Problem(Exception):
+    """An answer that is an error."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = tuple(errors)
+        self.headers = dict(headers or {})
+
+    @property
+    def response(self) -> Response:
+        """The answer, in ASCII: a field's name may be anything a client could think of."""
+        problem: dict[str, Any] = {
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+            "type": "about:blank",
+        }
+        if self.errors:
+            problem["errors"] = [error.model_dump() for error in self.errors]
+        return Response(
+            json.dumps(problem), self.status, headers=self.headers, media_type=MEDIA_TYPE
+        )
+
+
+def unprocessable(errors: Sequence[FieldError]) -> Problem:
+    """A body or a parameter that has to be mended."""
+    detail = "; ".join(f"{error.field}: {error.message}" for error in errors[:3])
+    more = len(errors) - 3
+    if more > 0:
+        detail += f"; and {more} more"
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+
+
+def unavailable(detail: str) -> Problem:
+    """A part we need is away for now."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error in this form."""
+    handlers: dict[Any, Any] = {
+        Problem: _problem,
+        HTTPException: _http,
+        RequestValidationError: _validation,
+        InvalidRequest: _invalid_request,
+        TaskUnknown: _task_unknown,
+        TaskFinished: _task_finished,
+        PartUnavailable: _part_unavailable,
+        OperationalError: _database,
+        InterfaceError: _database,
+        PoolTimeout: _database,
+        TimeoutError: _too_slow,
+        Exception: _unexpected,
+    }
+    for error, handler in handlers.items():
+        app.add_exception_handler(error, handler)
+
+
+async def _problem(_: Request, problem: Problem) -> Response:
+    return problem.response
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    status = HTTPStatus(error.status_code)
+    details = {
+        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
+    }
+    detail = details.get(status, str(error.detail))
+    return Problem(status, detail, headers=error.headers).response
+
+
+async def _validation(_: Request, error: RequestValidationError) -> Response:
+    return unprocessable([_field_error(found) for found in error.errors()[:MOST_ERRORS]]).response
+
+
+def _field_error(found: Mapping[str, Any]) -> FieldError:
+    # The first element says where the value stood: in the body, the path, the query or a header.
+    where = [str(part)[:100] for part in found["loc"]]
+    field = ".".join(where[1:]) or where[0]
+    return FieldError(field=field, message=found["msg"].removeprefix("Value error, "))
+
+
+async def _invalid_request(_: Request, error: InvalidRequest) -> Response:
+    return unprocessable([FieldError(field=error.field, message=error.reason)]).response
+
+
+async def _task_unknown(_: Request, __: TaskUnknown) -> Response:
+    return Problem(HTTPStatus.NOT_FOUND, "there is no task with this id").response
+
+
+async def _task_finished(_: Request, error: TaskFinished) -> Response:
+    return Problem(HTTPStatus.CONFLICT, str(error)).response
+
+
+async def _part_unavailable(_: Request, error: PartUnavailable) -> Response:
+    log.warning("%s", error, exc_info=error)
+    return unavailable(f"{error}; try again soon").response
+
+
+async def _database(_: Request, error: Exception) -> Response:
+    log.warning("the database does not answer", exc_info=error)
+    return unavailable("The database does not answer; try again soon").response
+
+
+async def _too_slow(_: Request, error: TimeoutError) -> Response:
+    log.warning("a request took too long", exc_info=error)
+    return unavailable("This took too long; try again soon").response
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    detail = "Something went wrong on our side; the log says more"
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response

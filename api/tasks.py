@@ -1,0 +1,148 @@
+"""Background tasks as the facade sees them, and what it needs from whoever runs them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
+
+
+class Kind(StrEnum):
+    """The four kinds of background task."""
+
+    REFRESH = "refresh"
+    COMPUTE = "compute"
+    REPORT = "report"
+    CLEANUP = "cleanup"
+
+
+class Status(StrEnum):
+    """Where a task is."""
+
+    PENDING = "pending"
+    STARTED = "started"
+    SUCCESS = "success"
+    FAILURE = "failure"
+    RETRY = "retry"
+    REVOKED = "revoked"
+
+    @property
+    def final(self) -> bool:
+        """Whether a task in this status has ended, or has been told to."""
+        return self in (Status.SUCCESS, Status.FAILURE, Status.REVOKED)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task; its id is the id of its flow run.
+
+    `user` is None for a task that a schedule or an operator started. `error` is a sentence fit to
+    be shown. `worker` is known from when the task was claimed, `due_at` is when it may start.
+    """
+
+    id: UUID
+    kind: Kind
+    status: Status
+    user: str | None
+    parameters: Mapping[str, Any]
+    queue: str | None
+    worker: str | None
+    due_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A task that was asked for; `new` is False when an earlier request had started it."""
+
+    task: Task
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which tasks to list; what is None does not narrow the list."""
+
+    kind: Kind | None = None
+    status: Status | None = None
+    user: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list, and how many tasks the whole list has."""
+
+    tasks: Sequence[Task]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What is running, what is next, and what comes later.
+
+    The pages hold the first tasks of each group only; their totals count all.
+    """
+
+    active: Page
+    reserved: Page
+    scheduled: Page
+    workers: Sequence[str]
+
+
+class TaskUnknown(Exception):
+    """No task of ours has this id."""
+
+
+class TaskFinished(Exception):
+    """The task has ended already, so that there is nothing to cancel."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(f"the task has ended already: {status}")
+        self.status = status
+
+
+class TaskRunner(Protocol):
+    """Starts, follows and cancels tasks.
+
+    Every method raises `autoindex.errors.PartUnavailable` when whoever runs them does not answer.
+    """
+
+    async def start(
+        self,
+        kind: Kind,
+        parameters: Mapping[str, Any],
+        *,
+        user: str,
+        tags: Sequence[str] = (),
+        idempotency_key: str | None = None,
+    ) -> Started:
+        """Queue a task; with a key seen before, return the task that the key had started."""
+        ...
+
+    async def read(self, task_id: UUID) -> Task:
+        """Read a task; raises `TaskUnknown`."""
+        ...
+
+    async def cancel(self, task_id: UUID, *, user: str) -> Task:
+        """Stop a task, or keep it from starting; raises `TaskUnknown` and `TaskFinished`."""
+        ...
+
+    async def search(self, query: Query, *, page: int, per_page: int) -> Page:
+        """List tasks that are due or were, newest first; pages count from 1."""
+        ...
+
+    async def activity(self) -> Activity:
+        """Read what is running, due and scheduled."""
+        ...
+
+    async def workers(self) -> Sequence[str]:
+        """Names of the workers that are online."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        ...

@@ -1,0 +1,108 @@
+"""A real Prefect server with our deployments, started once for all tests of the facade."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from api.prefect import DEPLOYMENTS, POOL
+
+READY_SECONDS = 90.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a Prefect server of our own, with the pool, its queues and the deployments."""
+    folder = tmp_path_factory.mktemp("prefect")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    with _server(folder, port) as server:
+        _wait(url, server, folder)
+        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+            _register(client)
+        yield url
+
+
+class _server:  # noqa: N801
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+
+    def __enter__(self) -> "subprocess.Popen[bytes]":
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        env = inherited | {
+            "PREFECT_HOME": str(self.folder),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+        }
+        with (self.folder / "server.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "prefect", "server", "start", "--port", str(self.port)],
+                env=env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(15)
+
+
+def _wait(url: str, server: "subprocess.Popen[bytes]", folder: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            break
+        try:
+            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    pytest.fail(f"the Prefect server did not start:\n{(folder / 'server.log').read_text()}")
+
+
+def _register(client: httpx.Client) -> None:
+    def post(path: str, body: dict[str, Any]) -> Any:
+        answer = client.post(path, json=body)
+        answer.raise_for_status()
+        return answer.json()
+
+    template = {"job_configuration": {}, "variables": {"properties": {}}}
+    post("/work_pools/", {"name": POOL, "type": "autoindex", "base_job_template": template})
+    for flow, name in DEPLOYMENTS.values():
+        created = post("/flows/", {"name": flow})
+        deployment = {
+            "name": name,
+            "flow_id": created["id"],
+            "work_pool_name": POOL,
+            "tags": ["autoindex"],
+        }
+        post("/deployments/", deployment)
+    foreign = post("/flows/", {"name": "somebody-elses"})
+    post("/deployments/", {"name": "foreign", "flow_id": foreign["id"], "work_pool_name": POOL})
+
+
+@pytest.fixture
+async def prefect_api(prefect_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Prefect's own API, to play worker and operator."""
+    async with httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client:
+        yield client
