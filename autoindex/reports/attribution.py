@@ -1,30 +1,19 @@
-"""Where the return and the risk came from, and what rebalancing cost in turnover.
-
-Between rebalances a holding is its target weight times its close over the close at the rebalance.
-Only ratios of closes enter, so that a split that restates prices changes nothing here.
-"""
+"""Where the period's return came from, and where today's risk lies."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from autoindex.reports.content import (
-    Contribution,
-    Holding,
-    Period,
-    Rebalance,
-    Turnover,
-    WeightChange,
-    YearlyTurnover,
-)
+from autoindex.reports.content import Contribution, Holding, Number, Period
+from autoindex.reports.history import SESSIONS_A_YEAR, Floats, History, number
 from autoindex.reports.inputs import AssetFacts
-from autoindex.reports.performance import SESSIONS_A_YEAR, number
+from autoindex.reports.portfolio import Portfolio
 
 NO_SECTOR: Final = "Not classified"
 SHORTEST_RISK: Final = 60
-_UNCHANGED: Final = 5e-5
 
 
 def name_of(symbol: str, assets: Mapping[str, AssetFacts]) -> str:
@@ -37,183 +26,111 @@ def sector_of(symbol: str, assets: Mapping[str, AssetFacts]) -> str:
     return (assets[symbol].sector if symbol in assets else None) or NO_SECTOR
 
 
-def drifted(
-    target: pd.Series, closes: pd.DataFrame, rebalance: pd.Timestamp, session: pd.Timestamp
-) -> pd.Series | None:
-    """Weights at `session` of what was bought at `rebalance`; None where a close is missing."""
-    held = target[target > 0]
-    if rebalance not in closes.index or session not in closes.index:
-        return None
-    if not held.index.isin(closes.columns).all():
-        return None
-    values = held * closes.loc[session, held.index] / closes.loc[rebalance, held.index]
-    return None if values.isna().any() else values / values.sum()
-
-
 def contributions(
-    levels: pd.Series,
-    weights: pd.DataFrame,
-    closes: pd.DataFrame,
-    period: Period,
-    assets: Mapping[str, AssetFacts],
+    history: History, portfolio: Portfolio, period: Period, assets: Mapping[str, AssetFacts]
 ) -> tuple[Contribution, ...]:
     """Each constituent's part in the period's return, largest first; empty where closes lack.
 
-    On each session a constituent adds weight at the close before × its return × the level before,
-    in points of the index; the points over the level at the base add up to the period's return.
+    Between two rebalances a constituent adds weight times return times level, in points of the
+    index; the points over the level at the base add up to the period's return.
     """
-    points = pd.Series(dtype=np.float64)
     base, last = pd.Timestamp(period.base), pd.Timestamp(period.last)
-    for start, end in _stretches(weights.index, levels.index, base, last):
-        target = weights.loc[weights.index[weights.index <= start][-1]]
-        before = drifted(target, closes, _decided(weights.index, start), start)
-        if before is None:
-            return ()
-        prices = closes.loc[[start, end], before.index]
-        grown = before * (prices.iloc[1] / prices.iloc[0] - 1.0) * levels[start]
-        if grown.isna().any():
-            return ()
-        points = points.add(grown, fill_value=0.0)
-    parts = (points / levels[base]).sort_values(ascending=False, kind="stable")
+    points = _points(history, portfolio, base, last)
+    if points is None:
+        return ()
+    parts = points / history.level[history.position(period.base)]
+    order = [i for i in np.argsort(-parts, kind="stable") if points[i] != 0.0]
     return tuple(
         Contribution(
-            symbol=symbol,
-            name=name_of(symbol, assets),
-            price_return=number(closes.at[last, symbol] / closes.at[base, symbol] - 1.0),
-            contribution=float(part),
+            symbol=portfolio.symbols[i],
+            name=name_of(portfolio.symbols[i], assets),
+            price_return=_price_return(portfolio, i, base, last),
+            contribution=float(parts[i]),
         )
-        for symbol, part in parts.items()
+        for i in order
     )
 
 
-def _decided(rebalances: pd.DatetimeIndex, session: pd.Timestamp) -> pd.Timestamp:
-    decided: pd.Timestamp = rebalances[rebalances.searchsorted(session, side="right") - 1]
-    return decided
+def _points(
+    history: History, portfolio: Portfolio, base: pd.Timestamp, last: pd.Timestamp
+) -> Floats | None:
+    inside = portfolio.rebalances[(portfolio.rebalances > base) & (portfolio.rebalances < last)]
+    points = np.zeros(len(portfolio.symbols))
+    for start, end in pairwise([base, *inside, last]):
+        weights = portfolio.weights(portfolio.decided(start), start)
+        then, now = portfolio.at(start), portfolio.at(end)
+        if weights is None or then is None or now is None:
+            return None
+        held = weights > 0.0
+        growth = portfolio.closes[now, held] / portfolio.closes[then, held] - 1.0
+        points[held] += weights[held] * growth * history.level[history.position(start.date())]
+    return points if np.isfinite(points).all() else None
 
 
-def _stretches(
-    rebalances: pd.DatetimeIndex,
-    sessions: pd.DatetimeIndex,
-    base: pd.Timestamp,
-    last: pd.Timestamp,
-) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
-    """From `base` to `last`, cut at each rebalance in between."""
-    if not len(rebalances) or rebalances[0] > base:
-        return []
-    inside = rebalances[(rebalances > base) & (rebalances < last)].intersection(sessions)
-    cuts = [base, *inside, last]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+def _price_return(
+    portfolio: Portfolio, symbol: int, base: pd.Timestamp, last: pd.Timestamp
+) -> Number:
+    then, now = portfolio.at(base), portfolio.at(last)
+    if then is None or now is None:
+        return None
+    return number(portfolio.closes[now, symbol] / portfolio.closes[then, symbol] - 1.0)
 
 
 def holdings(
-    inputs_weights: pd.DataFrame,
+    portfolio: Portfolio,
     units: pd.DataFrame,
-    closes: pd.DataFrame,
     session: pd.Timestamp,
     assets: Mapping[str, AssetFacts],
 ) -> tuple[tuple[Holding, ...], int | None]:
     """What the index holds at `session`, heaviest first, and the sessions behind its risk figures.
 
-    Nothing where a close is missing. The risk figures are None below 60 common sessions.
+    Nothing where a close lacks. The risk figures are None below 60 common sessions.
     """
-    decided = _decided(inputs_weights.index, session)
-    target = inputs_weights.loc[decided].fillna(0.0)
-    current = drifted(target, closes, decided, session)
-    if current is None:
+    decided, now = portfolio.decided(session), portfolio.at(session)
+    weights = portfolio.weights(decided, session)
+    if weights is None or now is None:
         return (), None
-    shares, volatility, used = risk(current, closes.loc[:session])
-    behind = units.loc[decided] if decided in units.index else pd.Series(dtype=np.float64)
+    held = np.flatnonzero(weights > 0.0)
+    shares, volatility, used = risk(weights[held], portfolio.closes[: now + 1, held])
+    behind = _units(units, portfolio, portfolio.rebalances[decided])
     rows = [
         Holding(
-            symbol=symbol,
-            name=name_of(symbol, assets),
-            sector=sector_of(symbol, assets),
-            weight=float(weight),
-            target_weight=float(target[symbol]),
-            units=number(behind.get(symbol, np.nan)),
-            close=float(closes.at[session, symbol]),
-            annual_volatility=None if used is None else number(volatility[symbol]),
-            risk_contribution=None if used is None else number(shares[symbol]),
+            symbol=portfolio.symbols[i],
+            name=name_of(portfolio.symbols[i], assets),
+            sector=sector_of(portfolio.symbols[i], assets),
+            weight=float(weights[i]),
+            target_weight=float(portfolio.targets[decided, i]),
+            units=number(behind[i]),
+            close=float(portfolio.closes[now, i]),
+            annual_volatility=number(volatility[rank]),
+            risk_contribution=number(shares[rank]),
         )
-        for symbol, weight in current.items()
+        for rank, i in enumerate(held)
     ]
     return tuple(sorted(rows, key=lambda row: (-row.weight, row.symbol))), used
 
 
-def risk(weights: pd.Series, closes: pd.DataFrame) -> tuple[pd.Series, pd.Series, int | None]:
+def _units(units: pd.DataFrame, portfolio: Portfolio, decided: pd.Timestamp) -> Floats:
+    row = units.reindex(index=[decided], columns=list(portfolio.symbols))
+    behind: Floats = row.to_numpy(dtype=np.float64)[0]
+    return behind
+
+
+def risk(weights: Floats, closes: Floats) -> tuple[Floats, Floats, int | None]:
     """Share of variance and annual volatility by constituent, over up to 252 common sessions.
 
-    A share is w·(Σw) / w'Σw with the sample covariance Σ. None sessions where there are under 60.
+    A share is w·(Σw) / w'Σw with the sample covariance Σ (Maillard, Roncalli and Teïletche, 2010,
+    "The Properties of Equally Weighted Risk Contribution Portfolios"). NaN, and None sessions,
+    where there are fewer than 60 or nothing moved.
     """
-    window = closes[weights.index].tail(SESSIONS_A_YEAR + 1)
-    returns = window.pct_change(fill_method=None).iloc[1:].dropna()
+    window = closes[-(SESSIONS_A_YEAR + 1) :]
+    returns = window[1:] / window[:-1] - 1.0
+    returns = returns[np.isfinite(returns).all(axis=1)]
+    nothing = np.full(len(weights), np.nan)
     if len(returns) < SHORTEST_RISK:
-        return weights, weights, None
-    covariance = returns.cov()
+        return nothing, nothing, None
+    covariance = np.atleast_2d(np.cov(returns, rowvar=False, ddof=1))
     marginal = covariance @ weights
-    shares = weights * marginal / float(weights @ marginal)
-    variance = pd.Series(np.diag(covariance), weights.index)
-    return shares, np.sqrt(variance * SESSIONS_A_YEAR), len(returns)
-
-
-def turnovers(weights: pd.DataFrame, closes: pd.DataFrame) -> tuple[Turnover, ...]:
-    """One-way turnover of each rebalance after the first; those without closes are left out."""
-    rows = []
-    for before, after in zip(weights.index[:-1], weights.index[1:], strict=True):
-        changes = _changes(weights, closes, before, after)
-        if changes is not None:
-            rows.append(
-                Turnover(session=after.date(), turnover=float(changes["change"].abs().sum() / 2))
-            )
-    return tuple(rows)
-
-
-def _changes(
-    weights: pd.DataFrame, closes: pd.DataFrame, before: pd.Timestamp, after: pd.Timestamp
-) -> pd.DataFrame | None:
-    held = drifted(weights.loc[before], closes, before, after)
-    if held is None:
-        return None
-    target = weights.loc[after].fillna(0.0)
-    target = target[target > 0]
-    frame = pd.DataFrame({"before": held, "after": target}).fillna(0.0)
-    return frame.assign(change=frame["after"] - frame["before"])
-
-
-def last_rebalance(
-    weights: pd.DataFrame, closes: pd.DataFrame, assets: Mapping[str, AssetFacts]
-) -> Rebalance | None:
-    """What the newest rebalance changed, largest change first; None before the second one."""
-    if len(weights.index) < 2:
-        return None
-    changes = _changes(weights, closes, weights.index[-2], weights.index[-1])
-    if changes is None:
-        return None
-    changes = changes.sort_index().sort_values("change", key=lambda c: -c.abs(), kind="stable")
-    return Rebalance(
-        session=weights.index[-1].date(),
-        turnover=float(changes["change"].abs().sum() / 2),
-        entered=tuple(sorted(changes.index[changes["before"] == 0])),
-        left=tuple(sorted(changes.index[changes["after"] == 0])),
-        changes=tuple(
-            WeightChange(
-                symbol=symbol,
-                name=name_of(symbol, assets),
-                before=float(row["before"]),
-                after=float(row["after"]),
-                change=float(row["change"]),
-            )
-            for symbol, row in changes.iterrows()
-            if abs(row["change"]) >= _UNCHANGED
-        ),
-    )
-
-
-def by_year(rows: tuple[Turnover, ...]) -> tuple[YearlyTurnover, ...]:
-    """Turnover added up by calendar year, oldest first."""
-    frame = pd.DataFrame([(row.session.year, row.turnover) for row in rows], columns=["y", "t"])
-    grouped = frame.groupby("y")["t"].agg(["sum", "count"])
-    return tuple(
-        YearlyTurnover(year=int(year), turnover=float(row["sum"]), rebalances=int(row["count"]))
-        for year, row in grouped.iterrows()
-    )
+    variance = float(weights @ marginal)
+    shares = weights * marginal / variance if variance > 0.0 else nothing
+    return shares, np.sqrt(np.diag(covariance) * SESSIONS_A_YEAR), len(returns)

@@ -1,29 +1,29 @@
 """From inputs to content: the one place where a report's figures are made."""
 
 from collections.abc import Mapping
+from typing import Final
 
+import empyrical
+import numpy as np
 import pandas as pd
 
-from autoindex.reports import attribution, method, performance, periods
+from autoindex.reports import attribution, method, performance, periods, risk, summary, turnover
 from autoindex.reports.content import (
     Allocations,
     Comparison,
     Contribution,
     Headline,
-    Holding,
     Metric,
     Missing,
-    Period,
     ReportContent,
     Series,
 )
+from autoindex.reports.history import Floats, History, number
 from autoindex.reports.inputs import AssetFacts, ReportInputs
-from autoindex.reports.wording import day, in_a_sentence, moved, points
-from autoindex.requests import ReportType
+from autoindex.reports.portfolio import Portfolio
 
-# A gap in closes is carried this far by the index too.
-_CARRIED_SESSIONS = 5
-_ADDS_UP = 1e-6
+_ADDS_UP: Final = 1e-6
+_OLD_DAYS: Final = 5
 
 
 def compose(inputs: ReportInputs) -> ReportContent:
@@ -32,107 +32,76 @@ def compose(inputs: ReportInputs) -> ReportContent:
     Raises ReportImpossible where the index has too little history for its period. A smaller part
     that cannot be made is left empty and named in `missing`.
     """
-    levels = inputs.levels.astype(float)
-    benchmark = _benchmark(inputs, levels)
-    period = periods.ending_at(len(levels) - 1, levels.index, inputs.report_type)
-    previous = periods.before(period, levels.index, inputs.report_type)
-    comparisons = performance.comparisons(levels, benchmark, period, previous)
-    series = performance.series(levels, benchmark)
-    closes = inputs.closes.sort_index().ffill(limit=_CARRIED_SESSIONS)
-    weights = inputs.weights.loc[: levels.index[-1]]
-    parts = attribution.contributions(levels, weights, closes, period, inputs.assets)
-    held, risk_sessions = _holdings(inputs, weights, closes, levels.index[-1])
-    rebalance = attribution.last_rebalance(weights, closes, inputs.assets)
-    turnovers = attribution.turnovers(weights, closes)
-    headline = _headline(levels, comparisons, series)
-    return ReportContent(
+    history = History.align(inputs.levels, inputs.benchmark)
+    last = history.sessions[-1]
+    portfolio = Portfolio.align(inputs.weights, inputs.closes, last)
+    period = periods.ending_at(len(history) - 1, history.sessions, inputs.report_type)
+    previous = periods.before(period, history.sessions, inputs.report_type)
+    comparisons = performance.comparisons(history, period, previous)
+    series = risk.series(history)
+    headline = _headline(history, comparisons, series)
+    parts = attribution.contributions(history, portfolio, period, inputs.assets)
+    held, risk_sessions = attribution.holdings(portfolio, inputs.units, last, inputs.assets)
+    rebalance = turnover.last_rebalance(portfolio, inputs.assets)
+    turnovers = turnover.turnovers(portfolio)
+    content = ReportContent(
         report_type=inputs.report_type,
         title=f"{inputs.index_name}: {inputs.report_type} report, {period.label}",
         index_name=inputs.index_name,
-        benchmark_name=None if benchmark is None else inputs.benchmark_name,
+        benchmark_name=inputs.benchmark_name if history.has_benchmark else None,
         strategy=inputs.strategy,
         frequency=inputs.frequency,
         currency=inputs.currency,
         generated_at=inputs.generated_at,
-        inception=levels.index[0].date(),
+        inception=history.sessions[0].date(),
         period=period,
         previous_period=previous,
-        summary=_summary(inputs, period, headline, comparisons, parts),
+        summary="",
         headline=headline,
         comparisons=comparisons,
-        metrics=_metrics(inputs.metrics, benchmark),
+        metrics=_metrics(inputs.metrics),
         series=series,
-        drawdowns=performance.worst_drawdowns(levels),
-        monthly_returns=performance.monthly_returns(levels, benchmark),
-        allocations=_allocations(weights, inputs.assets),
+        drawdowns=risk.worst_drawdowns(history),
+        monthly_returns=performance.monthly_returns(history),
+        allocations=_allocations(portfolio, inputs.assets),
         holdings=held,
         risk_sessions=risk_sessions,
         contributions=parts,
         rebalance=rebalance,
         turnovers=turnovers,
-        yearly_turnover=attribution.by_year(turnovers),
-        missing=_missing(
-            {
-                "previous_period": (previous is not None, "the index is younger than that period."),
-                "benchmark": (benchmark is not None, "no benchmark close on the index's sessions."),
-                "rolling_risk": (
-                    series.rolling_volatility[-1] is not None,
-                    f"it takes {series.rolling_sessions} returns.",
-                ),
-                "contributions": (bool(parts), "closes do not cover the period's holdings."),
-                "holdings": (bool(held), "closes do not reach back to the last rebalance."),
-                "risk": (
-                    risk_sessions is not None,
-                    f"it takes {attribution.SHORTEST_RISK} common sessions of closes.",
-                ),
-                "rebalance": (rebalance is not None, "it takes two rebalances and their closes."),
-            }
-        ),
-        quality_notes=_notes(inputs, levels, headline, parts),
+        yearly_turnover=turnover.by_year(turnovers),
+        missing=(),
+        quality_notes=_notes(inputs, history, headline, parts),
         method=method.paragraphs(inputs),
+    )
+    return content.model_copy(
+        update={"summary": summary.sentences(content), "missing": _missing(content)}
     )
 
 
-def _benchmark(inputs: ReportInputs, levels: pd.Series) -> pd.Series | None:
-    if inputs.benchmark is None:
-        return None
-    aligned = performance.align(inputs.benchmark.astype(float), levels.index)
-    return None if aligned.isna().all() else aligned
-
-
-def _holdings(
-    inputs: ReportInputs, weights: pd.DataFrame, closes: pd.DataFrame, session: pd.Timestamp
-) -> tuple[tuple[Holding, ...], int | None]:
-    if weights.empty:
-        return (), None
-    return attribution.holdings(weights, inputs.units, closes, session, inputs.assets)
-
-
-def _headline(levels: pd.Series, comparisons: tuple[Comparison, ...], series: Series) -> Headline:
+def _headline(history: History, comparisons: tuple[Comparison, ...], series: Series) -> Headline:
     windows = {row.key: row for row in comparisons}
-    annual_return, volatility, sharpe = performance.summary_metrics(levels)
+    returns = history.level[1:] / history.level[:-1] - 1.0
     return Headline(
-        level=float(levels.iloc[-1]),
+        level=float(history.level[-1]),
         period_return=windows["period"].index_return or 0.0,
         benchmark_period_return=windows["period"].benchmark_return,
         period_difference=windows["period"].difference,
         year_to_date_return=windows["year_to_date"].index_return,
-        annual_return=annual_return,
-        annual_volatility=volatility,
-        sharpe_ratio=sharpe,
+        annual_return=windows["inception"].index_annual_return,
+        annual_volatility=number(empyrical.annual_volatility(returns)),
+        sharpe_ratio=number(empyrical.sharpe_ratio(returns)),
         max_drawdown=min(series.drawdown),
         current_drawdown=series.drawdown[-1],
     )
 
 
-def _metrics(
-    stored: Mapping[str, Mapping[str, float | None]], benchmark: pd.Series | None
-) -> tuple[Metric, ...]:
+def _metrics(stored: Mapping[str, Mapping[str, float | None]]) -> tuple[Metric, ...]:
     return tuple(
         Metric(
             window=window,
             metric=metric,
-            index=None if value is None else performance.number(value),
+            index=None if value is None else number(value),
             benchmark=None,
         )
         for window, values in stored.items()
@@ -140,73 +109,62 @@ def _metrics(
     )
 
 
-def _allocations(weights: pd.DataFrame, assets: Mapping[str, AssetFacts]) -> Allocations:
-    held = weights.fillna(0.0)
-    held = held.loc[:, (held > 0).any()]
-    held = held[sorted(held.columns)]
-    sectors = held.T.groupby(lambda symbol: attribution.sector_of(symbol, assets)).sum().T
+def _allocations(portfolio: Portfolio, assets: Mapping[str, AssetFacts]) -> Allocations:
+    sector = [attribution.sector_of(symbol, assets) for symbol in portfolio.symbols]
+    sectors = sorted(set(sector))
+    member = np.array([[name == own for own in sectors] for name in sector], dtype=np.float64)
+    by_sector = portfolio.targets @ member.reshape(len(sector), len(sectors))
     return Allocations(
-        sessions=tuple(held.index.date),
-        symbols=tuple(held.columns),
-        weights=tuple(map(tuple, held.to_numpy().tolist())),
-        sectors=tuple(sectors.columns),
-        sector_weights=tuple(map(tuple, sectors.to_numpy().tolist())),
+        sessions=tuple(portfolio.rebalances.date.tolist()),
+        symbols=portfolio.symbols,
+        weights=_rows(portfolio.targets),
+        sectors=tuple(sectors),
+        sector_weights=_rows(by_sector),
     )
 
 
-def _summary(
-    inputs: ReportInputs,
-    period: Period,
-    headline: Headline,
-    comparisons: tuple[Comparison, ...],
-    parts: tuple[Contribution, ...],
-) -> str:
-    sentences = [f"{inputs.index_name} {moved(headline.period_return)} {_when(inputs, period)}"]
-    if headline.benchmark_period_return is not None and headline.period_difference is not None:
-        sentences[0] += (
-            f", while {inputs.benchmark_name} {moved(headline.benchmark_period_return)}: "
-            f"a difference of {points(headline.period_difference)}."
-        )
-    else:
-        sentences[0] += "."
-    if len(parts) > 1:
-        sentences.append(
-            f"{parts[0].name} added most ({points(parts[0].contribution)}), "
-            f"{parts[-1].name} least ({points(parts[-1].contribution)})."
-        )
-    year = next(row for row in comparisons if row.key == "year_to_date")
-    if year.index_return is not None:
-        sentences.append(f"Since the start of the year the index {moved(year.index_return)}.")
-    return " ".join(sentences)
+def _rows(values: Floats) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, values.tolist()))
 
 
-def _when(inputs: ReportInputs, period: Period) -> str:
-    ending = "" if period.complete else f" (to {day(period.last)})"
-    preposition = "on" if inputs.report_type is ReportType.DAILY else "in"
-    return f"{preposition} {in_a_sentence(period.label)}{ending}"
-
-
-def _missing(content_parts: Mapping[str, tuple[bool, str]]) -> tuple[Missing, ...]:
+def _missing(content: ReportContent) -> tuple[Missing, ...]:
+    series = content.series
+    parts = {
+        "previous_period": (content.previous_period, "the index is younger than that period"),
+        "benchmark": (content.benchmark_name, "no benchmark close on the index's sessions"),
+        "rolling_risk": (
+            series.rolling_volatility[-1] is not None,
+            f"it takes {series.rolling_sessions} returns",
+        ),
+        "contributions": (content.contributions, "closes do not cover the period's holdings"),
+        "holdings": (content.holdings, "closes do not reach back to the last rebalance"),
+        "risk": (
+            content.risk_sessions,
+            f"it takes {attribution.SHORTEST_RISK} common sessions of closes",
+        ),
+        "rebalance": (content.rebalance, "it takes two rebalances and the closes in between"),
+    }
     return tuple(
-        Missing(part=part, reason=f"Not enough data: {reason}")
-        for part, (there, reason) in content_parts.items()
+        Missing(part=part, reason=f"Not enough data: {reason}.")
+        for part, (there, reason) in parts.items()
         if not there
     )
 
 
 def _notes(
     inputs: ReportInputs,
-    levels: pd.Series,
+    history: History,
     headline: Headline,
     parts: tuple[Contribution, ...],
 ) -> tuple[str, ...]:
     notes = list(inputs.quality_notes)
-    if parts and abs(sum(part.contribution for part in parts) - headline.period_return) > _ADDS_UP:
+    explained = sum(part.contribution for part in parts)
+    if parts and abs(explained - headline.period_return) > _ADDS_UP:
         notes.append(
             "The contributions do not add up to the period's return: closes or weights were "
             "changed after the index was computed."
         )
-    behind = (inputs.generated_at.date() - levels.index[-1].date()).days
-    if behind > 5:
-        notes.append(f"The newest index level is {behind} days older than this report's data.")
+    age = (pd.Timestamp(inputs.generated_at.date()) - history.sessions[-1]).days
+    if age > _OLD_DAYS:
+        notes.append(f"The newest index level was {age} days old when this report was made.")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""The report as a workbook: values everywhere, native charts, and one sheet of checking formulas."""
+"""The report as a workbook: values everywhere, native charts, one sheet of checking formulas."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date
@@ -8,6 +8,7 @@ from typing import Any, Final
 from openpyxl import Workbook
 from openpyxl.chart import AreaChart, BarChart, LineChart, Reference
 from openpyxl.chart.axis import DateAxis
+from openpyxl.chart.legend import Legend
 from openpyxl.formatting.rule import ColorScaleRule
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
@@ -63,7 +64,7 @@ def sheet(
     widths: Sequence[float] = (),
 ) -> Worksheet:
     """A sheet with one table from A1: typed cells, frozen head and first column, filter."""
-    page = book.create_sheet(title)
+    page: Worksheet = book.create_sheet(title)
     page.append(list(head))
     for cell in page[1]:
         cell.font, cell.fill = _HEAD_FONT, _HEAD_FILL
@@ -207,6 +208,7 @@ def _line_chart(
 ) -> LineChart:
     chart = LineChart()
     chart.title, chart.height, chart.width = title, 8.5, 22
+    chart.legend = Legend()
     chart.legend.position = "b"
     for column, colour, dash in zip(
         columns, (theme.ACCENT, theme.BENCHMARK), ("solid", "sysDash"), strict=False
@@ -266,7 +268,7 @@ def _months(book: Workbook, content: ReportContent) -> None:
     )
     page.conditional_formatting.add(
         f"B2:M{page.max_row}",
-        ColorScaleRule(
+        ColorScaleRule(  # type: ignore[no-untyped-call]
             start_type="num",
             start_value=-0.12,
             start_color="B0B8BC",

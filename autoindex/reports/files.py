@@ -30,7 +30,7 @@ KINDS: Final = {
 
 
 def suggested_name(content: ReportContent, report_format: ReportFormat) -> str:
-    """A file name that says what is inside, such as `autoindex-composite-monthly-2022-12-28.pdf`."""
+    """What the file may be called: `autoindex-composite-monthly-2022-12-28.pdf`."""
     index = "-".join("".join(c if c.isalnum() else " " for c in content.index_name).lower().split())
     extension = KINDS[report_format].extension
     return f"{index}-{content.report_type}-{content.period.last}.{extension}"

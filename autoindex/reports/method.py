@@ -33,7 +33,8 @@ def paragraphs(inputs: ReportInputs) -> tuple[Paragraph, ...]:
 def _index(inputs: ReportInputs) -> str:
     rule = _STRATEGIES.get(inputs.strategy, words(inputs.strategy) + ".")
     return (
-        f"{rule} No constituent weighs more than 40%, and none less than 1%, at a rebalance. "
+        f"{rule} At a rebalance no constituent weighs more than 40% (or its equal share, if "
+        "that is more), and none less than 1% (or half of its equal share, if that is less). "
         f"Weights are decided {inputs.frequency}, at the close of the first session of the period, "
         "from closes up to and including that session; they earn their first return on the "
         "session after. In between, holdings drift with prices. The index starts at 100, costs "
@@ -62,10 +63,10 @@ def _attribution() -> str:
 
 
 def _flatters(inputs: ReportInputs) -> str:
-    adjusted = "splits and dividends" if inputs.dividends_in_prices else "splits"
+    adjusted = "splits only: dividends are left out"
     benchmark = ""
-    if inputs.benchmark is not None:
-        benchmark = f" {inputs.benchmark_name} is shown as published by its source."
+    if inputs.dividends_in_prices:
+        adjusted = "splits and dividends"
     if inputs.benchmark is not None and inputs.dividends_in_prices:
         benchmark = (
             f" {inputs.benchmark_name} leaves dividends out, so the comparison favours the index "

@@ -7,9 +7,9 @@ from typing import Any, Final
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import BaseDocTemplate, Flowable, Frame, PageTemplate
+from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
 
-from autoindex.reports import charts, pages, theme
+from autoindex.reports import pages, plot, theme
 from autoindex.reports.content import ReportContent
 from autoindex.reports.wording import day
 
@@ -23,7 +23,7 @@ def write(content: ReportContent, path: Path) -> None:
     """Write `content` to `path`; the same content gives the same bytes."""
     theme.register_fonts()
     document = _Document(path, content)
-    with charts.style():
+    with plot.style():
         document.build(pages.story(content, WIDTH), canvasmaker=document.canvas)
 
 
@@ -36,7 +36,7 @@ class _Document(BaseDocTemplate):
             author=content.index_name,
             subject=content.summary,
             creator="Autoindex",
-            keywords=f"{content.index_name}, {content.report_type}, {content.period.last}",
+            keywords=[content.index_name, content.report_type.value, str(content.period.last)],
             invariant=1,
             lang="en-GB",
         )
@@ -55,21 +55,15 @@ class _Document(BaseDocTemplate):
         canvas.setDateFormatter(_at(self._content.generated_at))
         return canvas
 
-    def afterFlowable(self, flowable: Flowable) -> None:  # noqa: N802
-        title = getattr(flowable, "bookmark", None)
-        if title:
-            key = f"part-{title}"
-            self.canv.bookmarkHorizontal(key, 0, self.frame._y + flowable.height)  # noqa: SLF001
-            self.canv.addOutlineEntry(title, key, level=0)
-
     def _furniture(self, canvas: Canvas, _: BaseDocTemplate) -> None:
         content = self._content
         canvas.saveState()
         top = A4[1] - MARGIN + 1 * mm
         canvas.setFillColor(theme.ACCENT)
         canvas.rect(MARGIN, top + 3.5 * mm, WIDTH, 1.1 * mm, stroke=0, fill=1)
-        canvas.setFont(theme.BOLD, 8)
-        canvas.drawString(MARGIN, top - 1 * mm, content.index_name)
+        if canvas.getPageNumber() > 1:
+            canvas.setFont(theme.BOLD, 8)
+            canvas.drawString(MARGIN, top - 1 * mm, content.index_name)
         canvas.setFillColor(theme.MUTED)
         canvas.setFont(theme.REGULAR, 8)
         kind = f"{content.report_type.capitalize()} report, {content.period.label}"
@@ -94,7 +88,7 @@ class _NumberedCanvas(Canvas):
 
     def showPage(self) -> None:  # noqa: N802
         self._finished.append(dict(self.__dict__))
-        self._startPage()
+        self._startPage()  # type: ignore[attr-defined]
 
     def save(self) -> None:
         for number, state in enumerate(self._finished, start=1):

@@ -40,6 +40,12 @@ def register_fonts() -> None:
     pdfmetrics.registerFontFamily(REGULAR, normal=REGULAR, bold=BOLD, italic=REGULAR)
 
 
+def text_width(words: str, size: float) -> float:
+    """Width of `words` in the regular typeface, in points."""
+    register_fonts()
+    return float(pdfmetrics.stringWidth(words, REGULAR, size))
+
+
 def shades(count: int) -> list[str]:
     """`count` shades of the accent from dark to light, evenly spaced."""
     dark, light = _rgb(ACCENT), (226, 236, 238)

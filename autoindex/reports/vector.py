@@ -56,7 +56,10 @@ class _Renderer(RendererBase):
         return False
 
     def get_text_width_height_descent(
-        self, s: str, prop: FontProperties, ismath: Any
+        self,
+        s: str,
+        prop: FontProperties,
+        ismath: Any,  # noqa: ARG002  (the signature is matplotlib's)
     ) -> tuple[float, float, float]:
         name, size = _font(prop)
         return (
@@ -66,7 +69,11 @@ class _Renderer(RendererBase):
         )
 
     def draw_path(
-        self, gc: GraphicsContextBase, path: Path, transform: Transform, rgbFace: Any = None
+        self,
+        gc: GraphicsContextBase,
+        path: Path,
+        transform: Transform,
+        rgbFace: Any = None,  # noqa: N803
     ) -> None:
         line_width = float(gc.get_linewidth())
         if rgbFace is None and not line_width:
@@ -99,7 +106,7 @@ class _Renderer(RendererBase):
     def _trace(self, path: Path, transform: Transform, *, stroke: bool, fill: bool) -> None:
         outline = self._canvas.beginPath()
         # A filled outline must not be simplified: matplotlib's rule, or its corners move.
-        steps = path.iter_segments(transform, simplify=False if fill else None, curves=True)
+        steps: Any = path.iter_segments(transform, simplify=False if fill else None, curves=True)
         x = y = 0.0
         for vertices, code in steps:
             points = [float(vertex) for vertex in vertices]
@@ -125,8 +132,8 @@ class _Renderer(RendererBase):
         s: str,
         prop: FontProperties,
         angle: float,
-        ismath: Any = False,
-        mtext: Text | None = None,
+        ismath: Any = False,  # noqa: ARG002
+        mtext: Text | None = None,  # noqa: ARG002
     ) -> None:
         name, size = _font(prop)
         self._canvas.saveState()

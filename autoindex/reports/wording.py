@@ -34,7 +34,7 @@ METRIC_LABELS = {
     "stability_of_timeseries": "Stability (R² of log return)",
     "alpha": "Alpha, annual",
     "beta": "Beta",
-    "excess_sharpe": "Information ratio",
+    "excess_sharpe": "Information ratio, daily",
     "information_ratio": "Information ratio",
     "tracking_error": "Tracking error",
     "up_capture": "Upside capture",
@@ -67,6 +67,11 @@ def percent(value: Number, places: int = 2, *, signed: bool = False) -> str:
     if value is None:
         return NOTHING
     return f"{figure(100.0 * value, places, signed=signed)}%"
+
+
+def short_percent(value: float) -> str:
+    """0.025 as `2.5%` and 0.2 as `20%`: as many places as it takes, for axes."""
+    return f"{100.0 * value:.6g}%".replace("-", MINUS)
 
 
 def figure(value: Number, places: int = 2, *, signed: bool = False) -> str:
@@ -129,3 +134,20 @@ def moved(value: float) -> str:
 def in_a_sentence(label: str) -> str:
     """A period's label inside a sentence: `week 52 of 2022`, but `December 2022`."""
     return label[0].lower() + label[1:] if label.startswith(("Week", "Quarter")) else label
+
+
+_WINDOWS = {
+    "1y": "1 year",
+    "3y": "3 years",
+    "5y": "5 years",
+    "10y": "10 years",
+    "ytd": "Year to date",
+    "inception": "Since inception",
+    "since_inception": "Since inception",
+    "all": "Since inception",
+}
+
+
+def window_label(window: str) -> str:
+    """A metrics window for people."""
+    return _WINDOWS.get(window, words(window))

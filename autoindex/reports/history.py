@@ -1,0 +1,59 @@
+"""The index's levels and the benchmark's closes on the same sessions, as arrays."""
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autoindex.reports.content import Number
+
+Floats = NDArray[np.float64]
+
+SESSIONS_A_YEAR: Final = 252
+# A gap in closes is carried this far by the index too.
+CARRIED_SESSIONS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Levels without NaN, and the benchmark's closes, NaN where it has none (yet)."""
+
+    sessions: pd.DatetimeIndex
+    level: Floats
+    benchmark: Floats
+
+    @classmethod
+    def align(cls, levels: pd.Series, benchmark: pd.Series | None) -> Self:
+        """Put the benchmark on the index's sessions; gaps of up to 5 sessions are carried."""
+        sessions = pd.DatetimeIndex(levels.index)
+        theirs = np.full(len(sessions), np.nan)
+        if benchmark is not None:
+            closes = benchmark.astype(np.float64).dropna()
+            union = closes.index.union(sessions)
+            carried = closes.reindex(union).ffill(limit=CARRIED_SESSIONS)
+            theirs = carried.reindex(sessions).to_numpy(dtype=np.float64)
+        return cls(sessions, levels.to_numpy(dtype=np.float64), theirs)
+
+    def __len__(self) -> int:
+        return len(self.level)
+
+    @property
+    def has_benchmark(self) -> bool:
+        """Whether the benchmark has a close on any session."""
+        return not bool(np.isnan(self.benchmark).all())
+
+    def position(self, session: object) -> int:
+        """Where `session`, one of ours, stands."""
+        return int(self.sessions.searchsorted(pd.Timestamp(str(session))))
+
+
+def number(value: float) -> Number:
+    """`value` as the content holds it: None where it is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def numbers(values: Floats) -> tuple[Number, ...]:
+    """`number` of each value."""
+    return tuple(value if np.isfinite(value) else None for value in values.tolist())

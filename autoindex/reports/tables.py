@@ -1,0 +1,296 @@
+"""The tables of figures in the PDF."""
+
+from calendar import month_abbr
+from typing import Any, Final
+
+from reportlab.platypus import Table, TableStyle
+
+from autoindex.reports import theme
+from autoindex.reports.content import MonthlyReturns, Number, ReportContent
+from autoindex.reports.flowables import CELL, Bar, bold, grid, say
+from autoindex.reports.wording import (
+    NOTHING,
+    day,
+    figure,
+    metric_label,
+    metric_value,
+    percent,
+    points,
+    to_date,
+    window_label,
+    words,
+)
+
+MONTHS: Final = tuple(month_abbr[1:])
+_STRONGEST: Final = 0.12
+_TOP: Final = 10
+
+
+def tiles(content: ReportContent, width: float) -> Table:
+    """The headline figures in a row."""
+    head = content.headline
+    shown = [
+        (_period_label(content), percent(head.period_return, signed=True)),
+        ("Against benchmark", points(head.period_difference)),
+        ("Year to date", percent(head.year_to_date_return, signed=True)),
+        ("Annual return", percent(head.annual_return, signed=True)),
+        ("Annual volatility", percent(head.annual_volatility)),
+        ("Maximum drawdown", percent(head.max_drawdown)),
+    ]
+    style = TableStyle(
+        [
+            ("FONT", (0, 0), (-1, 0), theme.REGULAR, 7.5, 9),
+            ("TEXTCOLOR", (0, 0), (-1, 0), theme.MUTED),
+            ("FONT", (0, 1), (-1, 1), theme.BOLD, 15, 18),
+            ("TEXTCOLOR", (0, 1), (-1, 1), theme.INK),
+            ("TEXTCOLOR", (0, 1), (0, 1), theme.ACCENT),
+            ("LINEABOVE", (0, 0), (-1, 0), 0.7, theme.INK),
+            ("LINEBELOW", (0, 1), (-1, 1), 0.3, theme.RULE),
+            ("LEFTPADDING", (0, 0), (-1, -1), 0),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+            ("TOPPADDING", (0, 0), (-1, 0), 5),
+            ("BOTTOMPADDING", (0, 1), (-1, 1), 7),
+        ]
+    )
+    columns = [list(row) for row in zip(*shown, strict=True)]
+    return Table(columns, [width / len(shown)] * len(shown), style=style)
+
+
+def _period_label(content: ReportContent) -> str:
+    ending = to_date(content.period, content.report_type)
+    return ending.capitalize() if ending else f"Return, {content.report_type}"
+
+
+def comparisons(content: ReportContent, width: float) -> Table:
+    """Index against benchmark over each window."""
+    benchmark = content.benchmark_name or "Benchmark"
+    rows = [["", "From", "Index", benchmark, "Difference", "Index p.a.", f"{benchmark} p.a."]]
+    for row in content.comparisons:
+        if row.index_return is None:
+            rows.append([row.label, "not enough data", *[NOTHING] * 5])
+            continue
+        rows.append(
+            [
+                row.label,
+                day(row.base),
+                percent(row.index_return, signed=True),
+                percent(row.benchmark_return, signed=True),
+                points(row.difference),
+                percent(row.index_annual_return, signed=True),
+                percent(row.benchmark_annual_return, signed=True),
+            ]
+        )
+    unit = width / 12
+    return grid(rows, [2.8 * unit, 1.7 * unit, *[1.5 * unit] * 5], extra=[bold(2)])
+
+
+def facts(content: ReportContent, width: float) -> Table:
+    """What the index is."""
+    traded = [row.turnover for row in content.yearly_turnover[:-1]]
+    rows = [
+        ["", ""],
+        ["Strategy", words(content.strategy)],
+        ["Rebalanced", words(content.frequency)],
+        ["Constituents held", figure(len(content.holdings), 0)],
+        ["Benchmark", content.benchmark_name or "none"],
+        ["Currency", content.currency],
+        ["Inception", f"{day(content.inception)}, at {figure(content.series.level[0])}"],
+        ["Level", f"{figure(content.headline.level)} on {day(content.period.last)}"],
+        ["Sharpe ratio since inception", figure(content.headline.sharpe_ratio)],
+        ["Current drawdown", percent(content.headline.current_drawdown)],
+        ["Turnover a year, one-way", percent(sum(traded) / len(traded) if traded else None, 0)],
+    ]
+    return grid(rows[1:], [0.5 * width, 0.5 * width], extra=_WITHOUT_HEAD)
+
+
+_WITHOUT_HEAD: Final = [
+    ("FONT", (0, 0), (-1, 0), theme.REGULAR, 8, 10),
+    ("TEXTCOLOR", (0, 0), (0, -1), theme.MUTED),
+    ("TEXTCOLOR", (1, 0), (1, -1), theme.INK),
+    ("LINEABOVE", (0, 0), (-1, 0), 0.7, theme.INK),
+    ("LINEBELOW", (0, 0), (-1, 0), 0.3, theme.RULE),
+]
+
+
+def largest(content: ReportContent, width: float) -> Table:
+    """The ten heaviest holdings, with a bar each."""
+    top = content.holdings[:_TOP]
+    unit = width / 12
+    rows: list[list[Any]] = [
+        [
+            row.symbol,
+            say(row.name, CELL),
+            Bar(row.weight / top[0].weight, 2.9 * unit),
+            percent(row.weight),
+        ]
+        for row in top
+    ]
+    return grid(
+        rows,
+        [1.6 * unit, 5.4 * unit, 3.2 * unit, 1.8 * unit],
+        extra=[
+            ("FONT", (0, 0), (-1, 0), theme.REGULAR, 8, 10),
+            ("FONT", (0, 0), (0, -1), theme.BOLD, 8, 10),
+            ("TEXTCOLOR", (0, 0), (-1, 0), theme.INK),
+            ("ALIGN", (1, 0), (2, -1), "LEFT"),
+            ("LINEABOVE", (0, 0), (-1, 0), 0.7, theme.INK),
+            ("LINEBELOW", (0, 0), (-1, 0), 0.3, theme.RULE),
+        ],
+    )
+
+
+def drawdowns(content: ReportContent, width: float) -> Table:
+    """The five deepest falls."""
+    rows = [["", "High", "Low", "Recovered", "Depth", "Sessions down", "Sessions back"]]
+    rows += [
+        [
+            str(rank),
+            day(fall.start),
+            day(fall.trough),
+            day(fall.recovered) if fall.recovered else "not yet",
+            percent(fall.depth),
+            figure(fall.sessions_to_trough, 0),
+            figure(fall.sessions_to_recovery, 0),
+        ]
+        for rank, fall in enumerate(content.drawdowns, start=1)
+    ]
+    unit = width / 12
+    return grid(rows, [0.6 * unit, *[1.9 * unit] * 6], extra=[bold(4)])
+
+
+def metrics(content: ReportContent, width: float) -> Table:
+    """Measures of the index over each window."""
+    windows = list(dict.fromkeys(row.window for row in content.metrics))
+    names = list(dict.fromkeys(row.metric for row in content.metrics))
+    values = {(row.window, row.metric): row.index for row in content.metrics}
+    rows = [["", *map(window_label, windows)]]
+    rows += [
+        [
+            metric_label(name),
+            *(metric_value(name, values.get((window, name))) for window in windows),
+        ]
+        for name in names
+    ]
+    first = width * 0.34
+    return grid(rows, [first, *[(width - first) / max(len(windows), 1)] * len(windows)])
+
+
+def months(content: ReportContent, width: float) -> Table:
+    """Monthly returns in per cent, newest year first, shaded by size."""
+    rows = [["", *MONTHS, "Year", content.benchmark_name or "Benchmark"]]
+    tints: list[tuple[Any, ...]] = []
+    for line, year in enumerate(reversed(content.monthly_returns), start=1):
+        rows.append(_year(year))
+        tints += [
+            ("BACKGROUND", (column, line), (column, line), _tint(value))
+            for column, value in enumerate(year.months, start=1)
+            if value is not None
+        ]
+    unit = width / 15
+    return grid(
+        rows,
+        [unit] * 15,
+        extra=[
+            *tints,
+            ("INNERGRID", (1, 1), (12, -1), 0.8, theme.WHITE),
+            ("RIGHTPADDING", (1, 0), (12, -1), 3),
+            bold(0),
+            bold(13),
+            ("TEXTCOLOR", (14, 1), (14, -1), theme.MUTED),
+        ],
+        padding=2.0,
+    )
+
+
+def _year(year: MonthlyReturns) -> list[str]:
+    cells = [
+        "" if value is None else _per_cent(value) + ("*" if month in year.incomplete else "")
+        for month, value in enumerate(year.months, start=1)
+    ]
+    return [
+        str(year.year),
+        *cells,
+        _per_cent(year.year_return),
+        _per_cent(year.benchmark_year_return),
+    ]
+
+
+def _per_cent(value: Number) -> str:
+    return NOTHING if value is None else figure(100.0 * value, 1)
+
+
+def _tint(value: float) -> str:
+    strength = 0.06 + 0.5 * min(abs(value) / _STRONGEST, 1.0)
+    return theme.blend(theme.ACCENT if value >= 0 else theme.BENCHMARK, strength)
+
+
+def holdings(content: ReportContent, width: float) -> Table:
+    """Every constituent held, with its part in return and risk."""
+    contribution = {row.symbol: row.contribution for row in content.contributions}
+    rows: list[list[Any]] = [
+        ["Constituent", "", "Sector", "Weight", "Target", "To return", "To risk", "Volatility"]
+    ]
+    rows += [
+        [
+            row.symbol,
+            say(row.name, CELL),
+            say(row.sector, CELL),
+            percent(row.weight),
+            percent(row.target_weight),
+            points(contribution.get(row.symbol)),
+            percent(row.risk_contribution, 1),
+            percent(row.annual_volatility, 1),
+        ]
+        for row in content.holdings
+    ]
+    left = [row.contribution for row in content.contributions]
+    held = {row.symbol for row in content.holdings}
+    gone = [row.contribution for row in content.contributions if row.symbol not in held]
+    if gone:
+        rows.append(["", "Sold in the period", "", "", "", points(sum(gone)), "", ""])
+    rows.append(
+        [
+            "Total",
+            "",
+            "",
+            percent(sum(row.weight for row in content.holdings)),
+            percent(sum(row.target_weight for row in content.holdings)),
+            points(sum(left)) if left else NOTHING,
+            percent(1.0, 1) if content.risk_sessions else NOTHING,
+            "",
+        ]
+    )
+    unit = width / 12
+    return grid(
+        rows,
+        [unit, 3.1 * unit, 2.4 * unit, *[1.1 * unit] * 5],
+        extra=[
+            ("ALIGN", (1, 0), (2, -1), "LEFT"),
+            bold(0),
+            bold(3),
+            ("FONT", (0, -1), (-1, -1), theme.BOLD, 8, 10),
+            ("LINEABOVE", (0, -1), (-1, -1), 0.7, theme.INK),
+        ],
+    )
+
+
+def changes(content: ReportContent, width: float) -> Table:
+    """The largest changes of weight at the last rebalance."""
+    assert content.rebalance is not None  # noqa: S101  (pages.py asks first)
+    rows: list[list[Any]] = [["", "", "Before", "After", "Change"]]
+    rows += [
+        [
+            row.symbol,
+            say(row.name, CELL),
+            percent(row.before),
+            percent(row.after),
+            points(row.change),
+        ]
+        for row in content.rebalance.changes[:_TOP]
+    ]
+    unit = width / 12
+    return grid(
+        rows,
+        [1.5 * unit, 4.6 * unit, 1.8 * unit, 1.8 * unit, 2.3 * unit],
+        extra=[("ALIGN", (1, 0), (1, -1), "LEFT"), bold(0), bold(4)],
+    )
