@@ -40,6 +40,9 @@ class Settings(BaseSettings):
 
     api_host: str = Field(default="127.0.0.1", description="Address the facade listens on.")
     api_port: int = Field(default=8000, ge=1, le=65535, description="Port of the facade.")
+    api_docs: bool = Field(
+        default=False, description="Show the facade's documentation at /docs to everybody."
+    )
     prefect_port: int = Field(
         default=4200, ge=1, le=65535, description="Port of the local stack's Prefect server."
     )
