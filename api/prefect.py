@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api import states
 from api.tasks import (
+    DEPLOYMENTS,
     Activity,
     Kind,
     Page,
@@ -30,12 +31,6 @@ from api.tasks import (
 )
 from autoindex.errors import ConfigurationError, PartUnavailable
 
-DEPLOYMENTS: Final[Mapping[Kind, tuple[str, str]]] = {
-    Kind.REFRESH: ("refresh-market-data", "refresh"),
-    Kind.COMPUTE: ("compute-index", "compute"),
-    Kind.REPORT: ("generate-report", "report"),
-    Kind.CLEANUP: ("clean-up", "cleanup"),
-}
 POOL: Final = "autoindex"
 TAG: Final = "autoindex"
 USER_TAG: Final = "user:"

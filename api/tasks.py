@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 
@@ -15,6 +15,15 @@ class Kind(StrEnum):
     COMPUTE = "compute"
     REPORT = "report"
     CLEANUP = "cleanup"
+
+
+# Flow and deployment, as in prefect.yaml.
+DEPLOYMENTS: Final[Mapping[Kind, tuple[str, str]]] = {
+    Kind.REFRESH: ("refresh-market-data", "refresh"),
+    Kind.COMPUTE: ("compute-index", "compute"),
+    Kind.REPORT: ("generate-report", "report"),
+    Kind.CLEANUP: ("clean-up", "cleanup"),
+}
 
 
 class Status(StrEnum):

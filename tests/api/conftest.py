@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.prefect import DEPLOYMENTS, POOL
+from api.prefect import POOL
+from api.tasks import DEPLOYMENTS
 
 READY_SECONDS = 90.0
 

@@ -8,8 +8,8 @@ from uuid import UUID
 import httpx
 
 from api.in_memory import InMemory
-from api.prefect import DEPLOYMENTS, POOL
-from api.tasks import Kind
+from api.prefect import POOL
+from api.tasks import DEPLOYMENTS, Kind
 
 
 class Stage(Protocol):

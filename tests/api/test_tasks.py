@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from tests.api.stages import MemoryStage, PrefectStage, Stage
 
 from api.in_memory import InMemory
 from api.prefect import Connection, Prefect
 from api.tasks import Kind, Query, Status, TaskFinished, TaskRunner, TaskUnknown
+from tests.api.stages import MemoryStage, PrefectStage, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -93,9 +93,7 @@ async def test_every_state_has_its_status(
     await scene.stage.move(task.id, state, name)
     assert (await scene.runner.read(task.id)).status is status
     for wanted in Status:
-        listed = await scene.runner.search(
-            Query(user=user, status=wanted), page=1, per_page=10
-        )
+        listed = await scene.runner.search(Query(user=user, status=wanted), page=1, per_page=10)
         assert [found.id for found in listed.tasks] == ([task.id] if wanted is status else [])
         assert listed.total == (1 if wanted is status else 0)
 
@@ -161,9 +159,7 @@ async def test_a_claimed_task_is_cancelled_at_once(scene: Scene, user: str) -> N
     assert (await scene.runner.cancel(task.id, user=user)).completed_at is not None
 
 
-async def test_a_task_that_waits_for_a_retry_is_cancelled_at_once(
-    scene: Scene, user: str
-) -> None:
+async def test_a_task_that_waits_for_a_retry_is_cancelled_at_once(scene: Scene, user: str) -> None:
     task = await start(scene, user)
     await scene.stage.claim(task.id, "host-1")
     await scene.stage.move(task.id, "RUNNING")

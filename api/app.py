@@ -1,0 +1,65 @@
+"""The facade as an ASGI application: `uvicorn --factory api.app:application`."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from api import openapi, problems
+from api.database import Database
+from api.gate import AccessLog, Gate
+from api.identity import Identity
+from api.limits import Limits
+from api.prefect import Connection, Prefect
+from api.routes import background, health, reports
+from api.tasks import TaskRunner
+from autoindex.settings import Settings
+from autoindex.storage import database
+
+_OPEN: Final = frozenset({"/health", "/ready"})
+_DOCUMENTATION: Final = frozenset({"/docs", "/openapi.json"})
+
+
+def application() -> FastAPI:
+    """The facade with the settings of the environment; raises `ConfigurationError`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    return create_app(Settings())
+
+
+def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
+    """The facade; on Prefect, where `PREFECT_API_URL` says it is, unless another runner is given.
+
+    Raises `ConfigurationError` where there is no Prefect, or no usable signing key.
+    """
+    identity = Identity(settings)
+    runner = runner or Prefect(Connection())
+    stored = Database(database.async_engine(settings))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await runner.aclose()
+        await stored.aclose()
+
+    app = FastAPI(
+        title="Autoindex",
+        version=version("autoindex"),
+        description=openapi.DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.settings, app.state.runner, app.state.database = settings, runner, stored
+    for routes in (background, reports, health):
+        app.include_router(routes.router)
+    problems.install(app)
+    openapi.install(app)
+    open_paths = _OPEN | _DOCUMENTATION if settings.api_docs else _OPEN
+    app.add_middleware(
+        Gate, identity=identity, limits=Limits(settings), open_paths=frozenset(open_paths)
+    )
+    app.add_middleware(AccessLog)
+    return app

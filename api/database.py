@@ -1,0 +1,36 @@
+"""The facade's way to stored data: an async connection, and the storage room's functions."""
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Database:
+    """Reads through the functions of `autoindex.storage`, each call in a connection of its own."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def read(
+        self,
+        query: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call a storage function."""
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(query, *args, **kwargs)
+
+    async def check(self) -> None:
+        """Raise SQLAlchemy's `OperationalError` where the database does not answer."""
+        async with self._engine.connect() as connection:
+            await connection.execute(text("select 1"))
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._engine.dispose()

@@ -1,0 +1,59 @@
+"""What routes ask for: who is asking, the task runner, the database, the settings."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from api.database import Database
+from api.identity import User
+from api.problems import Problem
+from api.tasks import TaskRunner
+from api.tokens import Scope
+from autoindex.settings import Settings
+
+# Only draws the scheme in the documentation; `api.gate` has checked the token by now.
+_bearer = HTTPBearer(
+    bearerFormat="JWT",
+    auto_error=False,
+    description="A JWT; `autoindex token --user NAME --scope tasks:read` makes one.",
+)
+
+
+def _user(request: Request) -> User:
+    user: User = request.state.user
+    return user
+
+
+def _runner(request: Request) -> TaskRunner:
+    runner: TaskRunner = request.app.state.runner
+    return runner
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+CurrentUser = Annotated[User, Depends(_user), Depends(_bearer)]
+Runner = Annotated[TaskRunner, Depends(_runner)]
+Stored = Annotated[Database, Depends(_database)]
+CurrentSettings = Annotated[Settings, Depends(_settings)]
+
+
+def requires(*scopes: Scope) -> Callable[..., User]:
+    """A dependency that refuses a user whose token has none of these scopes."""
+
+    def check(user: Annotated[User, Depends(_user)]) -> User:
+        if not any(user.may(scope) for scope in scopes):
+            raise Problem(HTTPStatus.FORBIDDEN, f"the token lacks the scope {' or '.join(scopes)}")
+        return user
+
+    return check

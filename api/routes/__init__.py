@@ -1,0 +1,1 @@
+"""The facade's endpoints, one file a group."""

@@ -1,0 +1,270 @@
+"""Start a task, follow it, cancel it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import AwareDatetime, BaseModel, Field
+
+from api import tasks
+from api.bodies import GuardedRoute
+from api.database import Database
+from api.dependencies import CurrentUser, Runner, Stored, requires
+from api.identity import User
+from api.problems import Problem
+from api.schemas import (
+    ActiveTasks,
+    ActivityStats,
+    TaskId,
+    TaskList,
+    TaskQueued,
+    TaskStatus,
+    TaskSummary,
+    UserName,
+    grouped,
+)
+from api.tasks import DEPLOYMENTS, Kind, Status, Task, TaskFinished
+from api.tokens import Scope
+from autoindex.errors import UnknownSymbols
+from autoindex.requests import (
+    CleanupRequest,
+    ComputeIndexRequest,
+    RefreshRequest,
+    ReportRequest,
+    TaskRequest,
+)
+from autoindex.storage import assets, results
+
+PREFIX: Final = "/api/v1/background"
+
+router = APIRouter(prefix=PREFIX, tags=["background tasks"], route_class=GuardedRoute)
+
+_NAMES: Final[Mapping[Kind, str]] = {
+    Kind.REFRESH: "Refresh",
+    Kind.COMPUTE: "Index computation",
+    Kind.REPORT: "Report generation",
+    Kind.CLEANUP: "Cleanup",
+}
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+
+reader = Depends(requires(Scope.READ))
+starter = Depends(requires(Scope.RUN))
+administrator = Depends(requires(Scope.ADMIN))
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        description="The same key and body again give the same task, not a second one.",
+    ),
+]
+
+
+class Starting:
+    """Queues tasks for one request."""
+
+    def __init__(
+        self,
+        request: Request,
+        response: Response,
+        user: CurrentUser,
+        runner: Runner,
+        idempotency_key: IdempotencyKey = None,
+    ) -> None:
+        self.request_id: str = request.state.request_id
+        self.response = response
+        self.user = user
+        self.runner = runner
+        self.idempotency_key = idempotency_key
+
+    async def queue(self, kind: Kind, body: TaskRequest) -> TaskQueued:
+        """Queue a task; raises a 409 where its key was used for another body."""
+        parameters = body.model_dump(mode="json")
+        started = await self.runner.start(
+            kind,
+            parameters,
+            user=self.user.name,
+            tags=[f"request:{self.request_id}"],
+            idempotency_key=self._key(kind),
+        )
+        task = started.task
+        message = f"{_NAMES[kind]} task queued"
+        if not started.new:
+            _check_same(task, parameters)
+            message = f"{_NAMES[kind]} task was queued before with this Idempotency-Key"
+        self.response.headers["Location"] = f"{PREFIX}/status/{task.id}"
+        return TaskQueued(task_id=task.id, status=task.status, message=message)
+
+    def _key(self, kind: Kind) -> str | None:
+        if self.idempotency_key is None:
+            return None
+        return sha256(f"{self.user.name}\0{kind}\0{self.idempotency_key}".encode()).hexdigest()
+
+
+def _check_same(task: Task, parameters: Mapping[str, Any]) -> None:
+    if any(task.parameters.get(name) != value for name, value in parameters.items()):
+        detail = f"this Idempotency-Key started task {task.id}, which was asked for other things"
+        raise Problem(HTTPStatus.CONFLICT, detail)
+
+
+Start = Annotated[Starting, Depends()]
+
+
+@router.post(
+    "/refresh",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="startRefresh",
+    dependencies=[starter],
+)
+async def refresh(body: RefreshRequest, start: Start, database: Stored) -> TaskQueued:
+    """Bring daily prices up to date, then the index."""
+    if body.symbols is not None:
+        await _check_symbols(database, body.symbols)
+    return await start.queue(Kind.REFRESH, body)
+
+
+@router.post(
+    "/compute-index",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="startComputeIndex",
+    dependencies=[starter],
+)
+async def compute_index(body: ComputeIndexRequest, start: Start) -> TaskQueued:
+    """Compute levels, allocations and metrics of an index."""
+    return await start.queue(Kind.COMPUTE, body)
+
+
+@router.post(
+    "/generate-report",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="startReport",
+    dependencies=[starter],
+)
+async def generate_report(body: ReportRequest, start: Start) -> TaskQueued:
+    """Make a report on the published index, and mail it where an address is given."""
+    return await start.queue(Kind.REPORT, body)
+
+
+@router.post(
+    "/cleanup",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="startCleanup",
+    dependencies=[administrator],
+)
+async def cleanup(body: CleanupRequest, start: Start) -> TaskQueued:
+    """Archive and delete what is older than its keep-by date; needs the scope `tasks:admin`."""
+    return await start.queue(Kind.CLEANUP, body)
+
+
+@router.get("/status/{task_id}", operation_id="readTaskStatus", dependencies=[reader])
+async def status(task_id: TaskId, runner: Runner, database: Stored) -> TaskStatus:
+    """Read where a task is, and its result for a day after it has ended."""
+    task = await runner.read(task_id)
+    stored = None
+    if task.status is Status.SUCCESS:
+        stored = await database.read(results.read, task_id, datetime.now(UTC))
+    return TaskStatus(
+        task_id=task.id,
+        status=task.status,
+        result=stored.result if stored else None,
+        error=task.error,
+        started_at=task.started_at,
+        completed_at=task.completed_at,
+        result_expires_at=stored.expires_at if stored else None,
+    )
+
+
+class ListQuery(BaseModel):
+    """How a list is narrowed and paged."""
+
+    model_config = {"extra": "forbid"}
+
+    kind: Kind | None = None
+    status: Status | None = None
+    user: UserName | None = None
+    since: Annotated[AwareDatetime, Field(ge=_EARLIEST, le=_LATEST)] | None = Field(
+        default=None, description="Only tasks that were due at this instant or later."
+    )
+    page: int = Field(default=1, ge=1, le=100_000)
+    per_page: int = Field(default=50, ge=1, le=200)
+
+
+@router.get("/tasks", operation_id="listTasks", dependencies=[reader])
+async def list_tasks(query: Annotated[ListQuery, Query()], runner: Runner) -> TaskList:
+    """List tasks that are due or were, newest first; `/active` shows what is scheduled."""
+    wanted = tasks.Query(query.kind, query.status, query.user, query.since)
+    found = await runner.search(wanted, page=query.page, per_page=query.per_page)
+    return TaskList(
+        tasks=[TaskSummary.of(task) for task in found.tasks],
+        total=found.total,
+        page=query.page,
+        per_page=query.per_page,
+    )
+
+
+@router.get(
+    "/active",
+    operation_id="readActiveTasks",
+    dependencies=[reader],
+    response_model_exclude_unset=True,
+)
+async def active(runner: Runner) -> ActiveTasks:
+    """Read what is running, due and scheduled; of each group the first 200 of each kind."""
+    now = await runner.activity()
+    shown = ActiveTasks(
+        active=_by(now.active.tasks, "worker"),
+        reserved=_by(now.reserved.tasks, "queue"),
+        scheduled=_by_deployment(now.scheduled.tasks),
+        stats=ActivityStats(
+            total_active=now.active.total,
+            total_scheduled=now.scheduled.total,
+            total_reserved=now.reserved.total,
+        ),
+    )
+    return shown if now.workers else shown.model_copy(update={"error": "No worker is online"})
+
+
+def _by(found: Sequence[Task], field: str) -> dict[str, list[TaskSummary]]:
+    return grouped(found, [getattr(task, field) or "unknown" for task in found])
+
+
+def _by_deployment(found: Sequence[Task]) -> dict[str, list[TaskSummary]]:
+    return grouped(found, ["/".join(DEPLOYMENTS[task.kind]) for task in found])
+
+
+@router.delete(
+    "/task/{task_id}",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="cancelTask",
+    dependencies=[Depends(requires(Scope.RUN, Scope.ADMIN))],
+)
+async def cancel(task_id: TaskId, user: CurrentUser, runner: Runner) -> TaskQueued:
+    """Stop a task, or keep it from starting; a task of somebody else needs `tasks:admin`."""
+    task = await runner.read(task_id)
+    _check_may_cancel(user, task)
+    cancelled = await runner.cancel(task_id, user=user.name)
+    ended = cancelled.completed_at is not None
+    message = f"{_NAMES[task.kind]} task " + ("cancelled" if ended else "is being cancelled")
+    return TaskQueued(task_id=task_id, status=cancelled.status, message=message)
+
+
+def _check_may_cancel(user: User, task: Task) -> None:
+    if user.may(Scope.ADMIN) or task.user == user.name:
+        if task.status.final and task.status is not Status.REVOKED:
+            raise TaskFinished(task.status)
+        return
+    raise Problem(
+        HTTPStatus.FORBIDDEN, f"only its owner or {Scope.ADMIN} may cancel task {task.id}"
+    )
+
+
+async def _check_symbols(database: Database, symbols: Sequence[str]) -> None:
+    known = await database.read(assets.active_symbols)
+    unknown = sorted(set(symbols) - set(known))
+    if unknown:
+        raise UnknownSymbols(unknown)

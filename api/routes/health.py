@@ -1,0 +1,59 @@
+"""Whether the facade answers, and whether tasks can be started and run."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from api.bodies import GuardedRoute
+from api.database import Database
+from api.dependencies import Runner, Stored
+from api.problems import RETRY_AFTER_SECONDS, Problem
+from api.schemas import Health, Readiness
+from api.tasks import TaskRunner
+from autoindex.errors import PartUnavailable
+
+router = APIRouter(tags=["health"], route_class=GuardedRoute)
+
+log = logging.getLogger("autoindex.api")
+
+
+@router.get("/health", operation_id="readHealth")
+async def health() -> Health:
+    """Say that the facade answers; asks nobody else."""
+    return Health(status="ok")
+
+
+@router.get("/ready", operation_id="readReadiness")
+async def ready(runner: Runner, database: Stored) -> Readiness:
+    """Check the database, Prefect, and that a worker is online; 503 names what is missing."""
+    checks = {"database": await _database(database), **await _prefect(runner)}
+    missing = [f"{part}: {found}" for part, found in checks.items() if not _is_well(found)]
+    if missing:
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(missing), headers=headers)
+    return Readiness(status="ready", checks=checks)
+
+
+def _is_well(found: str) -> bool:
+    return found == "ok" or found.endswith(" online")
+
+
+async def _database(database: Database) -> str:
+    try:
+        await database.check()
+    except (OperationalError, InterfaceError, PoolTimeout) as problem:
+        log.warning("not ready: the database does not answer", exc_info=problem)
+        return "does not answer"
+    return "ok"
+
+
+async def _prefect(runner: TaskRunner) -> dict[str, str]:
+    try:
+        online = await runner.workers()
+    except PartUnavailable as problem:
+        log.warning("not ready: %s", problem, exc_info=problem)
+        return {"prefect": "does not answer", "worker": "unknown"}
+    return {"prefect": "ok", "worker": f"{len(online)} online" if online else "none is online"}

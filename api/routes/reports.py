@@ -1,0 +1,62 @@
+"""Fetch the file a report task has made."""
+
+from http import HTTPStatus
+from pathlib import Path
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import FileResponse
+
+from api.bodies import GuardedRoute
+from api.dependencies import CurrentSettings, CurrentUser, Stored, requires
+from api.identity import User
+from api.problems import Problem
+from api.schemas import TaskId
+from api.tokens import Scope
+from autoindex.storage import reports
+
+router = APIRouter(prefix="/api/v1/reports", tags=["reports"], route_class=GuardedRoute)
+
+
+@router.get(
+    "/{task_id}/file",
+    operation_id="downloadReport",
+    dependencies=[Depends(requires(Scope.READ, Scope.ADMIN))],
+    response_class=FileResponse,
+)
+async def download(
+    task_id: TaskId, user: CurrentUser, database: Stored, settings: CurrentSettings
+) -> FileResponse:
+    """Fetch a report's file; one that somebody else asked for needs `tasks:admin`.
+
+    A report that a schedule made is everybody's. Ranges and `If-Range` are honoured.
+    """
+    report = await database.read(reports.read, task_id)
+    if report is None:
+        raise _missing(task_id)
+    _check_may_fetch(user, report.requested_by)
+    path = _inside(settings.reports_dir, report.path)
+    if path is None or not path.is_file():
+        raise _missing(task_id)
+    return FileResponse(
+        path,
+        media_type=report.media_type,
+        filename=path.name,
+        headers={"ETag": f'"{report.sha256}"', "Cache-Control": "private"},
+    )
+
+
+def _check_may_fetch(user: User, owner: str | None) -> None:
+    if owner not in (None, user.name) and not user.may(Scope.ADMIN):
+        raise Problem(
+            HTTPStatus.FORBIDDEN, f"only who asked for this report or {Scope.ADMIN} may fetch it"
+        )
+
+
+def _missing(task_id: UUID) -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, f"there is no report file of a task {task_id}")
+
+
+def _inside(folder: Path, relative: str) -> Path | None:
+    path = (folder / relative).resolve()
+    return path if path.is_relative_to(folder.resolve()) else None

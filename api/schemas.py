@@ -1,0 +1,142 @@
+"""What the facade answers."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from api.tasks import Kind, Status, Task
+
+TaskId = Annotated[
+    UUID, Field(description="The task's id.", examples=["0196f3f4-8f7a-7c3e-9d53-0c2f5a7e9b10"])
+]
+# Nothing that a database could choke on, or that would break a log line.
+UserName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    Field(description="Who started it.", examples=["ada"]),
+]
+
+
+class TaskQueued(BaseModel):
+    """A task that was taken on."""
+
+    task_id: TaskId
+    status: Status = Field(examples=[Status.PENDING])
+    message: str = Field(examples=["Refresh task queued"])
+
+
+class TaskStatus(BaseModel):
+    """Where a task is, and what came of it."""
+
+    task_id: TaskId
+    status: Status = Field(examples=[Status.SUCCESS])
+    result: dict[str, Any] | None = Field(
+        description="What a successful task returned; null until then, and once it has expired.",
+        examples=[{"symbols_processed": 20, "records_updated": 166_380, "duration_seconds": 9.7}],
+    )
+    error: str | None = Field(description="Why it failed, in a sentence.", examples=[None])
+    started_at: datetime | None = Field(description="When its first attempt began.")
+    completed_at: datetime | None = Field(description="When it ended.")
+    result_expires_at: datetime | None = Field(
+        default=None, description="Until when the result is served, or was."
+    )
+
+
+class TaskSummary(BaseModel):
+    """A task in a list."""
+
+    task_id: TaskId
+    kind: Kind
+    status: Status
+    user: str | None = Field(
+        description="Who started it; null for a schedule or an operator.", examples=["ada"]
+    )
+    parameters: dict[str, Any] = Field(
+        description="What was asked for, without the address of a report's reader.",
+        examples=[{"mode": "smart", "symbols": None, "force": False}],
+    )
+    queue: str | None = Field(examples=["high_priority"])
+    worker: str | None = Field(description="The worker that claimed it.", examples=["worker-1"])
+    due_at: datetime | None = Field(description="When it may start.")
+    started_at: datetime | None = Field(description="When its first attempt began.")
+    completed_at: datetime | None = Field(description="When it ended.")
+    error: str | None = Field(description="Why it failed, in a sentence.", examples=[None])
+
+    @classmethod
+    def of(cls, task: Task) -> Self:
+        """Show a task."""
+        parameters = {name: value for name, value in task.parameters.items() if name != "email"}
+        return cls(
+            task_id=task.id,
+            kind=task.kind,
+            status=task.status,
+            user=task.user,
+            parameters=parameters,
+            queue=task.queue,
+            worker=task.worker,
+            due_at=task.due_at,
+            started_at=task.started_at,
+            completed_at=task.completed_at,
+            error=task.error,
+        )
+
+
+class TaskList(BaseModel):
+    """A page of tasks, newest first."""
+
+    tasks: list[TaskSummary]
+    total: int = Field(description="How many tasks there are on all pages.", examples=[1])
+    page: int = Field(examples=[1])
+    per_page: int = Field(examples=[50])
+
+
+class ActivityStats(BaseModel):
+    """How many tasks there are, also where not all are shown."""
+
+    total_active: int = Field(examples=[1])
+    total_scheduled: int = Field(examples=[0])
+    total_reserved: int = Field(examples=[0])
+
+
+class ActiveTasks(BaseModel):
+    """What is running, what is next, and what comes later."""
+
+    active: dict[str, list[TaskSummary]] = Field(description="Running tasks by worker.")
+    reserved: dict[str, list[TaskSummary]] = Field(
+        description="Tasks that are claimed or due now, by queue."
+    )
+    scheduled: dict[str, list[TaskSummary]] = Field(
+        description="Tasks that are due later or wait for a retry, by deployment."
+    )
+    stats: ActivityStats
+    error: str | None = Field(
+        default=None,
+        description="Only present when no worker is online.",
+        examples=["No worker is online"],
+    )
+
+
+class Health(BaseModel):
+    """That the facade answers."""
+
+    status: str = Field(examples=["ok"])
+
+
+class Readiness(BaseModel):
+    """That everything a task needs is there."""
+
+    status: str = Field(examples=["ready"])
+    checks: Mapping[str, str] = Field(
+        examples=[{"database": "ok", "prefect": "ok", "worker": "1 online"}]
+    )
+
+
+def grouped(tasks: Sequence[Task], keys: Sequence[str]) -> dict[str, list[TaskSummary]]:
+    """Tasks by the key that stands at their place in `keys`, in the order they came."""
+    groups: dict[str, list[TaskSummary]] = {}
+    for task, key in zip(tasks, keys, strict=True):
+        groups.setdefault(key, []).append(TaskSummary.of(task))
+    return groups
