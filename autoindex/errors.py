@@ -16,6 +16,7 @@
         ├── IndexImpossible       no constituent can be weighted
         ├── ReportImpossible      too little data for the period
         ├── MailRefused           the mail server refused sender, recipient or message for good
+        ├── MailUncertain         the mail server went away before it said whether it took the mail
         └── ArchiveUnverified     an archive could not be read back; nothing was deleted
 
 Transient errors are retried by the flows, from one policy (`flows.retry`); the others are not.
@@ -123,6 +124,10 @@ class ReportImpossible(PermanentError):
 
 class MailRefused(PermanentError):
     """The mail server refused the sender, the recipient or the message for good."""
+
+
+class MailUncertain(PermanentError):
+    """The mail may have been sent: sending it again might deliver it twice."""
 
 
 class ArchiveUnverified(PermanentError):

@@ -16,7 +16,7 @@ from autoindex.reports.wording import day
 MARGIN: Final = 16 * mm
 WIDTH: Final = A4[0] - 2 * MARGIN
 _HEADER: Final = 13 * mm
-_FOOTER: Final = 12 * mm
+_FOOTER: Final = 5 * mm
 
 
 def write(content: ReportContent, path: Path) -> None:

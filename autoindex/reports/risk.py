@@ -71,7 +71,8 @@ def _rebased(history: History) -> Floats:
     if not len(there):
         return history.benchmark
     first = there[0]
-    return history.benchmark * (history.level[first] / history.benchmark[first])
+    rebased: Floats = history.benchmark * (history.level[first] / history.benchmark[first])
+    return rebased
 
 
 def _rolling(values: Floats, window: int) -> tuple[Floats, Floats]:

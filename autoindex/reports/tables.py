@@ -172,7 +172,8 @@ def metrics(content: ReportContent, width: float) -> Table:
         for name in names
     ]
     first = width * 0.34
-    return grid(rows, [first, *[(width - first) / max(len(windows), 1)] * len(windows)])
+    widths = [first, *[(width - first) / max(len(windows), 1)] * len(windows)]
+    return grid(rows, widths, padding=1.8)
 
 
 def months(content: ReportContent, width: float) -> Table:

@@ -99,7 +99,8 @@ class _Renderer(RendererBase):
         self._canvas.setLineWidth(line_width)
         self._canvas.setLineCap(_CAPS[gc.get_capstyle()])
         self._canvas.setLineJoin(_JOINS[gc.get_joinstyle()])
-        offset, dashes = gc.get_dashes()
+        dashing: Any = gc.get_dashes()
+        offset, dashes = dashing
         if dashes is not None:
             self._canvas.setDash([float(dash) for dash in dashes], float(offset))
 
@@ -109,7 +110,7 @@ class _Renderer(RendererBase):
         steps: Any = path.iter_segments(transform, simplify=False if fill else None, curves=True)
         x = y = 0.0
         for vertices, code in steps:
-            points = [float(vertex) for vertex in vertices]
+            points: list[float] = vertices.tolist()
             if code == Path.MOVETO:
                 outline.moveTo(*points)
             elif code == Path.LINETO:
