@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from email.errors import NonASCIILocalPartDefect
 from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
@@ -20,7 +21,7 @@ from uuid import UUID
 from autoindex.errors import ConfigurationError, MailRefused, MailUnavailable, MailUncertain
 from autoindex.reports import letter
 from autoindex.reports.content import ReportContent
-from autoindex.reports.files import KINDS
+from autoindex.reports.files import KINDS, suggested_name
 from autoindex.requests import ReportFormat
 from autoindex.settings import Settings
 
@@ -59,20 +60,21 @@ def message(
     mail["Message-ID"] = identity
     mail["Date"] = sent_at
     mail["Auto-Submitted"] = "auto-generated"
-    where = _where(path, attached=attached, link=link)
+    name = suggested_name(content, report_format)
+    where = _where(name, path, attached=attached, link=link)
     mail.set_content(letter.text(content, where if link is None else f"{where}\n{link}"))
     mail.add_alternative(letter.html(content, where, link, _CHART), subtype="html")
     *_, page = mail.iter_parts()
     page.add_related(letter.chart(content), "image", "png", cid=f"<{_CHART}>", filename="chart.png")
     if attached:
         kind, _, subtype = KINDS[report_format].media_type.partition("/")
-        mail.add_attachment(path.read_bytes(), kind, subtype, filename=path.name)
+        mail.add_attachment(path.read_bytes(), kind, subtype, filename=name)
     return mail
 
 
-def _where(path: Path, *, attached: bool, link: str | None) -> str:
+def _where(name: str, path: Path, *, attached: bool, link: str | None) -> str:
     if attached:
-        return f"The report is attached: {path.name}."
+        return f"The report is attached: {name}."
     size = path.stat().st_size / 1024**2
     place = "here:" if link else "in the app."
     return f"The report is too large to attach ({size:.0f} MB); it is {place}"
@@ -82,9 +84,13 @@ def _address(written: str) -> Address:
     """One address, with or without a name; nothing that could end a header line."""
     if not written.isprintable():
         raise MailRefused(f"not a mail address: {written!r}")
-    header: Any = HeaderRegistry()("To", written)
+    try:
+        header: Any = HeaderRegistry()("To", written)
+    except ValueError as error:
+        raise MailRefused(f"not a mail address: {written!r}") from error
     found: tuple[Address, ...] = header.addresses
-    if len(found) != 1 or header.defects or not (found[0].username and found[0].domain):
+    wrong = [flaw for flaw in header.defects if not isinstance(flaw, NonASCIILocalPartDefect)]
+    if len(found) != 1 or wrong or not (found[0].username and found[0].domain):
         raise MailRefused(f"not one mail address: {written!r}")
     return found[0]
 
