@@ -35,6 +35,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     Raises `ConfigurationError` where there is no Prefect, or no usable signing key.
     """
     identity = Identity(settings)
+    limits = Limits(settings)
     runner = runner or Prefect(Connection())
     stored = Database(database.async_engine(settings))
 
@@ -43,6 +44,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         yield
         await runner.aclose()
         await stored.aclose()
+        await limits.aclose()
 
     app = FastAPI(
         title="Autoindex",
@@ -58,8 +60,6 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     open_paths = _OPEN | _DOCUMENTATION if settings.api_docs else _OPEN
-    app.add_middleware(
-        Gate, identity=identity, limits=Limits(settings), open_paths=frozenset(open_paths)
-    )
+    app.add_middleware(Gate, identity=identity, limits=limits, open_paths=frozenset(open_paths))
     app.add_middleware(AccessLog)
     return app

@@ -6,14 +6,17 @@ import time
 from typing import Final
 
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, MovingWindowSupport, Storage
+from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
-from limits.storage import storage_from_string
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from autoindex.settings import Settings
 
 _REDIS_SECONDS: Final = 0.5
+_WITHOUT_REDIS_SECONDS: Final = 10.0
 
 log = logging.getLogger("autoindex.api")
 
@@ -37,7 +40,9 @@ class Limits:
         self._requests = RateLimitItemPerMinute(settings.requests_per_minute, namespace="requests")
         self._tasks = RateLimitItemPerMinute(settings.tasks_per_minute, namespace="tasks")
         self._here = MovingWindowRateLimiter(MemoryStorage())
-        self._shared = _shared(settings)
+        self._pool = _pool(settings)
+        self._shared = None if self._pool is None else _limiter(self._pool)
+        self._shared_again_at = 0.0
 
     async def admit(self, user: str, *, starts_task: bool) -> None:
         """Count a request; raises `TooManyRequests` for one too many."""
@@ -45,13 +50,19 @@ class Limits:
             await self._hit(self._tasks, user)
         await self._hit(self._requests, user)
 
+    async def aclose(self) -> None:
+        """Close connections."""
+        if self._pool is not None:
+            await self._pool.aclose()
+
     async def _hit(self, item: RateLimitItem, user: str) -> None:
-        if self._shared is not None:
+        if self._shared is not None and time.monotonic() >= self._shared_again_at:
             try:
                 await _hit(self._shared, item, user)
             except StorageError as problem:
-                # Without Redis each facade counts alone, which is better than refusing everybody.
+                # Counting alone for a while is better than refusing everybody, or slowing them.
                 log.warning("rate limits are counted in process: Redis fails", exc_info=problem)
+                self._shared_again_at = time.monotonic() + _WITHOUT_REDIS_SECONDS
             else:
                 return
         await _hit(self._here, item, user)
@@ -64,17 +75,21 @@ async def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItem, user: str)
     raise TooManyRequests(item.amount, max(1, math.ceil(window.reset_time - time.time())))
 
 
-def _shared(settings: Settings) -> MovingWindowRateLimiter | None:
+def _pool(settings: Settings) -> ConnectionPool | None:
     if settings.redis_url is None:
         return None
-    url = settings.redis_url.get_secret_value().replace("unix://", "redis+unix://", 1)
-    storage = storage_from_string(
-        f"async+{url}",
-        implementation="redispy",
-        wrap_exceptions=True,
+    return ConnectionPool.from_url(
+        settings.redis_url.get_secret_value(),
+        max_connections=50,
         socket_timeout=_REDIS_SECONDS,
         socket_connect_timeout=_REDIS_SECONDS,
+        # The client's own retries would wait for seconds.
+        retry=Retry(NoBackoff(), 0),
     )
-    if not isinstance(storage, Storage) or not isinstance(storage, MovingWindowSupport):
-        raise TypeError(f"{type(storage).__name__} has no moving window")
+
+
+def _limiter(pool: ConnectionPool) -> MovingWindowRateLimiter:
+    storage = RedisStorage(
+        "async+redis://", implementation="redispy", wrap_exceptions=True, connection_pool=pool  # type: ignore[arg-type]
+    )
     return MovingWindowRateLimiter(storage)
