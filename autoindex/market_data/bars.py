@@ -1,4 +1,4 @@
-"""Daily bars of one symbol, as arrays: the shape prices have between the provider and the tables."""
+"""Daily bars of one symbol, as arrays: the shape of prices between the provider and the tables."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,7 +12,7 @@ class Bars:
     """Daily bars of one symbol, oldest first, one per session.
 
     `sessions` is datetime64[D] in the exchange's dates, strictly increasing. Prices are float64
-    in the symbol's currency, adjusted for splits. `volume` is int64, −1 where the provider gave
+    in the symbol's currency, adjusted for splits. `volume` is int64, -1 where the provider gave
     none. All arrays have the same length.
     """
 

@@ -1,0 +1,142 @@
+"""The Twelve Data client: one batch at a time, every page of it."""
+
+import json
+from datetime import date
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr, ValidationError
+
+from autoindex.errors import ProviderUnavailable, SymbolRefused
+from autoindex.market_data import quota, reply
+from autoindex.market_data.pages import BatchReply, Pages
+from autoindex.market_data.plan import PAGE_BARS, Batch, Due
+from autoindex.market_data.quota import Credits, Usage
+from autoindex.market_data.reply import Failure, Outcome
+
+_CONNECT_SECONDS: Final = 10.0
+
+
+class TwelveData:
+    """Twelve Data's REST API, or a server that speaks like it.
+
+    Use it as a context manager. Every method raises `ProviderUnavailable` and `CreditsExhausted`,
+    which are worth another try, and `ProviderRefused`, which is not. The key travels in a header
+    only, so it is in no URL, log or message.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: SecretStr,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        timeout_seconds: float = 60.0,
+    ) -> None:
+        self._api_key = api_key
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"apikey {api_key.get_secret_value()}"},
+            timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
+            transport=transport,
+            trust_env=not _is_loopback(base_url),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def api_usage(self) -> Usage:
+        """The plan's limits and what is used of them. Costs a credit."""
+        body, _ = self._get("/api_usage", {}, expected=1)
+        if isinstance(body, Failure):
+            raise body.for_everyone()
+        try:
+            return Usage.model_validate(body)
+        except ValidationError as error:
+            raise ProviderUnavailable("/api_usage does not name the plan's limits") from error
+
+    def fetch(self, batch: Batch) -> BatchReply:
+        """Every bar of the batch's window, page by page, backwards."""
+        pages = Pages(batch)
+        spent = Credits(0)
+        while call := pages.next_call():
+            outcomes, cost = self._page(call.asked, call.before)
+            spent += cost
+            pages.add(call, outcomes)
+        return pages.reply(spent)
+
+    def _page(self, asked: tuple[Due, ...], before: date) -> tuple[dict[str, Outcome], Credits]:
+        """One page of bars older than `before`; a call that one symbol spoils is taken apart."""
+        parameters = {
+            "symbol": ",".join(one.symbol for one in asked),
+            "exchange": asked[0].exchange,
+            "interval": reply.INTERVAL,
+            "start_date": asked[0].start.isoformat(),
+            "end_date": before.isoformat(),
+            "outputsize": str(PAGE_BARS),
+            "order": "desc",
+            "adjust": "splits",
+        }
+        body, cost = self._get("/time_series", parameters, expected=len(asked))
+        if not isinstance(body, Failure):
+            return reply.by_symbol(body, asked), cost
+        if body.is_no_data:
+            return {one.symbol: reply.nothing() for one in asked}, cost
+        if not body.may_be_one_symbol:
+            raise body.for_everyone()
+        if len(asked) == 1:
+            return {asked[0].symbol: SymbolRefused(asked[0].symbol, body.message)}, cost
+        # Taken apart, the call costs more than was reserved; the headers put the ledger right.
+        middle = len(asked) // 2
+        first, first_cost = self._page(asked[:middle], before)
+        second, second_cost = self._page(asked[middle:], before)
+        return first | second, cost + first_cost + second_cost
+
+    def _get(
+        self, path: str, parameters: dict[str, str], *, expected: int
+    ) -> tuple[dict[str, Any] | Failure, Credits]:
+        try:
+            answer = self._http.get(path, params=parameters)
+        except httpx.RequestError as error:
+            reason = str(error) or type(error).__name__
+            raise ProviderUnavailable(f"the provider did not answer: {reason}") from error
+        content = reply.content(answer.status_code, _json(answer.content))
+        if isinstance(content, Failure):
+            content = Failure(content.code, self._without_key(content.message))
+        return content, quota.from_headers(answer.headers, expected)
+
+    def _without_key(self, text: str) -> str:
+        key = self._api_key.get_secret_value()
+        return text.replace(key, "***") if key else text
+
+
+def _json(content: bytes) -> object:
+    """The parsed body; None where it is no JSON: an edge page, or cut short."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_loopback(base_url: str) -> bool:
+    # A proxy of the environment could not reach a sandbox on this machine.
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
