@@ -6,10 +6,11 @@ Its formulas have no stored values; a spreadsheet program computes them when it 
 from typing import Final
 
 from openpyxl import Workbook
-from openpyxl.styles import Alignment, Font, PatternFill
+from openpyxl.styles import Alignment, Font
+from openpyxl.worksheet.worksheet import Worksheet
 
-from autoindex.reports import theme
 from autoindex.reports.content import ReportContent
+from autoindex.reports.worksheet import HEAD_FILL, HEAD_FONT, to_print
 
 TOLERANCE: Final = 1e-9
 _HEAD: Final = ("Check", "Stated", "Recomputed", "Difference", "Agrees")
@@ -97,14 +98,13 @@ def _holdings(content: ReportContent) -> list[tuple[str, str, str]]:
 
 def add_sheet(book: Workbook, content: ReportContent) -> None:
     """Add the sheet: one line a check, and at the top whether all of them agree."""
-    page = book.create_sheet("Check")
-    page.sheet_view.showGridLines = False
+    page: Worksheet = book.create_sheet("Check")
+    to_print(page)
     for column, width in zip("ABCDE", (58, 18, 18, 14, 10), strict=True):
         page.column_dimensions[column].width = width
     page.append(_HEAD)
     for cell in page[1]:
-        cell.font = Font(bold=True, color="FFFFFF")
-        cell.fill = PatternFill("solid", fgColor=theme.ACCENT[1:])
+        cell.font, cell.fill = HEAD_FONT, HEAD_FILL
     checks = formulas(content)
     for line, (sentence, stated, formula) in enumerate(checks, start=2):
         page.append(
