@@ -1,0 +1,178 @@
+"""The provider's credits: one budget that all workers share, a ledger of minutes and days in UTC.
+
+Reserve, commit, call the provider, correct. The instants are the wall clock's, whatever the
+prices' clock says: the budget is about real requests.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, delete, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from autoindex.storage.tables import credit_ledger, credit_plan
+
+# A call sent at the very end of a minute is counted by the provider in the next: it is booked in
+# both. The same holds for days.
+_BORDER: Final = timedelta(seconds=2)
+_PLAN_KNOWN_FOR: Final = timedelta(days=1)
+_NO_LIMIT: Final = 1_000_000_000
+_LEDGER_KEPT_FOR: Final = timedelta(days=7)
+
+Period = tuple[str, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many credits there are; `per_day` is None where the day has no limit."""
+
+    per_minute: int
+    per_day: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Credits set aside at an instant. `day_spent` says that it is the day that gave no more."""
+
+    granted: int
+    at: datetime
+    day_spent: bool
+
+
+def plan(connection: Connection, now: datetime) -> Plan | None:
+    """The plan as the provider told it; None when it has not been asked for a day."""
+    query = select(credit_plan.c.per_minute, credit_plan.c.per_day).where(
+        credit_plan.c.asked_at > now - _PLAN_KNOWN_FOR
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Plan(row.per_minute, row.per_day)
+
+
+def store_plan(
+    connection: Connection,
+    told: Plan,
+    now: datetime,
+    *,
+    used_this_minute: int = 0,
+    used_today: int | None = None,
+) -> None:
+    """Keep what the provider told of the plan, and what others with the same key have used."""
+    values = {"per_minute": told.per_minute, "per_day": told.per_day, "asked_at": now}
+    connection.execute(
+        insert(credit_plan)
+        .values(only=True, **values)
+        .on_conflict_do_update(index_elements=[credit_plan.c.only], set_=values)
+    )
+    _raise_to(connection, _day(now), used_today or 0)
+    _raise_to(connection, _minute(now), used_this_minute)
+    _forget_old(connection, now)
+
+
+def reserve(
+    connection: Connection, wanted: int, limits: Plan, now: datetime, *, at_least: int = 1
+) -> Reservation:
+    """Set aside up to `wanted` credits of this minute and this day; none when under `at_least`.
+
+    The rows stay locked until the transaction ends: commit before calling the provider.
+    """
+    periods = _periods(now)
+    used = _lock(connection, periods)
+    left = {period: _left(period, limits, used[period]) for period in periods}
+    by_day = min(left[period] for period in periods if period[0] == "day")
+    granted = min(wanted, by_day, *left.values())
+    if granted < at_least:
+        return Reservation(0, now, day_spent=by_day < at_least)
+    _add(connection, periods, granted)
+    return Reservation(granted, now, day_spent=by_day < wanted)
+
+
+def correct(
+    connection: Connection,
+    reservation: Reservation,
+    spent: int,
+    now: datetime,
+    *,
+    used_this_minute: int | None = None,
+) -> None:
+    """Replace what was reserved by what was spent, once the provider has answered.
+
+    `used_this_minute` is the provider's own count, which knows of others with the same key. It is
+    believed only where it is higher, because ours knows of calls that are still on their way, and
+    only where the minute is still the one of the reservation.
+    """
+    periods = _periods(reservation.at)
+    _lock(connection, periods)
+    _add(connection, periods, spent - reservation.granted)
+    if used_this_minute is not None and _minute(now) == _minute(reservation.at):
+        _raise_to(connection, _minute(now), used_this_minute)
+
+
+def exhaust(connection: Connection, limits: Plan, now: datetime, *, daily: bool) -> None:
+    """Book the minute, or the day, as spent: the provider has said so."""
+    if not daily:
+        _raise_to(connection, _minute(now), limits.per_minute)
+    else:
+        _raise_to(connection, _day(now), _NO_LIMIT if limits.per_day is None else limits.per_day)
+
+
+def next_minute(now: datetime) -> datetime:
+    """When the minute's credits are renewed."""
+    return _minute(now)[1] + timedelta(minutes=1)
+
+
+def _minute(now: datetime) -> Period:
+    return "minute", now.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def _day(now: datetime) -> Period:
+    return "day", now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _periods(now: datetime) -> list[Period]:
+    # Always in the same order, so that two transactions never wait for each other.
+    soon = now + _BORDER
+    return sorted({_day(now), _day(soon), _minute(now), _minute(soon)})
+
+
+def _left(period: Period, limits: Plan, used: int) -> int:
+    limit = limits.per_minute if period[0] == "minute" else limits.per_day
+    return (_NO_LIMIT if limit is None else limit) - used
+
+
+def _lock(connection: Connection, periods: Sequence[Period]) -> dict[Period, int]:
+    """What is used of each period, its row made where missing and locked until commit."""
+    new = [{"period": name, "starts_at": starts_at} for name, starts_at in periods]
+    connection.execute(insert(credit_ledger).values(new).on_conflict_do_nothing())
+    rows = connection.execute(
+        select(credit_ledger)
+        .where(_is_one_of(periods))
+        .order_by(credit_ledger.c.period, credit_ledger.c.starts_at)
+        .with_for_update()
+    )
+    return {(row.period, row.starts_at.astimezone(UTC)): row.used for row in rows}
+
+
+def _add(connection: Connection, periods: Sequence[Period], count: int) -> None:
+    used = func.greatest(0, credit_ledger.c.used + count)
+    connection.execute(update(credit_ledger).where(_is_one_of(periods)).values(used=used))
+
+
+def _raise_to(connection: Connection, period: Period, used: int) -> None:
+    new = insert(credit_ledger).values(period=period[0], starts_at=period[1], used=used)
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=[credit_ledger.c.period, credit_ledger.c.starts_at],
+            set_={"used": func.greatest(credit_ledger.c.used, new.excluded.used)},
+        )
+    )
+
+
+def _forget_old(connection: Connection, now: datetime) -> None:
+    old = credit_ledger.c.starts_at < now - _LEDGER_KEPT_FOR
+    connection.execute(delete(credit_ledger).where(old))
+
+
+def _is_one_of(periods: Sequence[Period]) -> ColumnElement[bool]:
+    return tuple_(credit_ledger.c.period, credit_ledger.c.starts_at).in_(periods)
