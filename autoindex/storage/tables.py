@@ -1,5 +1,7 @@
 """The tables. Natural keys throughout, so that every write can be repeated."""
 
+from datetime import datetime
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -31,7 +33,7 @@ metadata = MetaData(
 )
 
 
-def _now(name: str) -> Column[DateTime]:
+def _now(name: str) -> Column[datetime]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
@@ -181,9 +183,9 @@ credit_ledger = Table(
 credit_plan = Table(
     "credit_plan",
     metadata,
-    Column("only", Boolean, primary_key=True, server_default="true"),
+    Column("singleton", Boolean, primary_key=True, server_default="true"),
     Column("per_minute", Integer, nullable=False),
     Column("per_day", Integer),
     _now("asked_at"),
-    CheckConstraint("only", name="only"),
+    CheckConstraint("singleton", name="singleton"),
 )

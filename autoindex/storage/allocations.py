@@ -1,0 +1,117 @@
+"""Allocations: the weights decided at each rebalance, and the units behind them."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from psycopg import sql
+from sqlalchemy import Connection, delete, func, select, text
+
+from autoindex.requests import Frequency, Strategy
+from autoindex.storage import copying, versions
+from autoindex.storage.assets import Asset
+from autoindex.storage.tables import allocations
+
+_ROWS: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Allocations:
+    """Rebalance sessions × symbols; 0 where a symbol is not held. Both frames have one shape."""
+
+    weights: pd.DataFrame
+    units: pd.DataFrame
+
+
+def store(
+    connection: Connection,
+    strategy: Strategy,
+    frequency: Frequency,
+    rows: Allocations,
+    ids: dict[str, int],
+    start: date,
+) -> None:
+    """Put allocations in the place of what is stored from `start` on; raises the version."""
+    table = allocations.c
+    connection.execute(
+        delete(allocations).where(
+            table.strategy == strategy, table.frequency == frequency, table.session >= start
+        )
+    )
+    staged = _held(rows, ids)
+    connection.execute(
+        text(
+            "create temporary table staged_allocations "
+            "(session date, asset_id int, weight float8, units float8) on commit drop"
+        )
+    )
+    copying.load(connection, "staged_allocations", staged)
+    connection.execute(
+        text(
+            "insert into allocations (strategy, frequency, session, asset_id, weight, units) "
+            "select :strategy, :frequency, session, asset_id, weight, units "
+            "from staged_allocations"
+        ),
+        {"strategy": strategy, "frequency": frequency},
+    )
+    connection.execute(text("drop table staged_allocations"))
+    versions.bump(connection, versions.INDEX)
+
+
+def _held(rows: Allocations, ids: dict[str, int]) -> dict[str, Any]:
+    """What is held, as columns; what is not held takes no row."""
+    weights = rows.weights.to_numpy(np.float64)
+    at, column = np.nonzero(weights > 0)
+    assets = np.array([ids[symbol] for symbol in rows.weights.columns], np.int32)
+    days = rows.weights.index.to_numpy().astype("datetime64[D]")
+    return {
+        "session": days[at],
+        "asset_id": assets[column],
+        "weight": weights[at, column],
+        "units": rows.units.to_numpy(np.float64)[at, column],
+    }
+
+
+def load(
+    connection: Connection,
+    strategy: Strategy,
+    frequency: Frequency,
+    assets: list[Asset],
+    start: date = date.min,
+    end: date = date.max,
+) -> Allocations:
+    """Stored allocations of a window; columns are the symbols that were ever held in it."""
+    query = sql.SQL(
+        "select session, asset_id, weight, units from allocations "
+        "where strategy = {} and frequency = {} and session between {} and {} "
+        "order by session, asset_id"
+    ).format(*map(sql.Literal, (str(strategy), str(frequency), start, end)))
+    rows = np.concatenate(list(copying.unload(connection, query, _ROWS)))
+    days, at = np.unique(copying.as_days(rows["session"]), return_inverse=True)
+    held, column = np.unique(rows["asset_id"], return_inverse=True)
+    symbols = {asset.id: asset.symbol for asset in assets}
+    index = pd.DatetimeIndex(days).as_unit("ns")
+    columns = [symbols[int(asset_id)] for asset_id in held]
+    return Allocations(
+        *(_frame(rows[name], at, column, index, columns) for name in ("weight", "units"))
+    )
+
+
+def _frame(values: Any, at: Any, column: Any, index: Any, columns: list[str]) -> pd.DataFrame:
+    matrix = np.zeros((len(index), len(columns)))
+    matrix[at, column] = values
+    return pd.DataFrame(matrix, index, columns).sort_index(axis="columns")
+
+
+def last_session(
+    connection: Connection, strategy: Strategy, frequency: Frequency, until: date
+) -> date | None:
+    """The newest rebalance session not after `until`; None where there is none."""
+    table = allocations.c
+    query = select(func.max(table.session)).where(
+        table.strategy == strategy, table.frequency == frequency, table.session <= until
+    )
+    newest: date | None = connection.execute(query).scalar_one()
+    return newest

@@ -1,0 +1,102 @@
+"""Index levels by strategy, frequency and session."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from psycopg import sql
+from sqlalchemy import Connection, delete, func, select, text
+
+from autoindex.requests import Frequency, Strategy
+from autoindex.storage import copying, versions
+from autoindex.storage.tables import index_levels
+
+_SERIES: Final = {"session": "date", "level": "float8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One stored level."""
+
+    session: date
+    level: float
+
+
+def store(
+    connection: Connection, strategy: Strategy, frequency: Frequency, levels: pd.Series
+) -> None:
+    """Put `levels` in the place of what is stored from their first session on; raises the version.
+
+    Sessions before are not touched: published history stays.
+    """
+    if levels.empty:
+        return
+    table = index_levels.c
+    connection.execute(
+        delete(index_levels).where(
+            table.strategy == strategy,
+            table.frequency == frequency,
+            table.session >= levels.index[0].date(),
+        )
+    )
+    connection.execute(
+        text("create temporary table staged_levels (session date, level float8) on commit drop")
+    )
+    days = levels.index.to_numpy().astype("datetime64[D]")
+    values = levels.to_numpy(np.float64)
+    copying.load(connection, "staged_levels", {"session": days, "level": values})
+    connection.execute(
+        text(
+            "insert into index_levels (strategy, frequency, session, level) "
+            "select :strategy, :frequency, session, level from staged_levels"
+        ),
+        {"strategy": strategy, "frequency": frequency},
+    )
+    connection.execute(text("drop table staged_levels"))
+    versions.bump(connection, versions.INDEX)
+
+
+def load(
+    connection: Connection,
+    strategy: Strategy,
+    frequency: Frequency,
+    start: date = date.min,
+    end: date = date.max,
+) -> pd.Series:
+    """Levels by session (naive midnights, increasing); empty where none are stored."""
+    query = sql.SQL(
+        "select session, level from index_levels where strategy = {} and frequency = {} "
+        "and session between {} and {} order by session"
+    ).format(*map(sql.Literal, (str(strategy), str(frequency), start, end)))
+    rows = np.concatenate(list(copying.unload(connection, query, _SERIES)))
+    index = pd.DatetimeIndex(copying.as_days(rows["session"])).as_unit("ns")
+    return pd.Series(rows["level"].astype(np.float64), index, name="level")
+
+
+def last(
+    connection: Connection, strategy: Strategy, frequency: Frequency, before: date = date.max
+) -> Level | None:
+    """The newest stored level before a day; None where there is none."""
+    table = index_levels.c
+    query = (
+        select(table.session, table.level)
+        .where(table.strategy == strategy, table.frequency == frequency, table.session < before)
+        .order_by(table.session.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Level(row.session, row.level)
+
+
+def window(
+    connection: Connection, strategy: Strategy, frequency: Frequency
+) -> tuple[date, date] | None:
+    """First and last stored session of an index; None where there is none."""
+    table = index_levels.c
+    query = select(func.min(table.session), func.max(table.session)).where(
+        table.strategy == strategy, table.frequency == frequency
+    )
+    first, newest = connection.execute(query).one()
+    return None if first is None else (first, newest)

@@ -1,0 +1,58 @@
+"""Performance metrics by strategy, frequency and session."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.postgresql import insert
+
+from autoindex.requests import Frequency, Strategy
+from autoindex.storage import versions
+from autoindex.storage.tables import metrics
+
+Values = Mapping[str, Mapping[str, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMetrics:
+    """Metrics as they stood at the close of `session`: {window: {metric: number or None}}."""
+
+    session: date
+    values: Values
+
+
+def store(
+    connection: Connection,
+    strategy: Strategy,
+    frequency: Frequency,
+    session: date,
+    values: Values,
+) -> None:
+    """Store the metrics of one session, in the place of what is there; raises the version."""
+    row = {name: dict(window) for name, window in values.items()}
+    statement = insert(metrics).values(
+        strategy=strategy, frequency=frequency, session=session, values=row
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[metrics.c.strategy, metrics.c.frequency, metrics.c.session],
+            set_={"values": row},
+        )
+    )
+    versions.bump(connection, versions.INDEX)
+
+
+def newest(
+    connection: Connection, strategy: Strategy, frequency: Frequency, until: date = date.max
+) -> StoredMetrics | None:
+    """The newest metrics not after `until`; None where there are none."""
+    table = metrics.c
+    query = (
+        select(table.session, table["values"])
+        .where(table.strategy == strategy, table.frequency == frequency, table.session <= until)
+        .order_by(table.session.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else StoredMetrics(row[0], row[1])

@@ -1,0 +1,256 @@
+"""Daily prices: bulk load that writes only what differs, and reads into a matrix."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from psycopg import sql
+from sqlalchemy import Connection, func, select, text
+
+from autoindex import sessions
+from autoindex.market_data.bars import Bars
+from autoindex.storage import copying, locks, versions
+from autoindex.storage.assets import Asset
+from autoindex.storage.tables import prices
+
+_LOCK: Final = "prices"
+# A factor between old and new closes that is this steady changes no return: see `_first_return`.
+_STEADY: Final = 1e-3
+
+_INSERT: Final = text("""
+    insert into prices (asset_id, session, open, high, low, close, volume)
+    select s.asset_id, s.session, s.open, s.high, s.low, s.close, s.volume
+    from staged_prices s
+    left join prices p on p.asset_id = s.asset_id and p.session = s.session
+    where p.asset_id is null
+""")
+_UPDATE: Final = text("""
+    update prices p
+    set open = s.open, high = s.high, low = s.low, close = s.close, volume = s.volume
+    from staged_prices s
+    where p.asset_id = s.asset_id and p.session = s.session
+      and (p.open, p.high, p.low, p.close, p.volume)
+          is distinct from (s.open, s.high, s.low, s.close, s.volume)
+""")
+_FIRST_CHANGE: Final = text("""
+    select min(s.session)
+    from staged_prices s
+    left join prices p on p.asset_id = s.asset_id and p.session = s.session
+    where p.asset_id is null or p.close is distinct from s.close
+""")
+_VANISHED: Final = text("""
+    delete from prices p
+    where p.asset_id = :asset_id
+      and not exists (select from staged_prices s where s.session = p.session)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a load did, row by row; `first_changed` is the earliest session whose return changed."""
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    first_changed: date | None = None
+
+    def __add__(self, other: "Counts") -> "Counts":
+        changed = [day for day in (self.first_changed, other.first_changed) if day]
+        return Counts(
+            self.inserted + other.inserted,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+            self.deleted + other.deleted,
+            min(changed, default=None),
+        )
+
+    @property
+    def written(self) -> int:
+        """Rows that were written."""
+        return self.inserted + self.updated + self.deleted
+
+
+def upsert(connection: Connection, bars: Sequence[Bars], ids: Mapping[str, int]) -> Counts:
+    """Insert new bars and update those that differ; rows that are the same are not touched.
+
+    `ids` maps symbol to asset. Takes turns with other loads until the transaction ends, and raises
+    the data version when anything was written.
+    """
+    total = sum(len(one) for one in bars)
+    if not total:
+        return Counts()
+    with _staged(connection, bars, ids):
+        first = connection.execute(_FIRST_CHANGE).scalar_one()
+        if first is None and not _differs(connection):
+            return Counts(unchanged=total)
+        updated = connection.execute(_UPDATE).rowcount
+        inserted = connection.execute(_INSERT).rowcount
+    versions.bump(connection, versions.PRICES)
+    return Counts(inserted, updated, total - inserted - updated, first_changed=first)
+
+
+def _differs(connection: Connection) -> bool:
+    query = text("""
+        select exists (
+            select from staged_prices s join prices p using (asset_id, session)
+            where (p.open, p.high, p.low, p.volume)
+                  is distinct from (s.open, s.high, s.low, s.volume))
+    """)
+    return bool(connection.execute(query).scalar_one())
+
+
+def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
+    """Put a restated history in the place of the stored one, in the caller's transaction.
+
+    Stored holdings are restated with it: units times close stays what it was.
+    """
+    stored = closes_of(connection, asset_id)
+    with _staged(connection, [bars], {bars.symbol: asset_id}):
+        deleted = connection.execute(_VANISHED, {"asset_id": asset_id}).rowcount
+        updated = connection.execute(_UPDATE).rowcount
+        inserted = connection.execute(_INSERT).rowcount
+    _restate_units(connection, asset_id, stored, bars)
+    versions.bump(connection, versions.PRICES)
+    unchanged = len(bars) - inserted - updated
+    first = _first_return(stored, bars)
+    return Counts(inserted, updated, unchanged, deleted, first)
+
+
+@contextmanager
+def _staged(connection: Connection, bars: Sequence[Bars], ids: Mapping[str, int]) -> Iterator[None]:
+    """Have the bars in a temporary table, beside which no other load runs."""
+    locks.until_commit(connection, _LOCK)
+    connection.execute(text("create temporary table staged_prices (like prices) on commit drop"))
+    for one in bars:
+        copying.load(connection, "staged_prices", _columns(one, ids[one.symbol]))
+    connection.execute(text("analyze staged_prices"))
+    yield
+    connection.execute(text("drop table staged_prices"))
+
+
+def _columns(bars: Bars, asset_id: int) -> dict[str, NDArray[Any]]:
+    return {
+        "asset_id": np.full(len(bars), asset_id, np.int32),
+        "session": bars.sessions,
+        "open": bars.open,
+        "high": bars.high,
+        "low": bars.low,
+        "close": bars.close,
+        "volume": np.ma.masked_less(bars.volume, 0),
+    }
+
+
+def _restate_units(connection: Connection, asset_id: int, stored: "Closes", bars: Bars) -> None:
+    _, ours, theirs = np.intersect1d(stored.sessions, bars.sessions, return_indices=True)
+    if not len(ours):
+        return
+    days, factors = stored.sessions[ours], stored.closes[ours] / bars.close[theirs]
+    query = text("select session from allocations where asset_id = :id group by session")
+    changes = []
+    for (session,) in connection.execute(query, {"id": asset_id}):
+        # A session older than the stored prices has the factor of the oldest there is.
+        at = max(0, int(np.searchsorted(days, np.datetime64(session), side="right")) - 1)
+        changes.append({"id": asset_id, "session": session, "factor": float(factors[at])})
+    if changes:
+        connection.execute(
+            text(
+                "update allocations set units = units * :factor "
+                "where asset_id = :id and session = :session"
+            ),
+            changes,
+        )
+
+
+def _first_return(stored: "Closes", bars: Bars) -> date | None:
+    """The earliest session whose return a restated history changed; None where none did.
+
+    A split multiplies all closes before it by one factor: only where the factor between old and
+    new closes steps, or where a session came or went, is there another return.
+    """
+    _, ours, theirs = np.intersect1d(stored.sessions, bars.sessions, return_indices=True)
+    came_or_went = np.setxor1d(stored.sessions, bars.sessions)
+    factors = np.log(bars.close[theirs] / stored.closes[ours])
+    steps = stored.sessions[ours][1:][np.abs(np.diff(factors)) > _STEADY]
+    # The stored history could end before a split that the new one has after it: no step of ours.
+    changed = np.concatenate([came_or_went, steps])
+    return changed.min().item() if len(changed) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Closes:
+    """One asset's closes: sessions as datetime64[D], increasing, and float64 of the same length."""
+
+    sessions: NDArray[np.datetime64]
+    closes: NDArray[np.float64]
+
+
+def closes_of(connection: Connection, asset_id: int, start: date | None = None) -> Closes:
+    """The stored closes of one asset, from `start` on."""
+    query = sql.SQL(
+        "select session, close from prices where asset_id = {} and session >= {} order by session"
+    ).format(sql.Literal(asset_id), sql.Literal(start or date.min))
+    rows = list(copying.unload(connection, query, {"session": "date", "close": "float8"}))
+    whole = np.concatenate(rows)
+    return Closes(copying.as_days(whole["session"]), whole["close"].astype(np.float64))
+
+
+def newest_sessions(connection: Connection, assets: Sequence[Asset]) -> dict[str, date]:
+    """The newest stored session by symbol; assets without prices are left out."""
+    symbols = {asset.id: asset.symbol for asset in assets}
+    # One index look-up an asset, where a grouped maximum would read every row.
+    query = text(
+        "select a.id, (select max(session) from prices where asset_id = a.id) "
+        "from unnest(cast(:ids as int[])) as a(id)"
+    )
+    found = connection.execute(query, {"ids": list(symbols)})
+    return {symbols[asset_id]: session for asset_id, session in found if session is not None}
+
+
+def stored_window(connection: Connection) -> tuple[date, date] | None:
+    """The first and last stored session of all; None where no prices are stored."""
+    query = select(func.min(prices.c.session), func.max(prices.c.session))
+    first, last = connection.execute(query).one()
+    return None if first is None else (first, last)
+
+
+def load_closes(
+    connection: Connection, assets: Sequence[Asset], start: date, end: date
+) -> pd.DataFrame:
+    """Closes of the exchange's sessions from `start` to `end`, one column a symbol, by symbol.
+
+    NaN where there is no bar. Rows are parsed as they arrive, so that the matrix is all it takes.
+    """
+    index = sessions.between(start, end)
+    ordered = sorted(assets, key=lambda asset: asset.symbol)
+    matrix = np.full((len(index), len(ordered)), np.nan)
+    if matrix.size:
+        _fill(matrix, connection, index, [asset.id for asset in ordered])
+    return pd.DataFrame(matrix, index, [asset.symbol for asset in ordered], copy=False)
+
+
+def _fill(
+    matrix: NDArray[np.float64],
+    connection: Connection,
+    index: pd.DatetimeIndex,
+    ids: Sequence[int],
+) -> None:
+    days = index.to_numpy().astype("datetime64[D]")
+    row_of = np.full(int((days[-1] - days[0]).astype(int)) + 1, -1)
+    row_of[(days - days[0]).astype(int)] = np.arange(len(days))
+    column_of = np.full(max(ids) + 1, -1)
+    column_of[list(ids)] = np.arange(len(ids))
+    query = sql.SQL(
+        "select asset_id, session, close from prices "
+        "where asset_id = any({}) and session between {} and {}"
+    ).format(sql.Literal(list(ids)), *(sql.Literal(day.item()) for day in (days[0], days[-1])))
+    kinds = {"asset_id": "int4", "session": "date", "close": "float8"}
+    for rows in copying.unload(connection, query, kinds):
+        at = row_of[(copying.as_days(rows["session"]) - days[0]).astype(int)]
+        known = at >= 0  # a bar on a day that is no session has no place
+        matrix[at[known], column_of[rows["asset_id"][known]]] = rows["close"][known]

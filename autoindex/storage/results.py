@@ -1,0 +1,68 @@
+"""Task results: JSON that is served for a while, and a row that stays as long as its run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, null, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from autoindex.storage.tables import task_results
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """What a task returned; `result` is None from `expires_at` on."""
+
+    task_id: UUID
+    kind: str
+    result: Mapping[str, Any] | None
+    expires_at: datetime
+
+
+def store(
+    connection: Connection,
+    task_id: UUID,
+    kind: str,
+    result: Mapping[str, Any],
+    now: datetime,
+    lifetime: timedelta,
+) -> None:
+    """Store a task's result; a second run of the same task replaces it."""
+    row = {"kind": kind, "result": dict(result), "created_at": now, "expires_at": now + lifetime}
+    statement = insert(task_results).values(task_id=task_id, **row)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[task_results.c.task_id], set_=row)
+    )
+
+
+def read(connection: Connection, task_id: UUID, now: datetime) -> StoredResult | None:
+    """A task's result as it stands at `now`; None where the task has stored none."""
+    row = connection.execute(
+        select(task_results).where(task_results.c.task_id == task_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    result = row.result if now < row.expires_at else None
+    return StoredResult(row.task_id, row.kind, result, row.expires_at)
+
+
+def expire(connection: Connection, now: datetime) -> int:
+    """Drop the JSON of expired results, keeping when they expired; how many."""
+    expired = (task_results.c.expires_at <= now) & task_results.c.result.is_not(None)
+    return connection.execute(update(task_results).where(expired).values(result=null())).rowcount
+
+
+def count_before(connection: Connection, instant: datetime) -> int:
+    """How many results expired before `instant`."""
+    query = select(func.count()).where(task_results.c.expires_at < instant)
+    return connection.execute(query).scalar_one()
+
+
+def forget(connection: Connection, task_ids: list[UUID]) -> int:
+    """Remove rows whole, once their runs are gone; how many."""
+    return connection.execute(
+        delete(task_results).where(task_results.c.task_id.in_(task_ids))
+    ).rowcount

@@ -1,0 +1,28 @@
+"""Data versions: a number that rises in the transaction that changes data."""
+
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from autoindex.storage.tables import data_versions
+
+PRICES: Final = "prices"
+INDEX: Final = "index"
+
+
+def bump(connection: Connection, name: str) -> int:
+    """Raise a version; readers see it when the caller commits. The new version."""
+    first = insert(data_versions).values(name=name, version=1)
+    raised = first.on_conflict_do_update(
+        index_elements=[data_versions.c.name],
+        set_={"version": data_versions.c.version + 1, "changed_at": func.now()},
+    ).returning(data_versions.c.version)
+    version: int = connection.execute(raised).scalar_one()
+    return version
+
+
+def current(connection: Connection, name: str) -> int:
+    """The version there is; 0 before the first change."""
+    query = select(data_versions.c.version).where(data_versions.c.name == name)
+    return connection.execute(query).scalar_one_or_none() or 0

@@ -1,0 +1,60 @@
+"""Real parts for every test: PostgreSQL embedded, one fresh database a test."""
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from autoindex.settings import Settings
+from autoindex.storage import migrate
+from deployments.postgres import EmbeddedPostgres
+
+_numbers = count(1)
+
+
+def pytest_configure() -> None:
+    """Keep the developer's own settings out of the tests."""
+    for name in list(os.environ):
+        if name.startswith(("AUTOINDEX_", "PREFECT_")):
+            del os.environ[name]
+    os.environ["DO_NOT_TRACK"] = "1"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """An embedded PostgreSQL with a migrated template database."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with EmbeddedPostgres(folder / "pg", folder / "run") as running:
+        migrate.create_database(running.url("template_autoindex"))
+        migrate.upgrade(running.url("template_autoindex"))
+        yield running
+
+
+@pytest.fixture
+def database_url(server: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a database with all tables, empty, for one test."""
+    name = f"test_{next(_numbers)}"
+    admin = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"create database {name} template template_autoindex"))
+    yield server.url(name)
+    with admin.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Connections to the test's own database."""
+    made = create_engine(database_url)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings for the test's own database and folder."""
+    return Settings(database_url=database_url, data_dir=tmp_path / "var")  # type: ignore[arg-type]
