@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from autoindex.storage import versions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,9 +29,8 @@ class Database:
             return await connection.run_sync(query, *args, **kwargs)
 
     async def check(self) -> None:
-        """Raise SQLAlchemy's `OperationalError` where the database does not answer."""
-        async with self._engine.connect() as connection:
-            await connection.execute(text("select 1"))
+        """Raise SQLAlchemy's errors where the database does not answer, or has no tables yet."""
+        await self.read(versions.current, versions.PRICES)
 
     async def aclose(self) -> None:
         """Close connections."""

@@ -22,7 +22,7 @@ _bearer = HTTPBearer(
 )
 
 
-def _user(request: Request) -> User:
+def _user(request: Request, _: Annotated[object, Depends(_bearer)]) -> User:
     user: User = request.state.user
     return user
 
@@ -42,7 +42,7 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
-CurrentUser = Annotated[User, Depends(_user), Depends(_bearer)]
+CurrentUser = Annotated[User, Depends(_user)]
 Runner = Annotated[TaskRunner, Depends(_runner)]
 Stored = Annotated[Database, Depends(_database)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
@@ -51,7 +51,7 @@ CurrentSettings = Annotated[Settings, Depends(_settings)]
 def requires(*scopes: Scope) -> Callable[..., User]:
     """A dependency that refuses a user whose token has none of these scopes."""
 
-    def check(user: Annotated[User, Depends(_user)]) -> User:
+    def check(user: CurrentUser) -> User:
         if not any(user.may(scope) for scope in scopes):
             raise Problem(HTTPStatus.FORBIDDEN, f"the token lacks the scope {' or '.join(scopes)}")
         return user

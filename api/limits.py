@@ -90,6 +90,9 @@ def _pool(settings: Settings) -> ConnectionPool | None:
 
 def _limiter(pool: ConnectionPool) -> MovingWindowRateLimiter:
     storage = RedisStorage(
-        "async+redis://", implementation="redispy", wrap_exceptions=True, connection_pool=pool  # type: ignore[arg-type]
+        "async+redis://",
+        implementation="redispy",
+        wrap_exceptions=True,
+        connection_pool=pool,  # type: ignore[arg-type]
     )
     return MovingWindowRateLimiter(storage)

@@ -11,7 +11,6 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from api import tasks
 from api.bodies import GuardedRoute
-from api.database import Database
 from api.dependencies import CurrentUser, Runner, Stored, requires
 from api.identity import User
 from api.problems import Problem
@@ -28,7 +27,6 @@ from api.schemas import (
 )
 from api.tasks import DEPLOYMENTS, Kind, Status, Task, TaskFinished
 from api.tokens import Scope
-from autoindex.errors import UnknownSymbols
 from autoindex.requests import (
     CleanupRequest,
     ComputeIndexRequest,
@@ -124,7 +122,7 @@ Start = Annotated[Starting, Depends()]
 async def refresh(body: RefreshRequest, start: Start, database: Stored) -> TaskQueued:
     """Bring daily prices up to date, then the index."""
     if body.symbols is not None:
-        await _check_symbols(database, body.symbols)
+        await database.read(assets.resolve, body.symbols)
     return await start.queue(Kind.REFRESH, body)
 
 
@@ -261,10 +259,3 @@ def _check_may_cancel(user: User, task: Task) -> None:
     raise Problem(
         HTTPStatus.FORBIDDEN, f"only its owner or {Scope.ADMIN} may cancel task {task.id}"
     )
-
-
-async def _check_symbols(database: Database, symbols: Sequence[str]) -> None:
-    known = await database.read(assets.active_symbols)
-    unknown = sorted(set(symbols) - set(known))
-    if unknown:
-        raise UnknownSymbols(unknown)

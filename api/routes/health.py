@@ -2,6 +2,7 @@
 
 import logging
 from http import HTTPStatus
+from typing import Final
 
 from fastapi import APIRouter
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -17,6 +18,10 @@ from autoindex.errors import PartUnavailable
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
+_AWAY: Final = "does not answer"
+_NO_WORKER: Final = "none is online"
+_MISSING: Final = frozenset({_AWAY, _NO_WORKER})
+
 log = logging.getLogger("autoindex.api")
 
 
@@ -30,15 +35,11 @@ async def health() -> Health:
 async def ready(runner: Runner, database: Stored) -> Readiness:
     """Check the database, Prefect, and that a worker is online; 503 names what is missing."""
     checks = {"database": await _database(database), **await _prefect(runner)}
-    missing = [f"{part}: {found}" for part, found in checks.items() if not _is_well(found)]
+    missing = [f"{part}: {found}" for part, found in checks.items() if found in _MISSING]
     if missing:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(missing), headers=headers)
     return Readiness(status="ready", checks=checks)
-
-
-def _is_well(found: str) -> bool:
-    return found == "ok" or found.endswith(" online")
 
 
 async def _database(database: Database) -> str:
@@ -46,7 +47,7 @@ async def _database(database: Database) -> str:
         await database.check()
     except (OperationalError, InterfaceError, PoolTimeout) as problem:
         log.warning("not ready: the database does not answer", exc_info=problem)
-        return "does not answer"
+        return _AWAY
     return "ok"
 
 
@@ -55,5 +56,5 @@ async def _prefect(runner: TaskRunner) -> dict[str, str]:
         online = await runner.workers()
     except PartUnavailable as problem:
         log.warning("not ready: %s", problem, exc_info=problem)
-        return {"prefect": "does not answer", "worker": "unknown"}
-    return {"prefect": "ok", "worker": f"{len(online)} online" if online else "none is online"}
+        return {"prefect": _AWAY, "worker": "unknown"}
+    return {"prefect": "ok", "worker": f"{len(online)} online" if online else _NO_WORKER}

@@ -2,9 +2,10 @@
 
 from http import HTTPStatus
 from pathlib import Path
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header, Response
 from fastapi.responses import FileResponse
 
 from api.bodies import GuardedRoute
@@ -22,11 +23,15 @@ router = APIRouter(prefix="/api/v1/reports", tags=["reports"], route_class=Guard
     "/{task_id}/file",
     operation_id="downloadReport",
     dependencies=[Depends(requires(Scope.READ, Scope.ADMIN))],
-    response_class=FileResponse,
+    response_class=Response,
 )
 async def download(
-    task_id: TaskId, user: CurrentUser, database: Stored, settings: CurrentSettings
-) -> FileResponse:
+    task_id: TaskId,
+    user: CurrentUser,
+    database: Stored,
+    settings: CurrentSettings,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
     """Fetch a report's file; one that somebody else asked for needs `tasks:admin`.
 
     A report that a schedule made is everybody's. Ranges and `If-Range` are honoured.
@@ -38,12 +43,11 @@ async def download(
     path = _inside(settings.reports_dir, report.path)
     if path is None or not path.is_file():
         raise _missing(task_id)
-    return FileResponse(
-        path,
-        media_type=report.media_type,
-        filename=path.name,
-        headers={"ETag": f'"{report.sha256}"', "Cache-Control": "private"},
-    )
+    tag = f'"{report.sha256}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if tag in (if_none_match or ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return FileResponse(path, media_type=report.media_type, filename=path.name, headers=headers)
 
 
 def _check_may_fetch(user: User, owner: str | None) -> None:

@@ -1,19 +1,25 @@
-"""A real Prefect server with our deployments, started once for all tests of the facade."""
+"""A real PostgreSQL and a real Prefect server with our deployments, once for all these tests."""
 
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
 
 from api.prefect import POOL
 from api.tasks import DEPLOYMENTS
+from autoindex.settings import Settings
+from autoindex.storage import assets, database
+from deployments import bootstrap
+from deployments.postgres import EmbeddedPostgres
 
 READY_SECONDS = 90.0
 
@@ -26,12 +32,37 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def api_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings of a facade whose database has the tables and a small universe."""
+    folder = tmp_path_factory.mktemp("facade")
+    secret = SecretStr("correct-horse-battery-staple-and-more")
+    settings = Settings(data_dir=folder, jwt_secret=secret, tasks_per_minute=10_000)
+    settings = settings.model_copy(update={"requests_per_minute": 100_000})
+    with EmbeddedPostgres(folder / "postgres", settings.socket_dir):
+        bootstrap.prepare_database(settings)
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def api_engine(api_settings: Settings) -> Iterator[Engine]:
+    """The facade's database, to put there what a flow would."""
+    engine = database.engine(api_settings)
+    row = {"exchange": "NYSE", "currency": "USD"}
+    rows = [assets.UniverseRow(symbol=name, name=name, **row) for name in ("AAPL", "JPM")]
+    with engine.begin() as connection:
+        assets.import_universe(connection, rows)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def prefect_url(tmp_path_factory: pytest.TempPathFactory, api_settings: Settings) -> Iterator[str]:
     """The API of a Prefect server of our own, with the pool, its queues and the deployments."""
     folder = tmp_path_factory.mktemp("prefect")
+    bootstrap.create_prefect_database(api_settings)
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    with _server(folder, port) as server:
+    with _server(folder, port, bootstrap.prefect_database(api_settings)) as server:
         _wait(url, server, folder)
         with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
             _register(client)
@@ -39,13 +70,14 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class _server:  # noqa: N801
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self.port = folder, port
+    def __init__(self, folder: Path, port: int, database_url: str) -> None:
+        self.folder, self.port, self.database_url = folder, port, database_url
 
     def __enter__(self) -> "subprocess.Popen[bytes]":
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         env = inherited | {
             "PREFECT_HOME": str(self.folder),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database_url,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
         }
@@ -99,13 +131,6 @@ def _register(client: httpx.Client) -> None:
         post("/deployments/", deployment)
     foreign = post("/flows/", {"name": "somebody-elses"})
     post("/deployments/", {"name": "foreign", "flow_id": foreign["id"], "work_pool_name": POOL})
-
-
-@pytest.fixture
-async def prefect_api(prefect_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Prefect's own API, to play worker and operator."""
-    async with httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client:
-        yield client
 
 
 @pytest.fixture(scope="session")

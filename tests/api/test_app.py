@@ -1,0 +1,587 @@
+"""The facade over its own HTTP, on a real database and the runner in memory."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from api import tokens
+from api.app import create_app
+from api.in_memory import InMemory
+from api.tasks import Kind
+from autoindex.settings import Settings
+from autoindex.storage import results
+from autoindex.storage.tables import reports
+
+pytestmark = pytest.mark.anyio
+
+TASKS = "/api/v1/background"
+NOBODYS = "00000000-0000-4000-8000-000000000000"
+EVERY_SCOPE = ["tasks:read", "tasks:run", "tasks:admin"]
+STARTS = {
+    "refresh": ({"mode": "smart"}, "Refresh task queued"),
+    "compute-index": ({}, "Index computation task queued"),
+    "generate-report": (
+        {"report_type": "weekly", "format": "pdf"},
+        "Report generation task queued",
+    ),
+    "cleanup": ({}, "Cleanup task queued"),
+}
+
+
+@pytest.fixture
+def runner() -> InMemory:
+    made = InMemory()
+    made.online.append("worker-1")
+    return made
+
+
+@pytest.fixture
+def settings(api_settings: Settings, api_engine: Engine) -> Settings:
+    return api_settings
+
+
+@pytest.fixture
+async def app(settings: Settings, runner: InMemory) -> AsyncIterator[FastAPI]:
+    made = create_app(settings, runner)
+    async with made.router.lifespan_context(made):
+        yield made
+
+
+def client(app: FastAPI, user: str | None = "ada", scopes: list[str] = EVERY_SCOPE) -> Any:
+    headers = {}
+    if user is not None:
+        token = tokens.mint(app.state.settings, user, scopes, timedelta(minutes=5))
+        headers["Authorization"] = f"Bearer {token}"
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://facade", headers=headers)
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(app) as opened:
+        yield opened
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem an answer carries, checked for its form."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["status"] == status
+    assert found["title"]
+    assert found["detail"]
+    assert "Traceback" not in answer.text
+    return found
+
+
+class TestStarting:
+    @pytest.mark.parametrize("path", STARTS)
+    async def test_a_post_answers_with_the_documented_shape(
+        self, http: httpx.AsyncClient, runner: InMemory, path: str
+    ) -> None:
+        body, message = STARTS[path]
+        answer = await http.post(f"{TASKS}/{path}", json=body)
+        assert answer.status_code == 202
+        task_id = answer.json()["task_id"]
+        assert answer.json() == {"task_id": task_id, "status": "pending", "message": message}
+        assert answer.headers["location"] == f"{TASKS}/status/{task_id}"
+        assert runner.runs[UUID(task_id)].user == "ada"
+        assert (await http.get(answer.headers["location"])).json()["status"] == "pending"
+
+    async def test_the_flow_gets_exactly_the_fields_of_the_request(
+        self, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        body = {"mode": "full", "symbols": ["AAPL", "JPM"], "force": True}
+        answer = await http.post(f"{TASKS}/refresh", json=body)
+        assert runner.runs[UUID(answer.json()["task_id"])].parameters == body
+
+    @pytest.mark.parametrize(
+        ("path", "body", "field"),
+        [
+            ("refresh", {"mode": "some"}, "mode"),
+            ("refresh", {"modus": "smart"}, "modus"),
+            ("refresh", {"symbols": ["aapl"]}, "symbols.0"),
+            ("refresh", {"symbols": ["AAPL", "NOSUCH"]}, "symbols"),
+            ("refresh", {"symbols": []}, "symbols"),
+            ("refresh", {"force": "yes"}, "force"),
+            ("refresh", [], "body"),
+            ("compute-index", {"start_date": "2999-01-01"}, "start_date"),
+            ("compute-index", {"start_date": "2022-02-30"}, "start_date"),
+            ("compute-index", {"start_date": "2022-02-02", "end_date": "2022-02-01"}, "end_date"),
+            ("compute-index", {"strategy": "astrology"}, "strategy"),
+            ("generate-report", {"format": "pdf"}, "report_type"),
+            ("generate-report", {"report_type": "weekly", "format": "docx"}, "format"),
+            ("generate-report", {"report_type": "weekly", "format": "pdf", "email": "x"}, "email"),
+            ("cleanup", {"older_than_days": 0}, "older_than_days"),
+            ("cleanup", {"older_than_days": 10**30}, "older_than_days"),
+            ("cleanup", {"older_than_days": "365"}, "older_than_days"),
+            ("cleanup", {"types": ["users"]}, "types.0"),
+            ("refresh", {"__prefect_kind": "jinja"}, "__prefect_kind"),
+            (
+                "refresh",
+                {"symbols": [{"a": {"__prefect_kind": "jinja", "template": "{{ 1 }}"}}]},
+                "symbols.0.a.__prefect_kind",
+            ),
+            ("cleanup", {"dry_run": {"__prefect_kind": "json"}}, "dry_run.__prefect_kind"),
+        ],
+    )
+    async def test_what_cannot_be_done_is_refused_by_field(
+        self, http: httpx.AsyncClient, runner: InMemory, path: str, body: Any, field: str
+    ) -> None:
+        found = problem(await http.post(f"{TASKS}/{path}", json=body), 422)
+        assert field in [error["field"] for error in found["errors"]]
+        assert field in found["detail"]
+        assert runner.runs == {}
+
+    async def test_symbols_outside_the_universe_are_named(self, http: httpx.AsyncClient) -> None:
+        answer = await http.post(f"{TASKS}/refresh", json={"symbols": ["AAPL", "ZZZZ", "QQQQ"]})
+        assert "QQQQ, ZZZZ" in problem(answer, 422)["detail"]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"",
+            b"{",
+            b"\xff\xfe",
+            b'{"mode": ',
+            b"[" * 30_000,
+            b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+            b'{"older_than_days": ' + b"9" * 10_000 + b"}",
+            b'{"older_than_days": NaN}',
+            b'{"\\ud800": 1}',
+        ],
+    )
+    async def test_what_is_no_sane_json_is_refused(
+        self, http: httpx.AsyncClient, body: bytes
+    ) -> None:
+        headers = {"content-type": "application/json"}
+        answer = await http.post(f"{TASKS}/cleanup", content=body, headers=headers)
+        problem(answer, 422)
+
+    async def test_a_thousand_wrong_fields_do_not_make_a_huge_answer(
+        self, http: httpx.AsyncClient
+    ) -> None:
+        body = {f"field{number}": number for number in range(3_000)}
+        answer = await http.post(f"{TASKS}/refresh", json=body)
+        problem(answer, 422)
+        assert len(answer.content) < 10_000
+
+    @pytest.mark.parametrize("announced", [True, False])
+    async def test_a_large_body_is_not_read(self, http: httpx.AsyncClient, announced: bool) -> None:
+        sent = 0
+
+        async def flood() -> AsyncIterator[bytes]:
+            nonlocal sent
+            for _ in range(1_000):
+                sent += 1
+                yield b" " * 10_000
+
+        headers = {"content-length": "10000000"} if announced else {}
+        answer = await http.post(f"{TASKS}/refresh", content=flood(), headers=headers)
+        problem(answer, 413)
+        assert sent < 10
+
+    async def test_a_key_starts_one_task(self, http: httpx.AsyncClient, app: FastAPI) -> None:
+        headers = {"Idempotency-Key": "monday"}
+        first = await http.post(f"{TASKS}/refresh", json={"mode": "full"}, headers=headers)
+        again = await http.post(f"{TASKS}/refresh", json={"mode": "full"}, headers=headers)
+        assert again.status_code == 202
+        assert again.json()["task_id"] == first.json()["task_id"]
+        assert "queued before" in again.json()["message"]
+        other = await http.post(f"{TASKS}/refresh", json={"mode": "smart"}, headers=headers)
+        assert first.json()["task_id"] in problem(other, 409)["detail"]
+        async with client(app, "bob") as bobs:
+            theirs = await bobs.post(f"{TASKS}/refresh", json={"mode": "full"}, headers=headers)
+        assert theirs.json()["task_id"] != first.json()["task_id"]
+
+
+class TestStatus:
+    async def test_a_running_task(self, http: httpx.AsyncClient, runner: InMemory) -> None:
+        run = runner.schedule(Kind.REFRESH, {}, timedelta())
+        run.move("RUNNING")
+        answer = (await http.get(f"{TASKS}/status/{run.id}")).json()
+        assert answer.pop("started_at") is not None
+        assert answer == {
+            "task_id": str(run.id),
+            "status": "started",
+            "result": None,
+            "error": None,
+            "completed_at": None,
+            "result_expires_at": None,
+        }
+
+    async def test_a_result_is_served(
+        self, http: httpx.AsyncClient, runner: InMemory, api_engine: Engine
+    ) -> None:
+        run = runner.schedule(Kind.REFRESH, {}, timedelta())
+        run.move("RUNNING")
+        run.move("COMPLETED")
+        result = {"symbols_processed": 20, "records_updated": 7, "duration_seconds": 1.5}
+        now = datetime.now(UTC)
+        with api_engine.begin() as connection:
+            results.store(connection, run.id, "refresh", result, now, timedelta(hours=24))
+        answer = (await http.get(f"{TASKS}/status/{run.id}")).json()
+        assert answer["status"] == "success"
+        assert answer["result"] == result
+        assert answer["completed_at"] is not None
+        assert datetime.fromisoformat(answer["result_expires_at"]) == now + timedelta(hours=24)
+
+    async def test_an_expired_result_still_succeeded(
+        self, http: httpx.AsyncClient, runner: InMemory, api_engine: Engine
+    ) -> None:
+        run = runner.schedule(Kind.REFRESH, {}, timedelta())
+        run.move("COMPLETED")
+        stored_at = datetime.now(UTC) - timedelta(hours=25)
+        with api_engine.begin() as connection:
+            results.store(connection, run.id, "refresh", {}, stored_at, timedelta(hours=24))
+        answer = (await http.get(f"{TASKS}/status/{run.id}")).json()
+        assert (answer["status"], answer["result"]) == ("success", None)
+        assert datetime.fromisoformat(answer["result_expires_at"]) < datetime.now(UTC)
+
+    async def test_a_failure_says_why(self, http: httpx.AsyncClient, runner: InMemory) -> None:
+        run = runner.schedule(Kind.REPORT, {}, timedelta())
+        message = "Flow run encountered an exception: ReportImpossible: no session this week"
+        run.move("FAILED", message=message)
+        answer = (await http.get(f"{TASKS}/status/{run.id}")).json()
+        assert (answer["status"], answer["error"]) == ("failure", "no session this week")
+
+    async def test_an_unknown_task_is_not_found(self, http: httpx.AsyncClient) -> None:
+        problem(await http.get(f"{TASKS}/status/{NOBODYS}"), 404)
+        problem(await http.delete(f"{TASKS}/task/{NOBODYS}"), 404)
+        problem(await http.get(f"{TASKS}/status/nonsense"), 422)
+
+
+class TestActive:
+    async def test_tasks_stand_by_worker_queue_and_deployment(
+        self, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        running = runner.schedule(Kind.REFRESH, {"mode": "full"}, timedelta())
+        running.move("RUNNING")
+        running.worker = "worker-1"
+        queued = runner.schedule(Kind.CLEANUP, {}, timedelta())
+        later = runner.schedule(Kind.REPORT, {"email": "ada@example.com"}, timedelta(hours=1))
+        answer = await http.get(f"{TASKS}/active")
+        assert answer.status_code == 200
+        content = answer.json()
+        ids = {
+            group: {key: [task["task_id"] for task in found] for key, found in groups.items()}
+            for group, groups in content.items()
+            if group != "stats"
+        }
+        assert ids == {
+            "active": {"worker-1": [str(running.id)]},
+            "reserved": {"low_priority": [str(queued.id)]},
+            "scheduled": {"generate-report/report": [str(later.id)]},
+        }
+        assert content["stats"] == {
+            "total_active": 1,
+            "total_scheduled": 1,
+            "total_reserved": 1,
+        }
+        assert "ada@example.com" not in answer.text
+
+    async def test_without_a_worker_it_says_so(
+        self, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        runner.online.clear()
+        answer = await http.get(f"{TASKS}/active")
+        assert answer.status_code == 200
+        assert answer.json()["error"] == "No worker is online"
+
+
+class TestCancelling:
+    async def test_a_queued_task_is_cancelled(
+        self, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        queued = await http.post(f"{TASKS}/refresh", json={})
+        task_id = queued.json()["task_id"]
+        answer = await http.delete(f"{TASKS}/task/{task_id}")
+        assert answer.status_code == 202
+        assert answer.json() == {
+            "task_id": task_id,
+            "status": "revoked",
+            "message": "Refresh task cancelled",
+        }
+        assert runner.runs[UUID(task_id)].state_type == "CANCELLED"
+
+    async def test_what_has_ended_is_a_conflict(
+        self, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        run = runner.schedule(Kind.REFRESH, {}, timedelta())
+        run.move("COMPLETED")
+        assert "success" in problem(await http.delete(f"{TASKS}/task/{run.id}"), 409)["detail"]
+
+    async def test_a_task_of_somebody_else_needs_the_scope(
+        self, app: FastAPI, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        theirs = (await http.post(f"{TASKS}/refresh", json={})).json()["task_id"]
+        scheduled = runner.schedule(Kind.REFRESH, {}, timedelta())
+        async with client(app, "bob", ["tasks:run"]) as bob:
+            problem(await bob.delete(f"{TASKS}/task/{theirs}"), 403)
+            problem(await bob.delete(f"{TASKS}/task/{scheduled.id}"), 403)
+        async with client(app, "root", ["tasks:admin"]) as root:
+            assert (await root.delete(f"{TASKS}/task/{theirs}")).status_code == 202
+
+
+class TestLists:
+    async def test_tasks_are_paged_and_narrowed(
+        self, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        for kind in (Kind.REFRESH, Kind.REPORT, Kind.REFRESH):
+            runner.schedule(kind, {}, timedelta())
+        page = (await http.get(f"{TASKS}/tasks", params={"per_page": 2})).json()
+        assert (page["total"], page["page"], page["per_page"]) == (3, 1, 2)
+        assert [task["kind"] for task in page["tasks"]] == ["refresh", "report"]
+        narrowed = (await http.get(f"{TASKS}/tasks", params={"kind": "report"})).json()
+        assert narrowed["total"] == 1
+
+    @pytest.mark.parametrize(
+        ("parameters", "field"),
+        [
+            ({"kind": "other"}, "kind"),
+            ({"page": 0}, "page"),
+            ({"per_page": 201}, "per_page"),
+            ({"since": "yesterday"}, "since"),
+            ({"since": "2022-01-01T00:00:00"}, "since"),
+            ({"since": "0001-01-01T00:00:00+23:00"}, "since"),
+            ({"user": "a\0b"}, "user"),
+            ({"limit": 5}, "limit"),
+        ],
+    )
+    async def test_a_wrong_filter_is_named(
+        self, http: httpx.AsyncClient, parameters: dict[str, Any], field: str
+    ) -> None:
+        found = problem(await http.get(f"{TASKS}/tasks", params=parameters), 422)
+        assert [error["field"] for error in found["errors"]] == [field]
+
+
+class TestReports:
+    @pytest.fixture
+    def report(self, settings: Settings, api_engine: Engine) -> UUID:
+        return self.made(settings, api_engine, "ada")
+
+    def made(self, settings: Settings, engine: Engine, owner: str | None) -> UUID:
+        task_id = uuid4()
+        content = b"%PDF-1.7 a report " + task_id.bytes
+        name = f"weekly-{task_id}.pdf"
+        settings.reports_dir.mkdir(parents=True, exist_ok=True)
+        (settings.reports_dir / name).write_bytes(content)
+        row = {
+            "task_id": task_id,
+            "report_type": "weekly",
+            "format": "pdf",
+            "period_start": date(2022, 12, 19),
+            "period_end": date(2022, 12, 23),
+            "path": name,
+            "media_type": "application/pdf",
+            "size_bytes": len(content),
+            "sha256": sha256(content).hexdigest(),
+            "requested_by": owner,
+        }
+        with engine.begin() as connection:
+            connection.execute(reports.insert().values(row))
+        return task_id
+
+    async def test_the_file_comes_as_it_was_made(
+        self, http: httpx.AsyncClient, report: UUID
+    ) -> None:
+        answer = await http.get(f"/api/v1/reports/{report}/file")
+        assert answer.status_code == 200
+        assert answer.content == b"%PDF-1.7 a report " + report.bytes
+        assert answer.headers["content-type"] == "application/pdf"
+        assert f'filename="weekly-{report}.pdf"' in answer.headers["content-disposition"]
+        assert answer.headers["etag"] == f'"{sha256(answer.content).hexdigest()}"'
+
+    async def test_a_part_of_the_file(self, http: httpx.AsyncClient, report: UUID) -> None:
+        headers = {"Range": "bytes=0-3"}
+        answer = await http.get(f"/api/v1/reports/{report}/file", headers=headers)
+        assert (answer.status_code, answer.content) == (206, b"%PDF")
+
+    async def test_a_file_that_has_not_changed_is_not_sent_again(
+        self, http: httpx.AsyncClient, report: UUID
+    ) -> None:
+        url = f"/api/v1/reports/{report}/file"
+        tag = (await http.get(url)).headers["etag"]
+        again = await http.get(url, headers={"If-None-Match": tag})
+        assert (again.status_code, again.content) == (304, b"")
+
+    async def test_whose_report_it_is(
+        self, app: FastAPI, report: UUID, settings: Settings, api_engine: Engine
+    ) -> None:
+        scheduled = self.made(settings, api_engine, None)
+        async with client(app, "bob", ["tasks:read"]) as bob:
+            problem(await bob.get(f"/api/v1/reports/{report}/file"), 403)
+            assert (await bob.get(f"/api/v1/reports/{scheduled}/file")).status_code == 200
+        async with client(app, "root", ["tasks:admin"]) as root:
+            assert (await root.get(f"/api/v1/reports/{report}/file")).status_code == 200
+
+    async def test_what_is_not_there_is_not_found(
+        self, http: httpx.AsyncClient, report: UUID, settings: Settings
+    ) -> None:
+        problem(await http.get(f"/api/v1/reports/{NOBODYS}/file"), 404)
+        (settings.reports_dir / f"weekly-{report}.pdf").unlink()
+        problem(await http.get(f"/api/v1/reports/{report}/file"), 404)
+
+
+class TestSecurity:
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("GET", f"{TASKS}/status/{NOBODYS}"),
+            ("GET", f"{TASKS}/active"),
+            ("GET", f"{TASKS}/tasks"),
+            ("POST", f"{TASKS}/refresh"),
+            ("POST", f"{TASKS}/cleanup"),
+            ("DELETE", f"{TASKS}/task/{NOBODYS}"),
+            ("GET", f"/api/v1/reports/{NOBODYS}/file"),
+            ("GET", "/openapi.json"),
+            ("GET", "/docs"),
+            ("GET", "/nowhere"),
+            ("GET", "//health"),
+        ],
+    )
+    async def test_without_a_token_there_is_nothing(
+        self, app: FastAPI, method: str, path: str
+    ) -> None:
+        async with client(app, None) as stranger:
+            answer = await stranger.request(method, path)
+        problem(answer, 401)
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+    async def test_health_is_open(self, app: FastAPI) -> None:
+        async with client(app, None) as stranger:
+            assert (await stranger.get("/health")).json() == {"status": "ok"}
+            assert (await stranger.get("/ready")).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("method", "path", "scopes"),
+        [
+            ("POST", f"{TASKS}/refresh", ["tasks:read", "tasks:admin"]),
+            ("POST", f"{TASKS}/cleanup", ["tasks:read", "tasks:run"]),
+            ("GET", f"{TASKS}/tasks", ["tasks:run"]),
+            ("GET", f"{TASKS}/active", ["tasks:run"]),
+            ("GET", f"{TASKS}/status/{NOBODYS}", ["tasks:run"]),
+            ("DELETE", f"{TASKS}/task/{NOBODYS}", ["tasks:read"]),
+            ("GET", f"/api/v1/reports/{NOBODYS}/file", ["tasks:run"]),
+        ],
+    )
+    async def test_a_token_opens_what_its_scopes_say(
+        self, app: FastAPI, method: str, path: str, scopes: list[str]
+    ) -> None:
+        async with client(app, "ada", scopes) as opened:
+            answer = await opened.request(method, path, json={} if method == "POST" else None)
+        assert "scope" in problem(answer, 403)["detail"]
+
+    async def test_an_expired_token_is_refused(self, app: FastAPI) -> None:
+        claims = {
+            "sub": "ada",
+            "iss": "autoindex",
+            "aud": "autoindex",
+            "exp": time.time() - 120,
+        }
+        token = jwt.encode(claims, app.state.settings.jwt_secret.get_secret_value())
+        async with client(app, None) as opened:
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = await opened.get(f"{TASKS}/tasks", headers=headers)
+        assert "expired" in problem(answer, 401)["detail"]
+
+    async def test_a_flood_is_held_back_for_its_user_only(
+        self, settings: Settings, runner: InMemory
+    ) -> None:
+        tight = settings.model_copy(update={"requests_per_minute": 5, "tasks_per_minute": 2})
+        app = create_app(tight, runner)
+        async with client(app) as ada, client(app, "bob") as bob:
+            posts = [await ada.post(f"{TASKS}/refresh", json={}) for _ in range(3)]
+            reads = [await ada.get(f"{TASKS}/tasks") for _ in range(4)]
+            assert (await bob.get(f"{TASKS}/tasks")).status_code == 200
+        assert [answer.status_code for answer in posts] == [202, 202, 429]
+        assert [answer.status_code for answer in reads] == [200, 200, 200, 429]
+        problem(posts[-1], 429)
+        assert 1 <= int(posts[-1].headers["retry-after"]) <= 61
+        assert posts[-1].headers["ratelimit-limit"] == "2"
+
+    async def test_documentation_may_be_shown_to_everybody(
+        self, settings: Settings, runner: InMemory
+    ) -> None:
+        app = create_app(settings.model_copy(update={"api_docs": True}), runner)
+        async with client(app, None) as stranger:
+            assert (await stranger.get("/docs")).status_code == 200
+            assert (await stranger.get("/openapi.json")).status_code == 200
+            problem(await stranger.get(f"{TASKS}/tasks"), 401)
+
+
+class TestTrouble:
+    async def test_what_does_not_exist(self, http: httpx.AsyncClient) -> None:
+        problem(await http.get("/nowhere"), 404)
+        problem(await http.get(f"{TASKS}/status/"), 404)
+        answer = await http.put(f"{TASKS}/refresh", json={})
+        problem(answer, 405)
+        assert answer.headers["allow"] == "POST"
+
+    async def test_without_a_database(self, settings: Settings, runner: InMemory) -> None:
+        away = SecretStr("postgresql://nobody@127.0.0.1:1/nowhere")
+        app = create_app(settings.model_copy(update={"database_url": away}), runner)
+        run = runner.schedule(Kind.REFRESH, {}, timedelta())
+        run.move("COMPLETED")
+        async with client(app) as http:
+            began = time.monotonic()
+            answers = [
+                await http.get(f"{TASKS}/status/{run.id}"),
+                await http.post(f"{TASKS}/refresh", json={"symbols": ["AAPL"]}),
+                await http.get("/ready"),
+            ]
+            assert time.monotonic() - began < 5
+        for answer in answers:
+            assert "database" in problem(answer, 503)["detail"]
+            assert int(answer.headers["retry-after"]) > 0
+
+    async def test_without_a_worker_it_is_not_ready(
+        self, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        runner.online.clear()
+        assert "worker" in problem(await http.get("/ready"), 503)["detail"]
+
+    async def test_what_nobody_expected_shows_nothing(
+        self, http: httpx.AsyncClient, runner: InMemory, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        run = runner.schedule(Kind.REFRESH, {}, timedelta())
+        run.state_type = "secret-internals"
+        answer = await http.get(f"{TASKS}/status/{run.id}")
+        problem(answer, 500)
+        assert "secret-internals" not in answer.text
+        assert "secret-internals" in caplog.text
+
+    async def test_a_request_id_is_given_or_kept(self, http: httpx.AsyncClient) -> None:
+        assert len((await http.get("/health")).headers["x-request-id"]) == 32
+        kept = await http.get("/health", headers={"X-Request-ID": "order-66"})
+        assert kept.headers["x-request-id"] == "order-66"
+        replaced = await http.get("/health", headers={"X-Request-ID": "a b\tc"})
+        assert replaced.headers["x-request-id"] != "a b\tc"
+
+
+async def test_the_contract_names_every_operation_and_its_errors(
+    http: httpx.AsyncClient,
+) -> None:
+    contract = (await http.get("/openapi.json")).json()
+    operations = [
+        operation for methods in contract["paths"].values() for operation in methods.values()
+    ]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names) >= 11
+    for operation in operations:
+        errors = {s: r for s, r in operation["responses"].items() if int(s) >= 400}
+        assert "503" in errors
+        for answer in errors.values():
+            assert list(answer["content"]) == ["application/problem+json"]
+    assert "HTTPValidationError" not in json.dumps(contract)
