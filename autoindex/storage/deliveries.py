@@ -1,0 +1,80 @@
+"""Reports sent by mail: who has claimed to send one, and how it ended.
+
+Claim, commit, send, mark, commit. Whoever dies in between leaves a claim without an end: nobody can
+tell whether the mail went out, and it is not sent again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from autoindex.storage.tables import deliveries
+
+Outcome = Literal["sent", "refused", "unknown"]
+Status = Literal["claimed", "sent", "refused", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One report's mail to one recipient."""
+
+    task_id: UUID
+    recipient: str
+    message_id: str
+    status: Status
+    claimed_at: datetime
+    sent_at: datetime | None
+
+
+def claim(connection: Connection, task_id: UUID, recipient: str, message_id: str) -> bool:
+    """Whether the caller is the one who sends; commit before sending.
+
+    A claim found without an end is marked `unknown`: its holder died on the way, or sends right
+    now and will mark it.
+    """
+    values = {"task_id": task_id, "recipient": recipient, "message_id": message_id}
+    new = insert(deliveries).values(**values, status="claimed")
+    won = new.on_conflict_do_nothing().returning(deliveries.c.task_id)
+    if connection.execute(won).one_or_none() is not None:
+        return True
+    unfinished = and_(_is(task_id, recipient), deliveries.c.status == "claimed")
+    connection.execute(update(deliveries).where(unfinished).values(status="unknown"))
+    return False
+
+
+def mark(connection: Connection, task_id: UUID, recipient: str, status: Outcome) -> None:
+    """Store how a claimed mail ended; one that was sent stays sent."""
+    sent_at = func.now() if status == "sent" else None
+    unsent = and_(_is(task_id, recipient), deliveries.c.status != "sent")
+    connection.execute(update(deliveries).where(unsent).values(status=status, sent_at=sent_at))
+
+
+def release(connection: Connection, task_id: UUID, recipient: str) -> bool:
+    """Give a claim back, so that a later attempt can send; whether there was one.
+
+    Only for who holds the claim and knows that the mail server accepted nothing.
+    """
+    open_ = deliveries.c.status.in_(("claimed", "unknown"))
+    held = and_(_is(task_id, recipient), open_)
+    return connection.execute(delete(deliveries).where(held)).rowcount == 1
+
+
+def find(connection: Connection, task_id: UUID, recipient: str) -> Delivery | None:
+    """The mail of a task to a recipient; None where nobody has claimed it."""
+    row = connection.execute(select(deliveries).where(_is(task_id, recipient))).one_or_none()
+    return None if row is None else Delivery(**row._mapping)
+
+
+def forget(connection: Connection, task_ids: Sequence[UUID]) -> int:
+    """Remove the rows of tasks that will never run again; how many."""
+    chosen = deliveries.c.task_id.in_(list(task_ids))
+    return connection.execute(delete(deliveries).where(chosen)).rowcount
+
+
+def _is(task_id: UUID, recipient: str) -> ColumnElement[bool]:
+    return and_(deliveries.c.task_id == task_id, deliveries.c.recipient == recipient)
