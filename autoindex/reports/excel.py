@@ -12,7 +12,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from autoindex.reports import checks, native_charts, sheets, theme, zipped
 from autoindex.reports.content import ReportContent
 from autoindex.reports.wording import span, to_date, words
-from autoindex.reports.worksheet import DAY, LEVEL, PERCENT, RATIO, TEXT, to_print
+from autoindex.reports.worksheet import DAY, LEVEL, PERCENT, RATIO, TEXT, to_print, with_every_digit
 
 FIRST_FACT: Final = 7
 _HEADLINES: Final = 10
@@ -65,6 +65,7 @@ def _cover(page: Worksheet, content: ReportContent) -> None:
         page.cell(line, 1, label).border = _LINE
         cell = page.cell(line, 2, value)
         cell.number_format, cell.border = number_format, _LINE
+        with_every_digit(cell)
         cell.alignment = Alignment(horizontal="right")
         cell.font = Font(name="Calibri", bold=line < FIRST_FACT + _HEADLINES)
 

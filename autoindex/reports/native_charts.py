@@ -1,11 +1,13 @@
 """The workbook's own charts, on one sheet, drawn by the spreadsheet program from the tables."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from openpyxl import Workbook
 from openpyxl.chart import AreaChart, BarChart, LineChart, Reference
-from openpyxl.chart.axis import DateAxis
+from openpyxl.chart.axis import ChartLines, DateAxis
 from openpyxl.chart.legend import Legend
+from openpyxl.chart.shapes import GraphicalProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from autoindex.reports import theme
@@ -22,6 +24,7 @@ def add_sheet(book: Workbook, content: ReportContent) -> None:
     """Add the sheet `Charts` behind the cover; the tables must be there already."""
     page: Worksheet = book.create_sheet("Charts", 1)
     to_print(page)
+    page.page_setup.orientation, page.page_setup.fitToHeight = "portrait", 1
     daily = book["Daily"]
     growth = _lines(daily, "Growth since inception", (2, 3), "#,##0")
     if is_logarithmic(content):
@@ -62,6 +65,9 @@ def _dates(chart: LineChart | AreaChart, page: Worksheet) -> None:
     chart.x_axis = DateAxis(crossAx=100)
     chart.x_axis.number_format, chart.x_axis.majorTimeUnit = "yyyy", "years"
     chart.x_axis.tickLblPos, chart.x_axis.delete = "low", False
+    first: Any = page.cell(2, 1).value
+    last: Any = page.cell(page.max_row, 1).value
+    chart.x_axis.majorUnit = max(1, round((last.year - first.year) / 7))
     chart.y_axis.crossAx, chart.y_axis.delete = 500, False
 
 
@@ -70,6 +76,9 @@ def _shape(chart: LineChart | BarChart | AreaChart, title: str) -> None:
     chart.width, chart.height = _WIDTH, _HEIGHT  # type: ignore[assignment]
     chart.legend = Legend()
     chart.legend.position = "b"
+    pale = GraphicalProperties()
+    pale.line.solidFill = theme.RULE[1:]
+    chart.y_axis.majorGridlines = ChartLines(spPr=pale)
 
 
 def _sectors(page: Worksheet) -> AreaChart:
@@ -89,6 +98,7 @@ def _contributions(page: Worksheet) -> BarChart:
     _shape(chart, "Contributions to return")
     chart.legend = None
     chart.type, chart.gapWidth = "bar", 40
+    chart.height = max(_HEIGHT, 0.5 * page.max_row)
     values = Reference(page, min_col=4, min_row=1, max_row=page.max_row)
     chart.add_data(values, titles_from_data=True)
     chart.set_categories(Reference(page, min_col=1, min_row=2, max_row=page.max_row))

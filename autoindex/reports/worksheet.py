@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from openpyxl import Workbook
+from openpyxl.cell import Cell, MergedCell
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.properties import PageSetupProperties
@@ -11,7 +12,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from autoindex.reports import theme
 
-PERCENT: Final = "0.00%"
+PERCENT: Final = "#,##0.00%"
 LEVEL: Final = "#,##0.00"
 RATIO: Final = "0.00"
 COUNT: Final = "#,##0"
@@ -45,6 +46,7 @@ def add_table(
     for column, (_, number_format) in enumerate(columns, start=1):
         for (cell,) in page.iter_rows(2, page.max_row, column, column):
             cell.number_format = number_format
+            with_every_digit(cell)
         width = widths[column - 1] if column <= len(widths) else _WIDTH
         page.column_dimensions[get_column_letter(column)].width = width
     page.freeze_panes = "B2"
@@ -61,6 +63,13 @@ def to_print(page: Worksheet) -> None:
     page.page_setup.paperSize = page.PAPERSIZE_A4
     page.page_setup.fitToHeight = 0
     page.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+
+
+def with_every_digit(cell: Cell | MergedCell) -> None:
+    """Keep all 17 digits of a number: openpyxl writes 16, and the last one would differ."""
+    if isinstance(cell, Cell) and isinstance(cell.value, float):
+        cell.value = repr(cell.value)
+        cell.data_type = "n"
 
 
 def _literal(value: Any) -> Any:

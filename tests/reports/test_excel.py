@@ -1,0 +1,146 @@
+"""The workbook: the content's values to the last digit, typed, and checks that come out."""
+
+import csv
+import os
+import shutil
+import subprocess
+from datetime import datetime
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from openpyxl import Workbook, load_workbook
+
+from autoindex.reports import checks, excel
+from autoindex.reports.content import ReportContent
+
+
+@pytest.fixture(scope="module")
+def path(content: ReportContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("excel") / "report.xlsx"
+    excel.write(content, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def book(path: Path) -> Workbook:
+    return load_workbook(path)
+
+
+def test_sheets_in_order(book: Workbook) -> None:
+    assert book.sheetnames == [
+        "Cover",
+        "Charts",
+        "Performance",
+        "Daily",
+        "Drawdowns",
+        "Measures",
+        "Monthly returns",
+        "Holdings",
+        "Contributions",
+        "Sectors",
+        "Weights",
+        "Last rebalance",
+        "Turnover",
+        "Notes and method",
+        "Check",
+    ]
+
+
+def test_daily_values_have_every_digit(book: Workbook, content: ReportContent) -> None:
+    rows = list(book["Daily"].iter_rows(min_row=2, values_only=True))
+    assert [row[0].date() for row in rows] == list(content.series.sessions)
+    assert [row[1] for row in rows] == list(content.series.level)
+    assert [row[2] for row in rows] == list(content.series.benchmark)
+    assert [row[7] for row in rows] == list(content.series.rolling_sharpe)
+
+
+def test_holdings_and_months_have_every_digit(book: Workbook, content: ReportContent) -> None:
+    rows = list(book["Holdings"].iter_rows(min_row=2, values_only=True))
+    assert [(row[0], row[3], row[8]) for row in rows] == [
+        (row.symbol, row.weight, row.risk_contribution) for row in content.holdings
+    ]
+    years = list(book["Monthly returns"].iter_rows(min_row=2, values_only=True))
+    assert [row[1:14] for row in years] == [
+        (*year.months, year.year_return) for year in content.monthly_returns
+    ]
+
+
+def test_cells_are_typed_and_formatted(book: Workbook, content: ReportContent) -> None:
+    daily = book["Daily"]
+    assert isinstance(daily["A2"].value, datetime)
+    assert daily["A2"].number_format == "yyyy-mm-dd"
+    assert daily["D2"].number_format == "#,##0.00%"
+    assert book["Cover"]["B7"].value == content.headline.level
+    assert book["Cover"]["B24"].value == datetime(2022, 12, 28, 22)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("name", ["Daily", "Holdings", "Monthly returns", "Weights"])
+def test_tables_have_frozen_heads_and_filters(book: Workbook, name: str) -> None:
+    assert book[name].freeze_panes == "B2"
+    assert book[name].auto_filter.ref == book[name].dimensions
+
+
+def test_charts_are_native(path: Path) -> None:
+    with ZipFile(path) as archive:
+        names = archive.namelist()
+    assert len([name for name in names if name.startswith("xl/charts/chart")]) == 6
+    assert not [name for name in names if name.startswith("xl/media")]
+
+
+def test_only_the_check_sheet_has_formulas(book: Workbook) -> None:
+    for page in book.worksheets:
+        found = [cell for row in page.iter_rows() for cell in row if cell.data_type == "f"]
+        assert bool(found) == (page.title == "Check"), page.title
+
+
+def test_a_name_is_never_a_formula(content: ReportContent, tmp_path: Path) -> None:
+    holding = content.holdings[0].model_copy(update={"name": '=HYPERLINK("http://x","y")'})
+    excel.write(content.model_copy(update={"holdings": (holding,)}), tmp_path / "a.xlsx")
+    assert load_workbook(tmp_path / "a.xlsx")["Holdings"]["B2"].data_type == "s"
+
+
+def test_the_same_content_gives_the_same_bytes(
+    content: ReportContent, path: Path, tmp_path: Path
+) -> None:
+    excel.write(content, tmp_path / "again.xlsx")
+    assert (tmp_path / "again.xlsx").read_bytes() == path.read_bytes()
+    with ZipFile(path) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(2022, 12, 28, 22, 0, 0)}
+
+
+def test_checks_point_at_the_stated_figures(book: Workbook, content: ReportContent) -> None:
+    stated = {sentence: place for sentence, place, _ in checks.formulas(content)}
+    assert len(stated) == 11
+    cover = book["Cover"]
+    assert cover["A8"].value == "Return, monthly"
+    assert cover["B8"].value == content.headline.period_return
+    assert cover["B15"].value == content.headline.max_drawdown
+    assert stated["The contributions add up to the period's return"] == "Cover!B8"
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed")
+def test_libreoffice_recalculates_the_checks(path: Path, tmp_path: Path) -> None:
+    every_sheet_as_csv = (
+        "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1"
+    )
+    subprocess.run(
+        [
+            "soffice",
+            f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}",
+            "--headless",
+            "--convert-to",
+            every_sheet_as_csv,
+            "--outdir",
+            str(tmp_path),
+            str(path),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=100,
+        env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+    )
+    with (tmp_path / "report-Check.csv").open(encoding="utf-8") as file:
+        _, *rows = [row for row in csv.reader(file) if row[0]]
+    assert [row[4] for row in rows] == ["yes"] * 12
+    assert rows[-1][0] == "All agree"

@@ -1,0 +1,153 @@
+"""The PDF, read back with pypdf."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from autoindex.reports import pdf
+from autoindex.reports.compose import compose
+from autoindex.reports.content import ReportContent
+from autoindex.reports.wording import day, percent
+
+
+@pytest.fixture(scope="module")
+def path(content: ReportContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pdf") / "report.pdf"
+    pdf.write(content, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reader(path: Path) -> PdfReader:
+    return PdfReader(path)
+
+
+@pytest.fixture(scope="module")
+def text(reader: PdfReader) -> str:
+    return "\n".join(page.extract_text() for page in reader.pages)
+
+
+def test_figures_can_be_searched(text: str, content: ReportContent) -> None:
+    head = content.headline
+    assert percent(head.period_return, signed=True) in text
+    assert percent(head.max_drawdown) in text
+    for fall in content.drawdowns:
+        assert day(fall.start) in text
+    for row in content.holdings:
+        assert row.symbol in text
+    assert "Procter & Gamble" in text
+    assert "What flatters these figures" in text
+
+
+def test_every_part_is_bookmarked(reader: PdfReader) -> None:
+    titles = [entry.title for entry in reader.outline if not isinstance(entry, list)]
+    assert titles == [
+        "Growth since inception",
+        "Performance",
+        "Key facts",
+        "Largest holdings",
+        "The period",
+        "Contributions to return",
+        "Recent years",
+        "Drawdowns",
+        "Deepest drawdowns",
+        "Rolling volatility",
+        "Rolling Sharpe ratio",
+        "Measures",
+        "Monthly returns",
+        "Allocations",
+        "Holdings",
+        "Last rebalance",
+        "Turnover",
+        "Data quality",
+        "Method and sources",
+    ]
+
+
+def test_pages_are_numbered_and_a4(reader: PdfReader) -> None:
+    count = len(reader.pages)
+    for number, page in enumerate(reader.pages, start=1):
+        assert f"Page {number} of {count}" in page.extract_text()
+        assert (round(page.mediabox.width), round(page.mediabox.height)) == (595, 842)
+
+
+def test_method_stands_on_the_last_page(reader: PdfReader) -> None:
+    assert "Method and sources" in reader.pages[-1].extract_text()
+
+
+def test_metadata(reader: PdfReader, content: ReportContent) -> None:
+    assert reader.metadata is not None
+    assert reader.metadata.title == content.title
+    assert reader.metadata.creation_date == datetime(2022, 12, 28, 22, tzinfo=UTC)
+    assert reader.trailer["/Root"]["/Lang"] == "en-GB"
+
+
+def test_charts_are_vectors_and_fonts_embedded(reader: PdfReader) -> None:
+    for page in reader.pages:
+        resources = page["/Resources"]
+        assert not [
+            item
+            for item in resources.get("/XObject", {}).values()
+            if item.get_object()["/Subtype"] == "/Image"
+        ]
+        for font in resources["/Font"].values():
+            described = font.get_object()
+            if described["/BaseFont"] != "/Helvetica":
+                assert "/FontFile2" in described["/FontDescriptor"].get_object()
+
+
+def test_no_text_is_set_in_a_font_that_is_not_embedded(reader: PdfReader) -> None:
+    for page in reader.pages:
+        names = {
+            name
+            for name, font in page["/Resources"]["/Font"].items()
+            if font.get_object()["/BaseFont"] == "/Helvetica"
+        }
+        used = page.get_contents().get_data().decode("latin-1")
+        shown = [
+            line for line in used.splitlines() if "Tj" in line and any(n in line for n in names)
+        ]
+        assert not shown
+
+
+def test_the_same_content_gives_the_same_bytes_in_another_process(
+    content: ReportContent, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "content.json").write_text(content.model_dump_json())
+    program = (
+        "import sys, pathlib\n"
+        "from autoindex.reports import pdf\n"
+        "from autoindex.reports.content import ReportContent\n"
+        "text = pathlib.Path(sys.argv[1]).read_text()\n"
+        "pdf.write(ReportContent.model_validate_json(text), pathlib.Path(sys.argv[2]))\n"
+    )
+    again = tmp_path / "again.pdf"
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "content.json"), str(again)],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
+    )
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_young_index_is_told_plainly(make_inputs: "object", tmp_path: Path) -> None:
+    young = compose(make_inputs(start="2022-12-12", benchmark=None))  # type: ignore[operator]
+    pdf.write(young, tmp_path / "young.pdf")
+    text = "\n".join(page.extract_text() for page in PdfReader(tmp_path / "young.pdf").pages)
+    assert "Not enough data" in text
+    assert "nan" not in text.lower().split()
+    assert "None" not in text
+
+
+def test_names_with_markup_are_only_text(content: ReportContent, tmp_path: Path) -> None:
+    holding = content.holdings[0].model_copy(update={"name": "<b>A & B</b> <para>"})
+    odd = content.model_copy(update={"holdings": (holding,), "quality_notes": ("a < b",)})
+    pdf.write(odd, tmp_path / "odd.pdf")
+    text = "\n".join(page.extract_text() for page in PdfReader(tmp_path / "odd.pdf").pages)
+    assert "<b>A & B</b> <para>" in text.replace("\n", " ")
+    assert "a < b" in text
