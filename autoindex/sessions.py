@@ -1,6 +1,6 @@
 """Trading sessions of the New York Stock Exchange, and which of them are closed or due."""
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -36,7 +36,24 @@ def between(first: date, last: date) -> pd.DatetimeIndex:
     if first > last:
         return pd.DatetimeIndex([])
     sessions = _calendar_through(last).sessions
-    return sessions[sessions.slice_indexer(pd.Timestamp(first), pd.Timestamp(last))]
+    inside: pd.DatetimeIndex = sessions[
+        sessions.slice_indexer(pd.Timestamp(first), pd.Timestamp(last))
+    ]
+    return inside
+
+
+def after(day: date) -> date:
+    """The first session after a day."""
+    # No closure of the exchange has lasted two weeks.
+    return between(day + timedelta(days=1), day + timedelta(days=14))[0].date()
+
+
+def back(day: date, count: int) -> date:
+    """The session `count` sessions before the last one not after `day`; no earlier than 1970."""
+    found = _calendar_through(day).sessions
+    position = int(found.searchsorted(pd.Timestamp(day), side="right")) - 1 - count
+    session: pd.Timestamp = found[max(0, position)]
+    return session.date()
 
 
 def last_closed(now: datetime) -> date:

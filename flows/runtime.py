@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
+from prefect.runtime import flow_run
 from sqlalchemy import Engine
 
 from autoindex.settings import Settings
-from autoindex.storage import cache, database
+from autoindex.storage import database
+from autoindex.storage.cache import Cache, from_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +20,25 @@ class Runtime:
 
     settings: Settings
     engine: Engine
-    cache: cache.Cache
+    cache: Cache
     now: datetime
+    task_id: UUID | None
+    """The flow run's id, which is the facade's task id; None outside a flow run."""
 
 
 @contextmanager
 def opened() -> Iterator[Runtime]:
     """Read the settings, connect, and disconnect at the end."""
     settings = Settings()
-    engine = database.engine(settings)
+    engine = database.engine(settings, "autoindex-flow")
+    run_id: str | None = flow_run.id
     try:
-        yield Runtime(settings, engine, cache.from_settings(settings), settings.now())
+        yield Runtime(
+            settings=settings,
+            engine=engine,
+            cache=from_settings(settings),
+            now=settings.now(),
+            task_id=None if run_id is None else UUID(run_id),
+        )
     finally:
         engine.dispose()

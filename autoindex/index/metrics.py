@@ -1,0 +1,117 @@
+"""Performance metrics, by empyrical's names and definitions.
+
+Annualised by 252 sessions, standard deviations with ddof 1, downside deviation over all sessions,
+drawdowns compounded, VaR and CVaR historical; the risk-free rate is 0.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Final
+
+import empyrical
+import numpy as np
+import pandas as pd
+
+Values = dict[str, float | None]
+
+SESSIONS_A_YEAR: Final = 252
+# Fewer returns than this say nothing about a distribution.
+FEWEST_RETURNS: Final = 2
+WINDOWS: Final[dict[str, pd.DateOffset | None]] = {
+    "all": None,
+    "1M": pd.DateOffset(months=1),
+    "3M": pd.DateOffset(months=3),
+    "YTD": None,
+    "1Y": pd.DateOffset(years=1),
+    "3Y": pd.DateOffset(years=3),
+    "5Y": pd.DateOffset(years=5),
+}
+
+
+def metrics(levels: pd.Series, benchmark: pd.Series | None = None) -> dict[str, Values]:
+    """Metrics over the whole history and over windows that end at the last session.
+
+    `benchmark` holds closes; they are taken at the index's sessions, gaps of up to five carried
+    forward. A metric is None where there is too little data for it: a window longer than the
+    history, fewer than two returns, no benchmark, or no variation to divide by.
+    """
+    reference = None if benchmark is None else _aligned(benchmark, levels.index)
+    return {name: _window(levels, reference, name) for name in WINDOWS}
+
+
+def _aligned(benchmark: pd.Series, index: pd.Index) -> pd.Series:
+    return benchmark.dropna().reindex(benchmark.index.union(index)).ffill(limit=5).reindex(index)
+
+
+def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values:
+    begin = _begin(levels, name)
+    if begin is None:
+        return dict.fromkeys((*_OWN, *_RELATIVE))
+    chosen = levels[begin:]
+    returns = chosen.pct_change().iloc[1:]
+    values = {metric: _number(rule, returns) for metric, rule in _OWN.items()}
+    if reference is None:
+        return values | dict.fromkeys(_RELATIVE)
+    theirs = reference[begin:].pct_change(fill_method=None).iloc[1:]
+    both = theirs.notna()
+    pair = returns[both], theirs[both]
+    return values | {metric: _number(rule, *pair) for metric, rule in _RELATIVE.items()}
+
+
+def _begin(levels: pd.Series, name: str) -> pd.Timestamp | None:
+    """The session whose level a window starts from; None where the history is too short."""
+    last: pd.Timestamp = levels.index[-1]
+    offset = WINDOWS[name]
+    if name == "all":
+        return pd.Timestamp(levels.index[0])
+    day = last - offset if offset is not None else pd.Timestamp(last.year - 1, 12, 31)
+    before = levels.index[levels.index <= day]
+    return pd.Timestamp(before[-1]) if len(before) else None
+
+
+def _number(rule: Callable[..., float], *series: pd.Series) -> float | None:
+    if len(series[0]) < FEWEST_RETURNS:
+        return None
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # empyrical divides by zero for a flat series; the result is not finite and becomes None.
+        warnings.simplefilter("ignore")
+        value = float(rule(*series))
+    return value if np.isfinite(value) else None
+
+
+def current_drawdown(returns: pd.Series) -> float:
+    """How far the last level is below the highest before it: 0 or negative."""
+    growth = np.concatenate([[1.0], np.cumprod(1 + returns.to_numpy())])
+    return float(growth[-1] / growth.max() - 1)
+
+
+def tracking_error(returns: pd.Series, reference: pd.Series) -> float:
+    """Annualised standard deviation (ddof 1) of the difference to the benchmark's returns."""
+    return float((returns - reference).std(ddof=1) * np.sqrt(SESSIONS_A_YEAR))
+
+
+def information_ratio(returns: pd.Series, reference: pd.Series) -> float:
+    """Annualised mean difference to the benchmark over the annualised tracking error."""
+    return float(empyrical.excess_sharpe(returns, reference) * np.sqrt(SESSIONS_A_YEAR))
+
+
+_OWN: Final[dict[str, Callable[..., float]]] = {
+    "total_return": empyrical.cum_returns_final,
+    "annual_return": empyrical.annual_return,
+    "annual_volatility": empyrical.annual_volatility,
+    "sharpe_ratio": empyrical.sharpe_ratio,
+    "sortino_ratio": empyrical.sortino_ratio,
+    "calmar_ratio": empyrical.calmar_ratio,
+    "max_drawdown": empyrical.max_drawdown,
+    "current_drawdown": current_drawdown,
+    "value_at_risk_95": lambda r: empyrical.value_at_risk(r, 0.05),
+    "value_at_risk_99": lambda r: empyrical.value_at_risk(r, 0.01),
+    "conditional_value_at_risk_95": lambda r: empyrical.conditional_value_at_risk(r, 0.05),
+    "conditional_value_at_risk_99": lambda r: empyrical.conditional_value_at_risk(r, 0.01),
+}
+_RELATIVE: Final[dict[str, Callable[..., float]]] = {
+    "alpha": empyrical.alpha,
+    "beta": empyrical.beta,
+    "tracking_error": tracking_error,
+    "information_ratio": information_ratio,
+}

@@ -1,0 +1,39 @@
+"""Where a stored index stands: its level at a session, and the units held from its close on."""
+
+from dataclasses import dataclass
+from datetime import date
+
+import pandas as pd
+from sqlalchemy import Connection
+
+from autoindex.requests import Frequency, Strategy
+from autoindex.storage import allocations, levels
+from autoindex.storage.assets import Asset
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """`units` by symbol; what is not held is left out."""
+
+    session: date
+    level: float
+    units: pd.Series
+
+
+def before(
+    connection: Connection,
+    strategy: Strategy,
+    frequency: Frequency,
+    assets: list[Asset],
+    day: date,
+) -> Holdings | None:
+    """Holdings after the last stored level before `day`; None where there is none."""
+    level = levels.last(connection, strategy, frequency, before=day)
+    if level is None:
+        return None
+    decided = allocations.last_session(connection, strategy, frequency, until=level.session)
+    if decided is None:
+        return None
+    rows = allocations.load(connection, strategy, frequency, assets, decided, decided)
+    units = rows.units.iloc[0]
+    return Holdings(level.session, level.level, units[units > 0])

@@ -1,0 +1,226 @@
+"""Compute index: load prices, compute, store, invalidate the cache."""
+
+import time
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from prefect import flow, get_run_logger
+from sqlalchemy import Connection
+
+from autoindex import sessions
+from autoindex.errors import EmptyWindow, IndexImpossible
+from autoindex.index import compute as index
+from autoindex.index.compute import Base, IndexSeries, lookback_sessions
+from autoindex.index.metrics import metrics as performance
+from autoindex.requests import (
+    PUBLISHED_FREQUENCY,
+    PUBLISHED_STRATEGY,
+    ComputeIndexRequest,
+    Frequency,
+    PastDate,
+    Strategy,
+)
+from autoindex.storage import (
+    allocations,
+    assets,
+    holdings,
+    levels,
+    locks,
+    metrics,
+    prices,
+    versions,
+)
+from autoindex.storage.allocations import Allocations
+from autoindex.storage.assets import Asset
+from autoindex.storage.metrics import Values
+from flows.outcome import finish, invalidate_cache
+from flows.retry import retrying
+from flows.runtime import Runtime, opened
+
+# More sessions than a lookback, because a gap in a stock's bars is carried over up to five.
+GAP_SESSIONS = 10
+
+
+@flow(name="compute-index", flow_run_name="compute {strategy} {frequency}")
+def compute_index(
+    start_date: PastDate | None = None,
+    end_date: PastDate | None = None,
+    strategy: Strategy = PUBLISHED_STRATEGY,
+    frequency: Frequency = PUBLISHED_FREQUENCY,
+) -> dict[str, Any]:
+    """Compute levels, allocations and metrics of one index, and store them."""
+    request = ComputeIndexRequest(
+        start_date=start_date, end_date=end_date, strategy=strategy, frequency=frequency
+    )
+    with opened() as run:
+        return finish(run, "compute", recompute(run, request))
+
+
+def recompute(run: Runtime, request: ComputeIndexRequest) -> dict[str, Any]:
+    """The tasks of this flow, for every flow that changes prices; computations take turns."""
+    began = time.monotonic()
+    with locks.exclusive(run.engine, "index"):
+        loaded = load_prices(run, request)
+        computed = compute(loaded, request)
+        store(run, request, loaded, computed)
+    evicted = invalidate_cache(run, versions.INDEX)
+    return _summary(request, computed) | {
+        "cache_entries_evicted": evicted,
+        "duration_seconds": round(time.monotonic() - began, 3),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What one computation starts from; `base` is None where the index begins anew."""
+
+    constituents: list[Asset]
+    closes: pd.DataFrame
+    benchmark: pd.Series | None
+    history: pd.Series
+    base: Base | None
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """New levels and allocations, the whole series they continue, and its metrics."""
+
+    series: IndexSeries
+    levels: pd.Series
+    metrics: Values
+
+
+@retrying("load prices")
+def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
+    """Read closes from as far back as the first new session needs, and where to go on from."""
+    with run.engine.connect() as connection:
+        stored = prices.stored_window(connection)
+        if stored is None:
+            raise EmptyWindow("start_date", None, None)
+        universe = assets.list_assets(connection)
+        base = _base(connection, request, universe, stored)
+        start, end = _window(connection, request, base, stored)
+        held = set(base.units.index) if base else set()
+        chosen = [a for a in universe if a.role == "constituent" and (a.active or a.symbol in held)]
+        closes = prices.load_closes(connection, chosen, start, end)
+        get_run_logger().info(
+            "loaded closes of %d symbols, %d sessions to %s", len(chosen), len(closes), end
+        )
+        return Loaded(
+            constituents=chosen,
+            closes=closes,
+            benchmark=_benchmark(connection, universe, stored[0], end),
+            history=_history(connection, request, base),
+            base=base,
+        )
+
+
+def _base(
+    connection: Connection,
+    request: ComputeIndexRequest,
+    universe: list[Asset],
+    stored: tuple[date, date],
+) -> Base | None:
+    """The stored level to go on from: the last one, or the last before the start asked for."""
+    begin = date.max
+    if request.start_date is not None:
+        # Clipped: without closes nothing can be computed, and what is published there stays.
+        begin = max(request.start_date, sessions.after(stored[0]))
+    found = holdings.before(connection, request.strategy, request.frequency, universe, begin)
+    if found is None or found.session < stored[0]:
+        return None
+    return Base(pd.Timestamp(found.session), found.level, found.units)
+
+
+def _window(
+    connection: Connection,
+    request: ComputeIndexRequest,
+    base: Base | None,
+    stored: tuple[date, date],
+) -> tuple[date, date]:
+    """First and last session to load."""
+    published = levels.window(connection, request.strategy, request.frequency)
+    # Levels stored after the end asked for follow from what is computed: they are renewed too.
+    wanted = max(request.end_date or date.max, published[1] if published else date.min)
+    end = min(wanted, stored[1])
+    first = base.session.date() if base else max(request.start_date or date.min, stored[0])
+    if end < first:
+        raise EmptyWindow("end_date" if request.end_date else "start_date", *stored)
+    needed = lookback_sessions(request.strategy) + GAP_SESSIONS
+    return max(stored[0], sessions.back(first, needed)), end
+
+
+def _benchmark(
+    connection: Connection, universe: list[Asset], start: date, end: date
+) -> pd.Series | None:
+    chosen = [asset for asset in universe if asset.role == "benchmark" and asset.active]
+    if not chosen:
+        return None
+    closes = prices.load_closes(connection, chosen[:1], start, end).iloc[:, 0]
+    return None if closes.isna().all() else closes.rename(chosen[0].name)
+
+
+def _history(connection: Connection, request: ComputeIndexRequest, base: Base | None) -> pd.Series:
+    end = base.session.date() if base else date.min
+    return levels.load(connection, request.strategy, request.frequency, end=end)
+
+
+@retrying("compute")
+def compute(loaded: Loaded, request: ComputeIndexRequest) -> Computed:
+    """Levels, allocations and metrics; nothing is stored yet."""
+    series = index.compute(
+        loaded.closes,
+        strategy=request.strategy,
+        frequency=request.frequency,
+        shares=_shares(loaded.constituents),
+        base=loaded.base,
+        eligible=[asset.symbol for asset in loaded.constituents if asset.active],
+    )
+    whole = pd.concat([loaded.history, series.levels])
+    if whole.empty:
+        raise IndexImpossible(
+            f"no session has a full lookback: {request.strategy} needs "
+            f"{lookback_sessions(request.strategy)} sessions, {len(loaded.closes)} are stored"
+        )
+    get_run_logger().info(
+        "computed %d levels, %d rebalances", len(series.levels), len(series.weights)
+    )
+    return Computed(series, whole, performance(whole, loaded.benchmark))
+
+
+def _shares(constituents: list[Asset]) -> pd.Series:
+    shares = {asset.symbol: asset.shares_outstanding for asset in constituents}
+    return pd.Series(shares, dtype="float64")
+
+
+@retrying("store index")
+def store(run: Runtime, request: ComputeIndexRequest, loaded: Loaded, computed: Computed) -> None:
+    """Store everything in one transaction, so that no reader sees half of it."""
+    series, which = computed.series, (request.strategy, request.frequency)
+    if series.levels.empty:
+        return
+    first = series.levels.index[0].date()
+    with run.engine.begin() as connection:
+        levels.store(connection, *which, series.levels)
+        rows = Allocations(series.weights, series.units)
+        ids = {asset.symbol: asset.id for asset in loaded.constituents}
+        allocations.store(connection, *which, rows, ids, first)
+        newest = computed.levels.index[-1].date()
+        metrics.store(connection, *which, newest, computed.metrics)
+
+
+def _summary(request: ComputeIndexRequest, computed: Computed) -> dict[str, Any]:
+    whole = computed.levels
+    return {
+        "strategy": request.strategy.value,
+        "frequency": request.frequency.value,
+        "first_session": whole.index[0].date().isoformat(),
+        "last_session": whole.index[-1].date().isoformat(),
+        "sessions_computed": len(computed.series.levels),
+        "rebalances_computed": len(computed.series.weights),
+        "level": float(whole.iloc[-1]),
+        "metrics": dict(computed.metrics["all"]),
+        "notes": list(computed.series.notes),
+    }

@@ -1,0 +1,243 @@
+"""Refresh: resolve symbols, fetch, upsert, invalidate the cache, recompute the index."""
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from prefect import flow, get_run_logger
+from pydantic import SecretStr
+
+from autoindex.errors import (
+    ConfigurationError,
+    CreditsExhausted,
+    IndexImpossible,
+    PermanentError,
+)
+from autoindex.market_data import overlap, plan
+from autoindex.market_data.client import TwelveData
+from autoindex.market_data.pages import BatchReply
+from autoindex.market_data.plan import Batch, Due
+from autoindex.requests import ComputeIndexRequest, Mode, RefreshRequest, Symbol
+from autoindex.settings import Settings
+from autoindex.storage import assets, locks, prices, versions
+from autoindex.storage.assets import Asset
+from autoindex.storage.prices import Counts
+from flows.budget import Budget, known_plan
+from flows.compute_index import recompute
+from flows.outcome import Progress, finish, invalidate_cache
+from flows.retry import retrying
+from flows.runtime import Runtime, opened
+
+LIMIT_SECONDS: Final = 300
+# What fetching may take of the limit; the rest is for the index.
+FETCH_SECONDS: Final = 220
+
+
+@flow(name="refresh-market-data", flow_run_name="refresh {mode}", timeout_seconds=LIMIT_SECONDS)
+def refresh_market_data(
+    mode: Mode = Mode.SMART, symbols: list[Symbol] | None = None, force: bool = False
+) -> dict[str, Any]:
+    """Bring daily prices up to date, then the index."""
+    request = RefreshRequest(mode=mode, symbols=symbols, force=force)
+    with opened() as run, locks.exclusive(run.engine, "refresh"):
+        began = time.monotonic()
+        universe, due = resolve_symbols(run, request)
+        tally = Tally(fresh=len(universe) - len(due))
+        if due:
+            _bring_in(run, universe, due, tally)
+        tally.check()
+        evicted = invalidate_cache(run, versions.PRICES)
+        result = tally.result() | {"index": _recompute_index(run, tally)}
+        result |= {"cache_entries_evicted": evicted}
+        return finish(
+            run, "refresh", result | {"duration_seconds": round(time.monotonic() - began, 3)}
+        )
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a refresh has done so far, symbol by symbol and row by row."""
+
+    fresh: int = 0
+    fetched: set[str] = field(default_factory=set)
+    restated: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+    deferred: dict[str, str] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
+    credits: int = 0
+
+    def add(self, reply: BatchReply, stored: "Stored") -> None:
+        """Take in one batch."""
+        self.credits += reply.credits.spent
+        self.counts += stored.counts
+        self.fetched |= {one.due.symbol for one in reply.fetched}
+        self.restated |= {due.symbol for due in stored.restated}
+        self.refused |= {refusal.symbol: refusal.reason for refusal in reply.refused}
+        self.deferred |= reply.unavailable
+        for one in reply.fetched:
+            self.dropped += one.dropped
+
+    def defer(self, batches: "deque[Batch]", reason: str) -> None:
+        """Leave what was not fetched to the next run."""
+        self.deferred |= {symbol: reason for batch in batches for symbol in batch.symbols}
+
+    def check(self) -> None:
+        """Raise where nothing at all could be done: that is no success."""
+        if self.refused and not (self.fresh or self.fetched or self.deferred):
+            reasons = "; ".join(f"{symbol}: {why}" for symbol, why in self.refused.items())
+            raise PermanentError(f"no symbol could be refreshed: {reasons}")
+
+    def result(self) -> dict[str, Any]:
+        """What `/status` serves."""
+        return {
+            "symbols_processed": self.fresh + len(self.fetched),
+            "records_updated": self.counts.written,
+            "symbols_fetched": len(self.fetched),
+            "records_inserted": self.counts.inserted,
+            "records_changed": self.counts.updated,
+            "records_removed": self.counts.deleted,
+            "records_unchanged": self.counts.unchanged,
+            "rows_dropped": dict(self.dropped),
+            "restated": sorted(self.restated),
+            "refused": self.refused,
+            "deferred": self.deferred,
+            "credits_spent": self.credits,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What one batch has changed, and which symbols must be fetched whole."""
+
+    counts: Counts
+    restated: tuple[Due, ...]
+
+
+@retrying("resolve symbols")
+def resolve_symbols(run: Runtime, request: RefreshRequest) -> tuple[list[Asset], list[Due]]:
+    """The active assets asked for, and what of them is due, most stale first."""
+    with run.engine.connect() as connection:
+        universe = assets.resolve(connection, request.symbols)
+        newest = prices.newest_sessions(connection, universe)
+    due = plan.due_symbols(universe, newest, run.now, request.mode, force=request.force)
+    get_run_logger().info("%d of %d symbols are due", len(due), len(universe))
+    return universe, due
+
+
+def _bring_in(run: Runtime, universe: list[Asset], due: list[Due], tally: Tally) -> None:
+    """Fetch and store batch by batch, so that memory does not grow with the universe."""
+    progress = Progress("refresh", len(due))
+    with _provider(run.settings) as provider:
+        budget = Budget(run, ask_plan(run, provider), FETCH_SECONDS)
+        queue = deque(plan.batches(due, budget.plan.per_minute))
+        while queue:
+            reason = _next_batch(run, provider, budget, universe, queue, tally)
+            if reason is not None:
+                tally.defer(queue, reason)
+                get_run_logger().warning("%d symbols deferred: %s", len(tally.deferred), reason)
+                return
+            progress.update(len(tally.fetched) + len(tally.refused), "symbols fetched")
+
+
+def _next_batch(
+    run: Runtime,
+    provider: TwelveData,
+    budget: Budget,
+    universe: list[Asset],
+    queue: "deque[Batch]",
+    tally: Tally,
+) -> str | None:
+    """Fetch and store the next batch; a reason to stop, where there is one."""
+    if budget.out_of_time:
+        return "the time limit"
+    reservation = budget.reserve(queue[0])
+    now, later = queue.popleft().split(reservation.granted)
+    if later is not None:
+        queue.appendleft(later)
+    if now is None:
+        if reservation.day_spent:
+            return "the day's credits are spent"
+        return None if budget.wait_for_next_minute() else "the minute's credits are spent"
+    reply = fetch(provider, now)
+    if isinstance(reply, CreditsExhausted):
+        queue.appendleft(now)
+        budget.exhausted(reply)
+        return "the day's credits are spent" if reply.daily else None
+    budget.settle(reservation, reply)
+    stored = upsert(run, universe, reply)
+    tally.add(reply, stored)
+    queue.extend(plan.batches(stored.restated, budget.plan.per_minute))
+    return None
+
+
+@retrying("ask for the plan")
+def ask_plan(run: Runtime, provider: TwelveData) -> Any:
+    """How many credits the provider gives."""
+    return known_plan(run, provider)
+
+
+@retrying("fetch")
+def fetch(provider: TwelveData, batch: Batch) -> BatchReply | CreditsExhausted:
+    """One batch from the provider; spent credits are an answer, not a failure."""
+    try:
+        reply = provider.fetch(batch)
+    except CreditsExhausted as error:
+        return error
+    get_run_logger().info(
+        "fetched %d bars for %d symbols, %d refused",
+        sum(len(one.bars) for one in reply.fetched),
+        len(reply.fetched),
+        len(reply.refused),
+    )
+    return reply
+
+
+@retrying("upsert")
+def upsert(run: Runtime, universe: list[Asset], reply: BatchReply) -> Stored:
+    """Store one batch in one transaction; restated histories wait until they are fetched whole."""
+    known = {asset.symbol: asset for asset in universe}
+    counts, sound, restated = Counts(), [], []
+    with run.engine.begin() as connection:
+        for one in reply.fetched:
+            asset = known[one.due.symbol]
+            stored = prices.closes_of(connection, asset.id, one.due.start)
+            if not overlap.is_restated(one.bars, stored.sessions, stored.closes):
+                sound.append(one.bars)
+            elif one.due.whole:
+                counts += prices.replace(connection, one.bars, asset.id)
+            else:
+                restated.append(one.due.refetch(asset.prices_kept_from))
+        ids = {symbol: asset.id for symbol, asset in known.items()}
+        counts += prices.upsert(connection, sound, ids)
+    get_run_logger().info(
+        "stored %d new bars, %d changed, %d unchanged",
+        counts.inserted,
+        counts.updated,
+        counts.unchanged,
+    )
+    return Stored(counts, tuple(restated))
+
+
+def _recompute_index(run: Runtime, tally: Tally) -> dict[str, Any]:
+    """Renew the published index from the earliest session whose return has changed."""
+    request = ComputeIndexRequest(start_date=tally.counts.first_changed)
+    try:
+        return recompute(run, request)
+    except IndexImpossible as error:
+        # Prices may come in symbol by symbol: too few of them is no failure of the refresh.
+        get_run_logger().warning("the index was not computed: %s", error)
+        return {"not_computed": str(error)}
+
+
+def _provider(settings: Settings) -> TwelveData:
+    if (
+        settings.twelve_data_api_key is None
+        and "twelve_data_base_url" not in settings.model_fields_set
+    ):
+        raise ConfigurationError(
+            "AUTOINDEX_TWELVE_DATA_API_KEY is not set: set it, or use the sandbox of `autoindex up`"
+        )
+    key = settings.twelve_data_api_key or SecretStr("sandbox")
+    return TwelveData(settings.twelve_data_base_url, key)
