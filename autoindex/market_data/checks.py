@@ -135,8 +135,9 @@ def _absurd(rows: Table) -> Mask:
     times off the median of the five sessions before it, and off that of the five after it, both
     in the same direction: a slipped decimal that comes back. A crash, a squeeze or an unadjusted
     split does not come back and is kept, were it -99 %; a real one-day fall of -51.9 % is far
-    inside. The newest close has nothing after it: off by ten times, it waits until the session
-    after it has confirmed it.
+    inside. The newest close has nothing after it and the oldest nothing before it; there, the
+    close next to it stands in. So a newest close that is off by ten times waits for the session
+    that confirms it.
     """
     if not len(rows):
         return np.zeros(0, bool)
@@ -165,12 +166,12 @@ def _slipped(rows: Table) -> Mask:
 
 
 def _medians_around(logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Medians of the five values before and after each; at either end, both of the same side."""
+    """Medians of the up to five values before and after each; at the ends, the value next to it."""
     edge = np.full(NEIGHBOURS, np.nan)
     windows = sliding_window_view(np.concatenate([edge, logs, edge]), NEIGHBOURS)
     # windows[i] is the five before value i, windows[i + 6] the five after it.
     before, after = np.empty_like(logs), np.empty_like(logs)
     before[1:] = np.nanmedian(windows[1 : len(logs)], axis=1)
     after[:-1] = np.nanmedian(windows[NEIGHBOURS + 1 : -1], axis=1)
-    before[0], after[-1] = after[0], before[-1]
+    before[0], after[-1] = logs[1], logs[-2]
     return before, after

@@ -78,7 +78,7 @@ def content(status: int, body: object) -> dict[str, Any] | Failure:
     if body is None:
         code = status if status in {401, 403, 429} or status >= 500 else 502
         return Failure(code, f"HTTP {status} without JSON")
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or 300 <= status < 400:
         return Failure(502, f"HTTP {status} with JSON of an unknown shape")
     if status >= 400 and not any(_is_entry(entry) for entry in body.values()):
         return Failure(status, f"HTTP {status} without a message")
