@@ -54,6 +54,13 @@ class Run:
             self.started_at = self.started_at or now
         self.completed_at = now if state_type in states.TERMINAL else None
 
+    def begin(self) -> bool:
+        """Go to Running, as a worker would, unless the run was cancelled; whether it began."""
+        if self.state_type in ("CANCELLING", *states.TERMINAL):
+            return False
+        self.move("RUNNING")
+        return True
+
     @property
     def task(self) -> Task:
         """The run as the facade sees it."""
@@ -114,8 +121,8 @@ class InMemory:
         if run.state_type in states.TERMINAL:
             raise TaskFinished(run.task.status)
         if run.state_type != "CANCELLING":
-            began = run.state_type == "RUNNING"
-            run.move("CANCELLING" if began else "CANCELLED", message=f"Cancelled by {user}")
+            held = run.state_type != "SCHEDULED"
+            run.move("CANCELLING" if held else "CANCELLED", message=f"Cancelled by {user}")
         return run.task
 
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:

@@ -66,18 +66,28 @@ class FlowRun(BaseModel):
         name: str
         message: str | None = None
 
+    class Policy(BaseModel):
+        """Of its retries what the facade uses."""
+
+        retry_type: str | None = None
+
     id: UUID
     deployment_id: UUID | None
     state: State
+    empirical_policy: Policy
     parameters: JSON
     tags: list[str]
     labels: JSON = Field(default_factory=dict)
     work_queue_name: str | None = None
-    infrastructure_pid: str | None = None
     expected_start_time: datetime | None = None
     next_scheduled_start_time: datetime | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
+
+    @property
+    def waits_for_a_worker(self) -> bool:
+        """Whether no process holds it; one that retries "in process" sleeps until it is time."""
+        return self.state.type == "SCHEDULED" and self.empirical_policy.retry_type != "in_process"
 
 
 class Prefect:
@@ -141,14 +151,18 @@ class Prefect:
         return self._task(run, kind, subtask_waits=await self._subtask_waits(run))
 
     async def cancel(self, task_id: UUID, *, user: str) -> Task:
-        """Propose Cancelling; a run that no process has begun is Cancelled at once."""
-        run, kind = await self._run(task_id)
+        """Propose Cancelling; a run that no process has begun is Cancelled at once.
+
+        Never Cancelled while a worker may be starting the run: Prefect lets a run go from
+        Cancelled to Running, but not from Cancelling.
+        """
+        run, _ = await self._run(task_id)
         if run.state.type in states.TERMINAL:
             raise TaskFinished(states.status(run.state.type, run.state.name))
         message = f"Cancelled by {user}"
-        cancelling = await self._propose(task_id, "CANCELLING", message) == "CANCELLING"
-        if cancelling and run.state.type != "RUNNING" and await self._had_not_begun(task_id):
-            await self._propose(task_id, "CANCELLED", message)
+        reached = await self._propose(task_id, "CANCELLING", message)
+        if reached == "CANCELLING" and run.waits_for_a_worker:
+            await self._cancel_unless_claimed(task_id, message)
         run, kind = await self._run(task_id)
         task = self._task(run, kind)
         if task.status is not Status.REVOKED:
@@ -166,16 +180,18 @@ class Prefect:
         reached = answer.json()["state"]
         return str(reached["type"]) if reached else None
 
-    async def _had_not_begun(self, task_id: UUID) -> bool:
-        """Whether the run is Cancelling without having been Running just before.
+    async def _cancel_unless_claimed(self, task_id: UUID, message: str) -> None:
+        """Finish a cancellation that no worker will finish, since none holds the run.
 
-        Nobody would end such a run: Prefect waits for a process that there is not, because a run
-        that waits for its next attempt still carries the last one's process id.
+        A run that waits for its next attempt still carries the last one's process id, so that
+        Prefect itself would wait for a process that there is not.
         """
-        answer = await self._get("/flow_run_states/", {"flow_run_id": str(task_id)})
-        history = sorted(answer, key=lambda state: datetime.fromisoformat(state["timestamp"]))
+        answer = await self._send("GET", "/flow_run_states/", query={"flow_run_id": str(task_id)})
+        answer.raise_for_status()
+        history = sorted(answer.json(), key=lambda s: datetime.fromisoformat(s["timestamp"]))
         before = [state["type"] for state in history if state["type"] != "CANCELLING"]
-        return before[-1:] != ["RUNNING"]
+        if before[-1:] == ["SCHEDULED"]:
+            await self._propose(task_id, "CANCELLED", message)
 
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:
         """List runs by when they were due; a schedule's runs in the future are left out."""
@@ -357,11 +373,6 @@ class Prefect:
             completed_at=run.end_time,
             error=states.error(state.type, state.message),
         )
-
-    async def _get(self, path: str, query: Mapping[str, str]) -> Any:
-        answer = await self._send("GET", path, query=query)
-        answer.raise_for_status()
-        return answer.json()
 
     async def _send(
         self,

@@ -36,7 +36,7 @@ async def download(
 
     A report that a schedule made is everybody's. Ranges and `If-Range` are honoured.
     """
-    report = await database.read(reports.read, task_id)
+    report = await database.read(reports.find, task_id)
     if report is None:
         raise _missing(task_id)
     _check_may_fetch(user, report.requested_by)

@@ -21,6 +21,8 @@ class Stage(Protocol):
 
     async def claim(self, task_id: UUID, worker: str) -> None: ...
 
+    async def begin(self, task_id: UUID) -> None: ...
+
     async def subtask_waits(self, task_id: UUID) -> None: ...
 
     async def schedule(self, kind: Kind, due_in: timedelta) -> UUID: ...
@@ -42,6 +44,9 @@ class MemoryStage:
     async def claim(self, task_id: UUID, worker: str) -> None:
         self.runner.runs[task_id].worker = worker
         self.runner.runs[task_id].move("PENDING")
+
+    async def begin(self, task_id: UUID) -> None:
+        self.runner.runs[task_id].begin()
 
     async def subtask_waits(self, task_id: UUID) -> None:
         self.runner.runs[task_id].subtask_waits = True
@@ -83,6 +88,10 @@ class PrefectStage:
             f"/flow_runs/{task_id}", json={"infrastructure_pid": "host:1"}
         )
         answer.raise_for_status()
+
+    async def begin(self, task_id: UUID) -> None:
+        # As an engine does: proposed, so that Prefect's rules decide.
+        await self._post(f"/flow_runs/{task_id}/set_state", {"state": {"type": "RUNNING"}})
 
     async def subtask_waits(self, task_id: UUID) -> None:
         body = {

@@ -153,10 +153,21 @@ async def test_a_queued_task_is_cancelled_at_once(scene: Scene, user: str) -> No
         await scene.runner.cancel(task.id, user=user)
 
 
-async def test_a_claimed_task_is_cancelled_at_once(scene: Scene, user: str) -> None:
+async def test_a_claimed_task_that_was_cancelled_does_not_begin(scene: Scene, user: str) -> None:
     task = await start(scene, user)
     await scene.stage.claim(task.id, "host-1")
-    assert (await scene.runner.cancel(task.id, user=user)).completed_at is not None
+    assert (await scene.runner.cancel(task.id, user=user)).status is Status.REVOKED
+    await scene.stage.begin(task.id)
+    after = await scene.runner.read(task.id)
+    assert after.status is Status.REVOKED
+    assert after.started_at is None
+
+
+async def test_a_claimed_task_begins(scene: Scene, user: str) -> None:
+    task = await start(scene, user)
+    await scene.stage.claim(task.id, "host-1")
+    await scene.stage.begin(task.id)
+    assert (await scene.runner.read(task.id)).status is Status.STARTED
 
 
 async def test_a_task_that_waits_for_a_retry_is_cancelled_at_once(scene: Scene, user: str) -> None:

@@ -1,0 +1,149 @@
+"""What is Prefect's alone: foreign runs, races, and a server that is away, slow or unwilling."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from api.prefect import Connection, Prefect
+from api.tasks import Kind, Query, TaskUnknown
+from autoindex.errors import ConfigurationError, PartUnavailable
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def connected(url: str, **more: SecretStr) -> AsyncIterator[Prefect]:
+    runner = Prefect(Connection.model_validate({"url": url, **more}))
+    yield runner
+    await runner.aclose()
+
+
+@asynccontextmanager
+async def answering(answer: bytes | None) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server that says the same to everything, or nothing at all; and what it was asked."""
+    asked: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        if answer is not None:
+            writer.write(answer)
+            await writer.drain()
+        else:
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}/api", asked
+    server.close()
+
+
+def says(status: str) -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-length: 2\r\nretry-after: 30\r\n\r\n{{}}".encode()
+
+
+CALLS: dict[str, Callable[[Prefect], Awaitable[object]]] = {
+    "start": lambda runner: runner.start(Kind.REFRESH, {}, user="ada"),
+    "read": lambda runner: runner.read(UUID(int=1)),
+    "cancel": lambda runner: runner.cancel(UUID(int=1), user="ada"),
+    "search": lambda runner: runner.search(Query(), page=1, per_page=10),
+    "activity": lambda runner: runner.activity(),
+    "workers": lambda runner: runner.workers(),
+}
+
+
+TROUBLES = ("refused", "503", "500", "429", "401")
+
+
+@pytest.mark.parametrize(
+    ("call", "trouble"),
+    [*((call, trouble) for call in CALLS for trouble in TROUBLES), ("read", "silent")],
+)
+async def test_trouble_is_told_once_and_soon(call: str, trouble: str) -> None:
+    replies = {
+        "503": says("503 Service Unavailable"),
+        "500": says("500 Internal Server Error"),
+        "429": says("429 Too Many Requests"),
+        "401": says("401 Unauthorized"),
+        "silent": None,
+    }
+    async with answering(replies.get(trouble)) as (url, asked):
+        began = time.monotonic()
+        async with connected("http://127.0.0.1:1/api" if trouble == "refused" else url) as runner:
+            with pytest.raises(PartUnavailable, match="Prefect"):
+                await CALLS[call](runner)
+        assert time.monotonic() - began < 4.5
+        # Nothing is tried twice: the names of four deployments are asked for at once.
+        assert len(asked) <= 4
+
+
+async def test_somebody_elses_run_is_unknown(prefect_url: str) -> None:
+    async with httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client:
+        found = await client.get("/deployments/name/somebody-elses/foreign")
+        path = f"/deployments/{found.json()['id']}/create_flow_run"
+        foreign = await client.post(path, json={"tags": ["autoindex", "refresh"]})
+        flow = (await client.post("/flows/", json={"name": "by-hand"})).json()["id"]
+        by_hand = await client.post("/flow_runs/", json={"flow_id": flow, "tags": ["autoindex"]})
+    async with connected(prefect_url) as runner:
+        for run in (foreign, by_hand):
+            assert run.is_success
+            with pytest.raises(TaskUnknown):
+                await runner.read(UUID(run.json()["id"]))
+            with pytest.raises(TaskUnknown):
+                await runner.cancel(UUID(run.json()["id"]), user="ada")
+        listed = await runner.search(Query(), page=1, per_page=200)
+        foreign_ids = {foreign.json()["id"], by_hand.json()["id"]}
+        assert foreign_ids.isdisjoint(str(task.id) for task in listed.tasks)
+
+
+async def test_a_run_keeps_its_queue_and_carries_its_tags(prefect_url: str) -> None:
+    async with (
+        connected(prefect_url) as runner,
+        httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
+    ):
+        started = await runner.start(Kind.REPORT, {}, user="ada", tags=["request:7"])
+        run = (await client.get(f"/flow_runs/{started.task.id}")).json()
+    assert set(run["tags"]) == {"autoindex", "report", "user:ada", "request:7"}
+    assert run["work_pool_name"] == "autoindex"
+
+
+async def test_deployments_made_anew_are_found_again(prefect_url: str) -> None:
+    async with (
+        connected(prefect_url) as runner,
+        httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
+    ):
+        await runner.start(Kind.CLEANUP, {}, user="ada")
+        old = (await client.get("/deployments/name/clean-up/cleanup")).json()
+        assert (await client.delete(f"/deployments/{old['id']}")).is_success
+        with pytest.raises(PartUnavailable, match=r"clean-up/cleanup is missing.*bootstrap"):
+            await runner.start(Kind.CLEANUP, {}, user="ada")
+        kept = {name: old[name] for name in ("name", "flow_id", "work_pool_name", "tags")}
+        assert (await client.post("/deployments/", json=kept)).is_success
+        assert (await runner.start(Kind.CLEANUP, {}, user="ada")).new
+
+
+@pytest.mark.parametrize(
+    ("given", "header"),
+    [
+        ({"auth_string": SecretStr("admin:pass:word")}, b"Basic YWRtaW46cGFzczp3b3Jk"),
+        ({"key": SecretStr("pnu_key")}, b"Bearer pnu_key"),
+    ],
+)
+async def test_prefects_own_authentication_is_used(
+    given: dict[str, SecretStr], header: bytes
+) -> None:
+    async with answering(says("404 Not Found")) as (url, asked), connected(url, **given) as runner:
+        with pytest.raises(TaskUnknown):
+            await runner.read(UUID(int=1))
+    assert b"authorization: " + header.lower() in asked[0].lower()
+
+
+def test_without_an_address_it_does_not_start() -> None:
+    with pytest.raises(ConfigurationError, match="PREFECT_API_URL is not set"):
+        Prefect(Connection(url=None))
