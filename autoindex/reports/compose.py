@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-import empyrical
 import numpy as np
 import pandas as pd
 
@@ -81,7 +80,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
 
 def _headline(history: History, comparisons: tuple[Comparison, ...], series: Series) -> Headline:
     windows = {row.key: row for row in comparisons}
-    returns = history.level[1:] / history.level[:-1] - 1.0
+    volatility, sharpe = risk.volatility_and_sharpe(history.level)
     return Headline(
         level=float(history.level[-1]),
         period_return=windows["period"].index_return or 0.0,
@@ -89,8 +88,8 @@ def _headline(history: History, comparisons: tuple[Comparison, ...], series: Ser
         period_difference=windows["period"].difference,
         year_to_date_return=windows["year_to_date"].index_return,
         annual_return=windows["inception"].index_annual_return,
-        annual_volatility=number(empyrical.annual_volatility(returns)),
-        sharpe_ratio=number(empyrical.sharpe_ratio(returns)),
+        annual_volatility=volatility,
+        sharpe_ratio=sharpe,
         max_drawdown=min(series.drawdown),
         current_drawdown=series.drawdown[-1],
     )

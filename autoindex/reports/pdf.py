@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from reportlab import rl_config
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
@@ -22,6 +23,8 @@ _FOOTER: Final = 5 * mm
 def write(content: ReportContent, path: Path) -> None:
     """Write `content` to `path`; the same content gives the same bytes."""
     theme.register_fonts()
+    # As bytes rather than as text: a quarter smaller, and much faster to write.
+    rl_config.useA85 = 0
     document = _Document(path, content)
     with plot.style():
         document.build(pages.story(content, WIDTH), canvasmaker=document.canvas)

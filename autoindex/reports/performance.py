@@ -134,8 +134,7 @@ def _chained(values: Floats, ends: dict[int, int]) -> list[Number]:
 
 def _cut_short(sessions: pd.DatetimeIndex) -> list[pd.Period]:
     first, last = sessions[0].to_period("M"), sessions[-1].to_period("M")
-    opening = exchange.between(first.start_time.date(), first.end_time.date())
-    closing = exchange.between(last.start_time.date(), last.end_time.date())
+    there_are = exchange.between(first.start_time.date(), last.end_time.date())
     # The first level is a base, not a return: its month is whole only if it is the month's last.
-    cut = {first} if sessions[0] >= opening[0] else set()
-    return sorted(cut | ({last} if sessions[-1] < closing[-1] else set()))
+    cut = {first} if sessions[0] >= there_are[0] else set()
+    return sorted(cut | ({last} if sessions[-1] < there_are[-1] else set()))

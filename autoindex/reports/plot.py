@@ -32,8 +32,8 @@ _STYLE: Final[Any] = {
     "font.family": theme.FONT_FAMILY,
     "font.size": LABEL_SIZE,
     "path.simplify": True,
-    # In points: a fifth of one is below what print resolves.
-    "path.simplify_threshold": 0.2,
+    # In points: well below the width of a line.
+    "path.simplify_threshold": 0.3,
     "text.parse_math": False,
 }
 

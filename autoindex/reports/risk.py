@@ -5,8 +5,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from autoindex.reports.content import Drawdown, Series
-from autoindex.reports.history import SESSIONS_A_YEAR, Floats, History, numbers
+from autoindex.reports.content import Drawdown, Number, Series
+from autoindex.reports.history import SESSIONS_A_YEAR, Floats, History, number, numbers
 
 _SHORT_WINDOW: Final = 63
 
@@ -64,6 +64,14 @@ def series(history: History) -> Series:
         rolling_sharpe=numbers(sharpe),
         rolling_sessions=window,
     )
+
+
+def volatility_and_sharpe(values: Floats) -> tuple[Number, Number]:
+    """Annual volatility and Sharpe ratio of all returns; None below two, or where none moved."""
+    if len(values) < 3:
+        return None, None
+    volatility, sharpe = _rolling(values, len(values) - 1)
+    return number(volatility[-1]), number(sharpe[-1])
 
 
 def _rebased(history: History) -> Floats:

@@ -1,0 +1,132 @@
+"""How long a report takes: every format, beside quantstats' HTML tear sheet on the same series.
+
+    python -m benchmarks.reports
+
+Each is timed warm, in its own process, so that the peak memory is its own. The series is the
+sandbox's: 33 years of an equally weighted index of twenty stocks.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from autoindex.market_data import sandbox
+from autoindex.reports import files
+from autoindex.reports.compose import compose
+from autoindex.reports.inputs import AssetFacts, ReportInputs
+from autoindex.requests import ReportFormat, ReportType
+
+TARGET_RATIO = 0.25
+TARGET_MEMORY_MB = 300
+_ROUNDS = 3
+_DATA = Path(sandbox.__file__).parent / "data"
+
+
+def say(line: str) -> None:
+    """One line of the result."""
+    sys.stdout.write(f"{line}\n")
+
+
+def inputs() -> ReportInputs:
+    """A monthly report's inputs over the sandbox's whole history."""
+    closes = pd.read_csv(_DATA / "sp500_20_closes.csv.gz", index_col="Date", parse_dates=["Date"])
+    benchmark = pd.read_csv(_DATA / "sp500_index.csv.gz", index_col="Date", parse_dates=["Date"])[
+        "SP500"
+    ]
+    months = closes.index.to_period("M")
+    rebalances = closes.index[~months.duplicated()]
+    level = pd.Series([100.0], closes.index[:1])
+    units = []
+    for start, end in zip(rebalances, [*rebalances[1:], closes.index[-1]], strict=True):
+        held = level.iloc[-1] / closes.shape[1] / closes.loc[start]
+        units.append(held)
+        level = pd.concat([level, (closes.loc[start:end] * held).sum(axis=1).iloc[1:]])
+    return ReportInputs(
+        report_type=ReportType.MONTHLY,
+        levels=level,
+        benchmark=benchmark,
+        benchmark_name="S&P 500",
+        weights=pd.DataFrame(1.0 / closes.shape[1], rebalances, closes.columns),
+        units=pd.DataFrame(units, rebalances),
+        closes=closes,
+        assets={symbol: AssetFacts(symbol, "Sector") for symbol in closes.columns},
+        metrics={},
+        generated_at=datetime(2022, 12, 28, 22, tzinfo=UTC),
+    )
+
+
+def quantstats(folder: Path) -> Callable[[], object]:
+    """The tear sheet that quantstats makes of the same series."""
+    warnings.simplefilter("ignore")
+    import matplotlib as mpl  # noqa: PLC0415
+
+    mpl.use("Agg")
+    import quantstats as qs  # noqa: PLC0415
+
+    made = inputs()
+    assert made.benchmark is not None  # noqa: S101
+    returns = made.levels.pct_change().iloc[1:]
+    benchmark = made.benchmark.pct_change().iloc[1:]
+    output = str(folder / "tearsheet.html")
+    return lambda: qs.reports.html(returns, benchmark=benchmark, output=output, title="Index")
+
+
+def ours(report_format: ReportFormat, folder: Path) -> Callable[[], object]:
+    """One of our formats, from inputs to file."""
+    made = inputs()
+    path = folder / "report"
+    return lambda: files.write(compose(made), report_format, path)
+
+
+def measure(subject: str) -> dict[str, float]:
+    """Seconds of the first and of the best warm round, and the peak memory of this process."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        run = quantstats(place) if subject == "quantstats" else ours(ReportFormat(subject), place)
+        seconds = []
+        for _ in range(_ROUNDS):
+            start = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"first": seconds[0], "warm": min(seconds[1:]), "peak_mb": peak}
+
+
+def main() -> int:
+    """Print the table; 1 where the PDF misses its target."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", help="measure one subject in this process and print JSON")
+    only = parser.parse_args().only
+    if only:
+        say(json.dumps(measure(only)))
+        return 0
+    table = {}
+    for subject in ("quantstats", *(kind.value for kind in ReportFormat)):
+        command = [sys.executable, "-m", "benchmarks.reports", "--only", subject]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        table[subject] = json.loads(done.stdout.splitlines()[-1])
+    base = table["quantstats"]["warm"]
+    say(f"{'':12}{'first s':>10}{'warm s':>10}{'ratio':>8}{'peak MB':>10}")
+    for subject, row in table.items():
+        say(
+            f"{subject:12}{row['first']:10.2f}{row['warm']:10.2f}"
+            f"{row['warm'] / base:8.2f}{row['peak_mb']:10.0f}"
+        )
+    pdf = table["pdf"]
+    met = pdf["warm"] / base <= TARGET_RATIO and pdf["peak_mb"] < TARGET_MEMORY_MB
+    say(f"PDF at most {TARGET_RATIO:g} of quantstats, under {TARGET_MEMORY_MB} MB: {met}")
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
