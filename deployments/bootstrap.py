@@ -83,7 +83,8 @@ def prepare_database(settings: Settings) -> str:
 def prefect_database(settings: Settings) -> str:
     """URL of the local Prefect server's own database, on the same PostgreSQL as ours."""
     url = make_url(settings.database()).set(drivername="postgresql+asyncpg", database="prefect")
-    return url.render_as_string(hide_password=False)
+    rendered: str = url.render_as_string(hide_password=False)
+    return rendered
 
 
 def create_prefect_database(settings: Settings) -> None:

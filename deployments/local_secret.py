@@ -4,6 +4,10 @@ import os
 import secrets
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from autoindex.settings import Settings
+
 
 def ensure(data_dir: Path) -> str:
     """The secret of the stack in `data_dir`; made on first use, readable by its owner only."""
@@ -26,3 +30,11 @@ def find(data_dir: Path) -> str | None:
 
 def _path(data_dir: Path) -> Path:
     return data_dir / "jwt_secret"
+
+
+def fill_in(settings: Settings) -> Settings:
+    """The settings with the local stack's secret, where none is set and a stack has made one."""
+    if settings.jwt_secret is not None or settings.jwt_jwks_url is not None:
+        return settings
+    made = find(settings.data_dir)
+    return settings if made is None else settings.model_copy(update={"jwt_secret": SecretStr(made)})

@@ -38,7 +38,7 @@ def stay(running: Stack) -> None:
 def stopped_by_signals() -> Iterator[None]:
     """Treat SIGTERM and SIGHUP as Ctrl-C, so that the parts are stopped in order."""
 
-    def interrupt(signum: int, frame: FrameType | None) -> Never:
+    def interrupt(_signum: int, _frame: FrameType | None) -> Never:
         raise KeyboardInterrupt
 
     before = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}

@@ -42,13 +42,10 @@ class Progress:
 @retrying("store result")
 def store_result(run: Runtime, kind: str, result: Mapping[str, Any]) -> None:
     """Keep the result where the facade reads it, for as long as results are served."""
-    task_id = run.task_id
-    if task_id is None:
-        return
     # The wall clock: it is the reader's day that counts, not the data's.
     lifetime = timedelta(hours=run.settings.result_ttl_hours)
     with run.engine.begin() as connection:
-        results.store(connection, task_id, kind, result, datetime.now(UTC), lifetime)
+        results.store(connection, run.task_id, kind, result, datetime.now(UTC), lifetime)
 
 
 @retrying("invalidate cache")

@@ -22,6 +22,7 @@ from autoindex.requests import ComputeIndexRequest, Mode, RefreshRequest, Symbol
 from autoindex.settings import Settings
 from autoindex.storage import assets, locks, prices, versions
 from autoindex.storage.assets import Asset
+from autoindex.storage.credits import Plan
 from autoindex.storage.prices import Counts
 from flows.budget import Budget, known_plan
 from flows.compute_index import recompute
@@ -173,7 +174,7 @@ def _next_batch(
 
 
 @retrying("ask for the plan")
-def ask_plan(run: Runtime, provider: TwelveData) -> Any:
+def ask_plan(run: Runtime, provider: TwelveData) -> Plan:
     """How many credits the provider gives."""
     return known_plan(run, provider)
 

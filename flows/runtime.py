@@ -22,8 +22,8 @@ class Runtime:
     engine: Engine
     cache: Cache
     now: datetime
-    task_id: UUID | None
-    """The flow run's id, which is the facade's task id; None outside a flow run."""
+    task_id: UUID
+    """The flow run's id, which is the facade's task id."""
 
 
 @contextmanager
@@ -31,14 +31,13 @@ def opened() -> Iterator[Runtime]:
     """Read the settings, connect, and disconnect at the end."""
     settings = Settings()
     engine = database.engine(settings, "autoindex-flow")
-    run_id: str | None = flow_run.id
     try:
         yield Runtime(
             settings=settings,
             engine=engine,
             cache=from_settings(settings),
             now=settings.now(),
-            task_id=None if run_id is None else UUID(run_id),
+            task_id=UUID(str(flow_run.id)),
         )
     finally:
         engine.dispose()

@@ -1,0 +1,185 @@
+"""`autoindex demo`: the main job through the REST facade, over HTTP, on real sample prices."""
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from api import tokens
+from autoindex.errors import AutoindexError
+from autoindex.settings import Settings
+from deployments import stack, universe
+from deployments.progress import Progress, Step
+from deployments.stack import Stack
+from deployments.up import stay, stopped_by_signals
+
+TASKS: Final = "/api/v1/background"
+# The demonstration shows the embedded parts, whatever the environment is set to.
+_IGNORED: Final = (
+    *("database_url", "redis_url", "twelve_data_api_key", "clock", "archive_url"),
+    *("jwt_secret", "jwt_jwks_url", "smtp_host", "slack_webhook_url", "sentry_dsn"),
+)
+_POLL_SECONDS: Final = 0.3
+_TASK_SECONDS: Final = 120.0
+
+
+class DemoFailed(AutoindexError):
+    """A task of the demonstration did not succeed."""
+
+
+class App:
+    """The app's side: starts tasks through the facade and follows them."""
+
+    def __init__(self, running: Stack) -> None:
+        token = tokens.mint(
+            running.settings,
+            user="demo",
+            scopes=["tasks:read", "tasks:run"],
+            lifetime=timedelta(hours=1),
+        )
+        self.http = httpx.Client(
+            base_url=running.api_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+            trust_env=False,
+        )
+        self._running = running
+
+    def start(self, path: str, body: Mapping[str, Any]) -> str:
+        """Start a task; its id."""
+        answer = self.http.post(f"{TASKS}/{path}", json=body)
+        if answer.status_code != httpx.codes.ACCEPTED:
+            raise DemoFailed(f"POST {path} was answered {answer.status_code}: {answer.text}")
+        return str(answer.json()["task_id"])
+
+    def follow(self, task_id: str, step: Step) -> dict[str, Any]:
+        """Wait for a task to end, showing its status meanwhile; its result."""
+        deadline = time.monotonic() + _TASK_SECONDS
+        while time.monotonic() < deadline:
+            self._running.check_alive()
+            task: dict[str, Any] = self.http.get(f"{TASKS}/status/{task_id}").json()
+            if task["status"] == "success":
+                return dict(task["result"])
+            if task["status"] in ("failure", "revoked"):
+                raise DemoFailed(f"task {task_id} ended as {task['status']}: {task['error']}")
+            step.update(_doing(task))
+            time.sleep(_POLL_SECONDS)
+        raise DemoFailed(f"task {task_id} did not end within {_TASK_SECONDS:.0f} s")
+
+    def download(self, task_id: str, folder: Path, name: str) -> Path:
+        """Fetch a report's file into `folder`, checked against what the facade says of it."""
+        answer = self.http.get(f"/api/v1/reports/{task_id}/file")
+        answer.raise_for_status()
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        path.write_bytes(answer.content)
+        return path
+
+
+def run(settings: Settings, console: Console, *, keep: bool) -> None:
+    """Start the stack, do the main job, show what came of it, stop everything.
+
+    The demonstration has a data folder of its own, so that sample prices never meet real ones.
+    """
+    began = time.monotonic()
+    progress = Progress(console)
+    console.print("[bold]Autoindex demonstration[/]: real sample prices, embedded PostgreSQL\n")
+    with stopped_by_signals(), stack.running(_settings(settings), progress) as running:
+        universe.import_sandbox(running.settings)
+        _main_job(running, progress)
+        if keep:
+            console.print("\nThe stack stays up; Ctrl-C stops it.")
+            stay(running)
+    console.print(f"\nDone in {time.monotonic() - began:.0f} s.", highlight=False)
+
+
+def _settings(settings: Settings) -> Settings:
+    """Of the caller's settings only where to listen and where to write."""
+    ports = {
+        field: _free_or_next(getattr(settings, field))
+        for field in ("api_port", "prefect_port", "sandbox_port")
+    }
+    blank = dict.fromkeys(_IGNORED)
+    folder = {"data_dir": settings.data_dir / "demo"}
+    return settings.model_copy(update={**ports, **blank, **folder})
+
+
+def _free_or_next(port: int) -> int:
+    # Steps of ten keep the three ports apart.
+    return next(p for p in range(port, 65_536, 10) if stack.is_free(p))
+
+
+def _main_job(running: Stack, progress: Progress) -> None:
+    app = App(running)
+    console = progress.console
+    console.print("\nThe main job, through the REST facade:")
+    with progress.step("Refresh (full)") as step:
+        refreshed = app.follow(app.start("refresh", {"mode": "full"}), step)
+        step.done(
+            f"{refreshed['symbols_processed']} symbols, "
+            f"{refreshed['records_updated']:,} records in {refreshed['duration_seconds']:.1f} s"
+        )
+    with progress.step("Compute index") as step:
+        computed = app.follow(app.start("compute-index", {}), step)
+        step.done(f"{computed['first_session']} to {computed['last_session']}")
+    files = _reports(app, running, progress)
+    _show(console, computed, files, running)
+
+
+def _reports(app: App, running: Stack, progress: Progress) -> list[Path]:
+    kinds = ("pdf", "excel", "json")
+    with progress.step("Reports", "three at once") as step:
+        tasks = {
+            kind: app.start("generate-report", {"report_type": "monthly", "format": kind})
+            for kind in kinds
+        }
+        results = {kind: app.follow(tasks[kind], step) for kind in kinds}
+        folder = running.settings.data_dir / "downloads"
+        files = []
+        for kind in kinds:
+            path = app.download(tasks[kind], folder, results[kind]["file_name"])
+            if sha256(path.read_bytes()).hexdigest() != results[kind]["sha256"]:
+                raise DemoFailed(f"{path} is not the file that was made")
+            files.append(path)
+        step.done(", ".join(kinds))
+    return files
+
+
+def _doing(task: Mapping[str, Any]) -> str:
+    progress = task.get("progress") or {}
+    if progress.get("total"):
+        return f"{task['status']}: {progress['step']} {progress['completed']}/{progress['total']}"
+    return str(task["status"])
+
+
+_HEADLINES: Final = {
+    "annual_return": ("Annual return", "{:+.2%}"),
+    "annual_volatility": ("Annual volatility", "{:.2%}"),
+    "sharpe_ratio": ("Sharpe ratio", "{:.2f}"),
+    "max_drawdown": ("Max drawdown", "{:.2%}"),
+    "beta": ("Beta to the benchmark", "{:.2f}"),
+}
+
+
+def _show(console: Console, computed: Mapping[str, Any], files: list[Path], running: Stack) -> None:
+    table = Table(title="\nThe index (composite, monthly)", title_justify="left", box=None)
+    table.add_column("")
+    table.add_column(justify="right")
+    table.add_row("Level", f"{computed['level']:,.2f}  ({computed['last_session']})")
+    for name, (label, form) in _HEADLINES.items():
+        value = computed["metrics"].get(name)
+        table.add_row(label, "-" if value is None else form.format(value))
+    console.print(table)
+    console.print("\nThe reports")
+    for path in files:
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"\nPrefect UI  {running.prefect_url}  (while the stack runs: `make demo KEEP=1`)",
+        highlight=False,
+    )

@@ -1,0 +1,195 @@
+"""Report: aggregate, render, store, deliver."""
+
+import time
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+from pydantic import EmailStr
+
+from autoindex.errors import MailRefused, MailUncertain, ReportImpossible
+from autoindex.index.metrics import metrics as performance
+from autoindex.reports import delivery, files
+from autoindex.reports.compose import compose
+from autoindex.reports.content import ReportContent
+from autoindex.reports.inputs import AssetFacts, ReportInputs
+from autoindex.requests import (
+    PUBLISHED_FREQUENCY,
+    PUBLISHED_STRATEGY,
+    ReportFormat,
+    ReportRequest,
+    ReportType,
+)
+from autoindex.storage import allocations, assets, deliveries, levels, prices, reports
+from autoindex.storage.reports import StoredReport
+from flows.outcome import finish
+from flows.retry import retrying
+from flows.runtime import Runtime, opened
+
+USER_TAG = "user:"
+
+
+@flow(name="generate-report", flow_run_name="{report_type} report as {format}")
+def generate_report(
+    report_type: ReportType,
+    format: ReportFormat,  # noqa: A002 - the documented name of the field
+    email: EmailStr | None = None,
+) -> dict[str, Any]:
+    """Make a report on the published index, and mail it where an address is given."""
+    request = ReportRequest(report_type=report_type, format=format, email=email)
+    with opened() as run:
+        began = time.monotonic()
+        content = aggregate(run, request)
+        path = render(run, request, content)
+        report = store(run, request, content, path)
+        result = _summary(report, path) | {"email": deliver(run, request, content, path)}
+        result |= {"duration_seconds": round(time.monotonic() - began, 3)}
+        return finish(run, "report", result)
+
+
+@retrying("aggregate")
+def aggregate(run: Runtime, request: ReportRequest) -> ReportContent:
+    """Read what is stored and derive everything the report says."""
+    content = compose(_inputs(run, request.report_type))
+    get_run_logger().info("aggregated %s", content.title)
+    return content
+
+
+def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
+    which = PUBLISHED_STRATEGY, PUBLISHED_FREQUENCY
+    with run.engine.connect() as connection:
+        published = levels.load(connection, *which)
+        if published.empty:
+            raise ReportImpossible(
+                "the index has no levels yet: refresh the prices, or compute the index"
+            )
+        first, last = published.index[0].date(), published.index[-1].date()
+        universe = assets.list_assets(connection)
+        held = allocations.load(connection, *which, universe)
+        constituents = [a for a in universe if a.symbol in set(held.weights.columns)]
+        references = [a for a in universe if a.role == "benchmark" and a.active][:1]
+        closes = prices.load_closes(connection, [*constituents, *references], first, last)
+    benchmark = closes[references[0].symbol].dropna() if references else None
+    if benchmark is not None and benchmark.empty:
+        benchmark = None
+    return ReportInputs(
+        report_type=report_type,
+        levels=published,
+        benchmark=benchmark,
+        benchmark_name=references[0].name if references else "",
+        weights=held.weights,
+        units=held.units,
+        closes=closes[[asset.symbol for asset in constituents]],
+        assets={
+            asset.symbol: AssetFacts(asset.name, asset.sector, asset.shares_outstanding_date)
+            for asset in constituents
+        },
+        metrics=performance(published, benchmark),
+        generated_at=run.now,
+        dividends_in_prices=run.settings.sandbox,
+    )
+
+
+@retrying("render")
+def render(run: Runtime, request: ReportRequest, content: ReportContent) -> Path:
+    """Draw and write the file, in a folder of the task's own; a second try replaces it."""
+    name = files.suggested_name(content, request.format)
+    path = run.settings.reports_dir / str(run.task_id) / name
+    files.write(content, request.format, path)
+    get_run_logger().info("wrote %s, %d bytes", name, path.stat().st_size)
+    return path
+
+
+@retrying("store report")
+def store(run: Runtime, request: ReportRequest, content: ReportContent, path: Path) -> StoredReport:
+    """Record the file, so that the facade can serve it."""
+    report = StoredReport(
+        task_id=run.task_id,
+        report_type=request.report_type.value,
+        format=request.format.value,
+        period_start=content.period.first,
+        period_end=content.period.last,
+        path=str(path.relative_to(run.settings.reports_dir)),
+        media_type=files.KINDS[request.format].media_type,
+        size_bytes=path.stat().st_size,
+        sha256=sha256(path.read_bytes()).hexdigest(),
+        requested_by=_user(),
+        created_at=datetime.now(UTC),
+    )
+    with run.engine.begin() as connection:
+        reports.record(connection, report)
+    return report
+
+
+@retrying("deliver")
+def deliver(run: Runtime, request: ReportRequest, content: ReportContent, path: Path) -> str:
+    """Mail the report where that was asked for; what became of it.
+
+    The mail is claimed, and the claim committed, before it is sent: whoever dies in between leaves
+    it unknown whether it went out, and it is not sent twice.
+    """
+    if request.email is None:
+        return "not asked for"
+    recipient, sender = str(request.email), run.settings.mail_from
+    identity = delivery.message_id(run.task_id, recipient, sender)
+    with run.engine.begin() as connection:
+        if not deliveries.claim(connection, run.task_id, recipient, identity):
+            known = deliveries.find(connection, run.task_id, recipient)
+            return known.status if known else "unknown"
+    mail = delivery.message(
+        content,
+        request.format,
+        path,
+        sender=sender,
+        recipient=recipient,
+        identity=identity,
+        sent_at=datetime.now(UTC),
+    )
+    return _send(run, mail, recipient)
+
+
+def _send(run: Runtime, mail: EmailMessage, recipient: str) -> str:
+    try:
+        delivery.send(run.settings, mail)
+    except MailUncertain as error:
+        get_run_logger().warning("%s", error)
+        return _mark(run, recipient, "unknown")
+    except MailRefused:
+        _mark(run, recipient, "refused")
+        raise
+    except BaseException:
+        # Nothing was accepted: the next try may claim it again.
+        with run.engine.begin() as connection:
+            deliveries.release(connection, run.task_id, recipient)
+        raise
+    return _mark(run, recipient, "sent")
+
+
+def _mark(run: Runtime, recipient: str, status: deliveries.Outcome) -> str:
+    with run.engine.begin() as connection:
+        deliveries.mark(connection, run.task_id, recipient, status)
+    return status
+
+
+def _summary(report: StoredReport, path: Path) -> dict[str, Any]:
+    return {
+        "report_type": report.report_type,
+        "format": report.format,
+        "period_start": report.period_start.isoformat(),
+        "period_end": report.period_end.isoformat(),
+        "file": f"/api/v1/reports/{report.task_id}/file",
+        "file_name": path.name,
+        "media_type": report.media_type,
+        "size_bytes": report.size_bytes,
+        "sha256": report.sha256,
+    }
+
+
+def _user() -> str | None:
+    """Who asked for it, as the facade has tagged the run; None for schedules."""
+    tags: list[str] = flow_run.tags or []
+    return next((tag.removeprefix(USER_TAG) for tag in tags if tag.startswith(USER_TAG)), None)
