@@ -14,7 +14,7 @@ from api.gate import AccessLog, Gate
 from api.identity import Identity
 from api.limits import Limits
 from api.prefect import Connection, Prefect
-from api.routes import background, health, reports
+from api.routes import background, health, index, reports
 from api.tasks import TaskRunner
 from autoindex.settings import Settings
 from autoindex.storage import database
@@ -55,7 +55,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
-    for routes in (background, reports, health):
+    for routes in (background, index, reports, health):
         app.include_router(routes.router)
     problems.install(app)
     openapi.install(app)

@@ -28,6 +28,12 @@ class Database:
         async with self._engine.connect() as connection:
             return await connection.run_sync(query, *args, **kwargs)
 
+    async def snapshot(self, query: Callable[[Connection], R]) -> R:
+        """Call a function whose queries all see the database as of one instant."""
+        async with self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            return await connection.run_sync(query)
+
     async def check(self) -> None:
         """Raise SQLAlchemy's errors where the database does not answer, or has no tables yet."""
         await self.read(versions.current, versions.PRICES)

@@ -68,7 +68,7 @@ def _errors(path: str, method: str, operation: dict[str, Any]) -> dict[int, str]
     found |= _FORBIDDEN
     if "requestBody" in operation or "parameters" in operation:
         found |= _UNPROCESSABLE
-    if "{task_id}" in path:
+    if "{task_id}" in path or path.endswith("/metrics"):
         found |= _UNKNOWN
     if method in ("post", "delete"):
         found |= _CONFLICT

@@ -5,21 +5,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from api.app import create_app
+from api.in_memory import InMemory
 from api.prefect import POOL
 from api.tasks import DEPLOYMENTS
 from autoindex.settings import Settings
 from autoindex.storage import assets, database
 from deployments import bootstrap
 from deployments.postgres import EmbeddedPostgres
+from tests.api.answers import client
 
 READY_SECONDS = 90.0
 
@@ -53,6 +57,35 @@ def api_engine(api_settings: Settings) -> Iterator[Engine]:
         assets.import_universe(connection, rows)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def settings(api_settings: Settings, api_engine: Engine) -> Settings:
+    """Settings whose database has a universe."""
+    return api_settings
+
+
+@pytest.fixture
+def runner() -> InMemory:
+    """Tasks in memory, with one worker online."""
+    made = InMemory()
+    made.online.append("worker-1")
+    return made
+
+
+@pytest.fixture
+async def app(settings: Settings, runner: InMemory) -> AsyncIterator[FastAPI]:
+    """The facade on the runner in memory."""
+    made = create_app(settings, runner)
+    async with made.router.lifespan_context(made):
+        yield made
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client whose token has every scope."""
+    async with client(app) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

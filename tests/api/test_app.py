@@ -15,19 +15,18 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from api import tokens
 from api.app import create_app
 from api.in_memory import InMemory
 from api.tasks import Kind
 from autoindex.settings import Settings
 from autoindex.storage import results
 from autoindex.storage.tables import reports
+from tests.api.answers import client, problem
 
 pytestmark = pytest.mark.anyio
 
 TASKS = "/api/v1/background"
 NOBODYS = "00000000-0000-4000-8000-000000000000"
-EVERY_SCOPE = ["tasks:read", "tasks:run", "tasks:admin"]
 STARTS = {
     "refresh": ({"mode": "smart"}, "Refresh task queued"),
     "compute-index": ({}, "Index computation task queued"),
@@ -37,52 +36,6 @@ STARTS = {
     ),
     "cleanup": ({}, "Cleanup task queued"),
 }
-
-
-@pytest.fixture
-def runner() -> InMemory:
-    made = InMemory()
-    made.online.append("worker-1")
-    return made
-
-
-@pytest.fixture
-def settings(api_settings: Settings, api_engine: Engine) -> Settings:
-    return api_settings
-
-
-@pytest.fixture
-async def app(settings: Settings, runner: InMemory) -> AsyncIterator[FastAPI]:
-    made = create_app(settings, runner)
-    async with made.router.lifespan_context(made):
-        yield made
-
-
-def client(app: FastAPI, user: str | None = "ada", scopes: list[str] = EVERY_SCOPE) -> Any:
-    headers = {}
-    if user is not None:
-        token = tokens.mint(app.state.settings, user, scopes, timedelta(minutes=5))
-        headers["Authorization"] = f"Bearer {token}"
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://facade", headers=headers)
-
-
-@pytest.fixture
-async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with client(app) as opened:
-        yield opened
-
-
-def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem an answer carries, checked for its form."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    found: dict[str, Any] = answer.json()
-    assert found["status"] == status
-    assert found["title"]
-    assert found["detail"]
-    assert "Traceback" not in answer.text
-    return found
 
 
 class TestStarting:
