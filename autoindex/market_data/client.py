@@ -111,11 +111,14 @@ class TwelveData:
         self, path: str, parameters: dict[str, str], *, expected: int
     ) -> tuple[dict[str, Any] | Failure, Credits]:
         try:
-            answer = self._http.get(path, params=parameters)
+            # Streamed, because a response that has been read whole is part of a reference cycle:
+            # its megabytes would stay until the garbage collector comes by.
+            with self._http.stream("GET", path, params=parameters) as answer:
+                body = b"".join(answer.iter_bytes())
         except httpx.RequestError as error:
             reason = str(error) or type(error).__name__
             raise ProviderUnavailable(f"the provider did not answer: {reason}") from error
-        content = reply.content(answer.status_code, _json(answer.content))
+        content = reply.content(answer.status_code, _json(body))
         if isinstance(content, Failure):
             content = Failure(content.code, self._without_key(content.message))
         return content, quota.from_headers(answer.headers, expected)

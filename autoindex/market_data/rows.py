@@ -91,6 +91,8 @@ def _number(value: object) -> float:
 
 
 def _volumes(column: list[Any]) -> NDArray[np.int64]:
+    if column.count(None) == len(column):
+        return np.full(len(column), NO_VOLUME, np.int64)
     numbers = _numbers(column)
     known = (numbers >= 0) & (numbers <= _LARGEST_VOLUME)
     return np.where(known, numbers, NO_VOLUME).astype(np.int64)
