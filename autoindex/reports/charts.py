@@ -17,6 +17,7 @@ _RECENT_SESSIONS: Final = 5 * 252
 _SHORT_PERIOD: Final = 10
 _AROUND_SHORT_PERIOD: Final = 21
 _BARS: Final = 20
+_FEWEST_YEARS: Final = 7
 
 
 def growth(content: ReportContent, width: float, height: float) -> Figure:
@@ -168,6 +169,6 @@ def turnover(content: ReportContent, width: float, height: float) -> Figure:
     at = days([date(row.year, 1, 1) for row in rows])
     plot = Plot(width, height, top=4.0)
     plot.axes.bar(at + 182.0, [row.turnover for row in rows], width=250.0, color=theme.ACCENT)
-    plot.time_axis(np.append(at, at[-1] + 365.0))
+    plot.time_axis(np.array([at[0], max(at[-1], at[0] + _FEWEST_YEARS * 365.0) + 365.0]))
     plot.value_axis(short_percent, floor=0.0)
     return plot.figure

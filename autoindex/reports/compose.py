@@ -6,18 +6,26 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from autoindex.reports import attribution, method, performance, periods, risk, summary, turnover
+from autoindex.reports import (
+    attribution,
+    measures,
+    method,
+    performance,
+    periods,
+    risk,
+    summary,
+    turnover,
+)
 from autoindex.reports.content import (
     Allocations,
     Comparison,
     Contribution,
     Headline,
-    Metric,
     Missing,
     ReportContent,
     Series,
 )
-from autoindex.reports.history import Floats, History, number
+from autoindex.reports.history import Floats, History
 from autoindex.reports.inputs import AssetFacts, ReportInputs
 from autoindex.reports.portfolio import Portfolio
 
@@ -58,7 +66,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
         summary="",
         headline=headline,
         comparisons=comparisons,
-        metrics=_metrics(inputs.metrics),
+        metrics=measures.beside_benchmark(inputs.metrics, history),
         series=series,
         drawdowns=risk.worst_drawdowns(history),
         monthly_returns=performance.monthly_returns(history),
@@ -92,19 +100,6 @@ def _headline(history: History, comparisons: tuple[Comparison, ...], series: Ser
         sharpe_ratio=sharpe,
         max_drawdown=min(series.drawdown),
         current_drawdown=series.drawdown[-1],
-    )
-
-
-def _metrics(stored: Mapping[str, Mapping[str, float | None]]) -> tuple[Metric, ...]:
-    return tuple(
-        Metric(
-            window=window,
-            metric=metric,
-            index=None if value is None else number(value),
-            benchmark=None,
-        )
-        for window, values in stored.items()
-        for metric, value in values.items()
     )
 
 

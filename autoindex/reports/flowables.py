@@ -93,6 +93,7 @@ def grid(
     *,
     extra: Sequence[tuple[Any, ...]] = (),
     padding: float = 2.2,
+    heads: int = 1,
 ) -> Table:
     """A table of figures: the first row is its head, the first column words, the rest numbers."""
     commands: list[tuple[Any, ...]] = [
@@ -115,7 +116,7 @@ def grid(
         [list(row) for row in rows],
         colWidths=list(widths),
         style=TableStyle(commands),
-        repeatRows=1,
+        repeatRows=heads,
         hAlign="LEFT",
     )
 

@@ -35,7 +35,7 @@ def story(content: ReportContent, width: float) -> list[Flowable]:
         *_performance(content, width),
         PageBreak(),
         *_risk(content, width),
-        PageBreak(),
+        CondPageBreak(_months_height(content)),
         *_months(content, width),
         PageBreak(),
         *_holdings(content, width),
@@ -119,9 +119,15 @@ def _risk(content: ReportContent, width: float) -> list[Flowable]:
         tables.drawdowns(content, width) if content.drawdowns else say("None so far.", BODY),
         Spacer(0, GAP),
         *_rolling(content, width),
-        Spacer(0, GAP),
-        KeepTogether([Heading("Measures"), tables.metrics(content, width)]),
+        *_measures(content, width),
     ]
+
+
+def _measures(content: ReportContent, width: float) -> list[Flowable]:
+    if not content.metrics:
+        return []
+    table = tables.measures(content, width)
+    return [Spacer(0, _SMALL), KeepTogether([Heading("Measures"), table])]
 
 
 def _rolling(content: ReportContent, width: float) -> list[Flowable]:
@@ -142,12 +148,21 @@ def _rolling(content: ReportContent, width: float) -> list[Flowable]:
     return [side_by_side(left, right, width)]
 
 
+def _months_height(content: ReportContent) -> float:
+    return 22 * mm + 5.1 * mm * len(content.monthly_returns)
+
+
 def _months(content: ReportContent, width: float) -> list[Flowable]:
     caption = (
         "Per cent. The stronger the shade, the larger the move; losses are grey and have a minus "
         "sign. * marks a month that is cut short."
     )
-    return [Heading("Monthly returns"), say(caption, CAPTION), tables.months(content, width)]
+    return [
+        Spacer(0, _SMALL),
+        Heading("Monthly returns"),
+        say(caption, CAPTION),
+        tables.months(content, width),
+    ]
 
 
 def _holdings(content: ReportContent, width: float) -> list[Flowable]:

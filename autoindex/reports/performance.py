@@ -10,8 +10,6 @@ from autoindex.reports.content import Comparison, MonthlyReturns, Number, Period
 from autoindex.reports.history import SESSIONS_A_YEAR, Floats, History, number
 
 _YEARS: Final = (1, 3, 5, 10)
-# A window of whole years may start this long after its first day: a week-end and a holiday.
-_START_TOLERANCE: Final = pd.Timedelta(days=5)
 # Windows that are shorter are not annualised, which would only exaggerate.
 _SHORTEST_YEAR_DAYS: Final = 360
 
@@ -43,9 +41,8 @@ def _year_end(sessions: pd.DatetimeIndex) -> int | None:
 
 def _years_back(sessions: pd.DatetimeIndex, years: int) -> int | None:
     wanted = sessions[-1] - pd.DateOffset(years=years)
-    if sessions[0] > wanted + _START_TOLERANCE:
-        return None
-    return max(int(sessions.searchsorted(wanted, side="right")) - 1, 0)
+    before = int(sessions.searchsorted(wanted, side="right")) - 1
+    return before if before >= 0 else None
 
 
 def _between(key: str, label: str, history: History, period: Period | None) -> Comparison:

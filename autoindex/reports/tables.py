@@ -22,6 +22,17 @@ from autoindex.reports.wording import (
 )
 
 MONTHS: Final = tuple(month_abbr[1:])
+_WINDOWS: Final = ("1Y", "3Y", "5Y", "all")
+# Shown in the headline or under Performance already, or rare enough for the workbook alone.
+_ELSEWHERE: Final = frozenset(
+    {
+        "total_return",
+        "current_drawdown",
+        "value_at_risk_99",
+        "conditional_value_at_risk_99",
+    }
+)
+_LONGEST_HEAD: Final = 10
 _STRONGEST: Final = 0.12
 _TOP: Final = 10
 
@@ -56,6 +67,12 @@ def tiles(content: ReportContent, width: float) -> Table:
     return Table(columns, [width / len(shown)] * len(shown), style=style)
 
 
+def benchmark_head(content: ReportContent) -> str:
+    """The benchmark's name where it fits over a column."""
+    name = content.benchmark_name or ""
+    return name if 0 < len(name) <= _LONGEST_HEAD else "Benchmark"
+
+
 def _period_label(content: ReportContent) -> str:
     ending = to_date(content.period, content.report_type)
     return ending.capitalize() if ending else f"Return, {content.report_type}"
@@ -63,7 +80,7 @@ def _period_label(content: ReportContent) -> str:
 
 def comparisons(content: ReportContent, width: float) -> Table:
     """Index against benchmark over each window."""
-    benchmark = content.benchmark_name or "Benchmark"
+    benchmark = benchmark_head(content)
     rows = [["", "From", "Index", benchmark, "Difference", "Index p.a.", f"{benchmark} p.a."]]
     for row in content.comparisons:
         if row.index_return is None:
@@ -158,27 +175,42 @@ def drawdowns(content: ReportContent, width: float) -> Table:
     return grid(rows, [0.6 * unit, *[1.9 * unit] * 6], extra=[bold(4)])
 
 
-def metrics(content: ReportContent, width: float) -> Table:
-    """Measures of the index over each window."""
-    windows = list(dict.fromkeys(row.window for row in content.metrics))
-    names = list(dict.fromkeys(row.metric for row in content.metrics))
-    values = {(row.window, row.metric): row.index for row in content.metrics}
-    rows = [["", *map(window_label, windows)]]
-    rows += [
-        [
-            metric_label(name),
-            *(metric_value(name, values.get((window, name))) for window in windows),
-        ]
-        for name in names
+def measures(content: ReportContent, width: float) -> Table:
+    """Measures over a year or more, index beside benchmark."""
+    windows = [w for w in _WINDOWS if any(row.window == w for row in content.metrics)]
+    names = dict.fromkeys(row.metric for row in content.metrics if row.metric not in _ELSEWHERE)
+    found = {(row.window, row.metric): row for row in content.metrics}
+    rows = [
+        ["", *(cell for window in windows for cell in (window_label(window), ""))],
+        ["", *["Index", benchmark_head(content)] * len(windows)],
     ]
-    first = width * 0.34
-    widths = [first, *[(width - first) / max(len(windows), 1)] * len(windows)]
-    return grid(rows, widths, padding=1.8)
+    for name in names:
+        cells = [found.get((window, name)) for window in windows]
+        values = [(cell.index, cell.benchmark) if cell else (None, None) for cell in cells]
+        # Alpha, beta and their like are measured against the benchmark: it has none of its own.
+        nothing = all(theirs is None for _, theirs in values)
+        shown = [
+            "" if nothing and at % 2 else metric_value(name, value)
+            for at, value in enumerate(value for pair in values for value in pair)
+        ]
+        rows.append([metric_label(name), *shown])
+    columns = 2 * len(windows)
+    first = width * 0.3
+    muted = [("TEXTCOLOR", (at, 2), (at, -1), theme.MUTED) for at in range(2, columns + 1, 2)]
+    spans = [("SPAN", (at, 0), (at + 1, 0)) for at in range(1, columns, 2)]
+    second = [
+        ("FONT", (0, 1), (-1, 1), theme.BOLD, 7.5, 9),
+        ("TEXTCOLOR", (0, 1), (-1, 1), theme.MUTED),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.3, theme.WHITE),
+        ("LINEBELOW", (0, 1), (-1, 1), 0.7, theme.INK),
+    ]
+    widths = [first, *[(width - first) / columns] * columns]
+    return grid(rows, widths, extra=[*spans, *second, *muted], padding=1.7, heads=2)
 
 
 def months(content: ReportContent, width: float) -> Table:
     """Monthly returns in per cent, newest year first, shaded by size."""
-    rows = [["", *MONTHS, "Year", content.benchmark_name or "Benchmark"]]
+    rows = [["", *MONTHS, "Year", benchmark_head(content)]]
     tints: list[tuple[Any, ...]] = []
     for line, year in enumerate(reversed(content.monthly_returns), start=1):
         rows.append(_year(year))
@@ -190,7 +222,7 @@ def months(content: ReportContent, width: float) -> Table:
     unit = width / 15
     return grid(
         rows,
-        [unit] * 15,
+        [0.9 * unit, *[0.95 * unit] * 12, 1.1 * unit, 1.6 * unit],
         extra=[
             *tints,
             ("INNERGRID", (1, 1), (12, -1), 0.8, theme.WHITE),

@@ -15,51 +15,25 @@ _CURRENT = {
     ReportType.QUARTERLY: "quarter",
 }
 
-METRIC_LABELS = {
-    "cumulative_return": "Return",
-    "cum_returns_final": "Return",
+_METRICS = {
     "total_return": "Return",
     "annual_return": "Annual return",
-    "cagr": "Annual return",
     "annual_volatility": "Annual volatility",
-    "downside_risk": "Downside risk",
     "sharpe_ratio": "Sharpe ratio",
     "sortino_ratio": "Sortino ratio",
     "calmar_ratio": "Calmar ratio",
-    "omega_ratio": "Omega ratio",
     "max_drawdown": "Maximum drawdown",
-    "value_at_risk": "Value at risk, 1 day, 95%",
-    "conditional_value_at_risk": "Expected shortfall, 1 day, 95%",
-    "tail_ratio": "Tail ratio",
-    "stability_of_timeseries": "Stability (R² of log return)",
+    "current_drawdown": "Current drawdown",
+    "value_at_risk_95": "Value at risk, 1 day, 95%",
+    "value_at_risk_99": "Value at risk, 1 day, 99%",
+    "conditional_value_at_risk_95": "Expected shortfall, 1 day, 95%",
+    "conditional_value_at_risk_99": "Expected shortfall, 1 day, 99%",
     "alpha": "Alpha, annual",
     "beta": "Beta",
-    "excess_sharpe": "Information ratio, daily",
-    "information_ratio": "Information ratio",
     "tracking_error": "Tracking error",
-    "up_capture": "Upside capture",
-    "down_capture": "Downside capture",
-    "capture": "Capture ratio",
-    "correlation": "Correlation",
-    "batting_average": "Batting average",
+    "information_ratio": "Information ratio",
 }
-_RATIOS = frozenset(
-    {
-        "sharpe_ratio",
-        "sortino_ratio",
-        "calmar_ratio",
-        "omega_ratio",
-        "tail_ratio",
-        "stability_of_timeseries",
-        "beta",
-        "excess_sharpe",
-        "information_ratio",
-        "up_capture",
-        "down_capture",
-        "capture",
-        "correlation",
-    }
-)
+_RATIOS = frozenset({"sharpe_ratio", "sortino_ratio", "calmar_ratio", "beta", "information_ratio"})
 
 
 def percent(value: Number, places: int = 2, *, signed: bool = False) -> str:
@@ -111,7 +85,7 @@ def metric_value(metric: str, value: Number) -> str:
 
 def metric_label(metric: str) -> str:
     """The metric's name for people."""
-    return METRIC_LABELS.get(metric, words(metric))
+    return _METRICS.get(metric, words(metric))
 
 
 def span(period: Period) -> str:
@@ -136,18 +110,16 @@ def in_a_sentence(label: str) -> str:
     return label[0].lower() + label[1:] if label.startswith(("Week", "Quarter")) else label
 
 
-_WINDOWS = {
-    "1y": "1 year",
-    "3y": "3 years",
-    "5y": "5 years",
-    "10y": "10 years",
-    "ytd": "Year to date",
-    "inception": "Since inception",
-    "since_inception": "Since inception",
-    "all": "Since inception",
-}
+_UNITS = {"M": "month", "Y": "year"}
 
 
 def window_label(window: str) -> str:
-    """A metrics window for people."""
-    return _WINDOWS.get(window, words(window))
+    """A metrics window for people: `3Y` as `3 years`, `all` as `Since inception`."""
+    if window == "all":
+        return "Since inception"
+    if window == "YTD":
+        return "Year to date"
+    count, unit = window[:-1], _UNITS.get(window[-1:])
+    if unit is None or not count.isdigit():
+        return words(window)
+    return f"{count} {unit}{'' if count == '1' else 's'}"
