@@ -288,6 +288,8 @@ def test_one_mail_has_one_identity() -> None:
         "=?utf-8?q?a=0ab?= <a@example.org>",
         "a@example.org\nSubject: x",
         "two words@example.org",
+        "nul\x00@example.org",
+        "\u202egro.elpmaxe@example.org",
     ],
 )
 def test_a_recipient_is_one_address(content: ReportContent, report: Path, recipient: str) -> None:
