@@ -35,7 +35,7 @@ class FieldError(BaseModel):
 class ProblemDetails(BaseModel):
     """What went wrong, as RFC 9457 has it."""
 
-    title: str = Field(description="The kind of problem.", examples=["Unprocessable Content"])
+    title: str = Field(description="The kind of problem.", examples=["Unprocessable Entity"])
     status: int = Field(description="The HTTP status.", examples=[422])
     detail: str = Field(description="What happened this time.", examples=["symbols.0: malformed"])
     type: str = Field(default="about:blank", description="`about:blank`: the status says it all.")

@@ -1,5 +1,6 @@
 """What each task may be asked: the API's bodies and the flows' parameters are these models."""
 
+import re
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     EmailStr,
     Field,
@@ -64,11 +66,21 @@ class ReportFormat(StrEnum):
 PUBLISHED_STRATEGY = Strategy.COMPOSITE
 PUBLISHED_FREQUENCY = Frequency.MONTHLY
 
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
 Symbol = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Z][A-Z0-9]{0,9}([.\-][A-Z0-9]{1,4})?$"),
     Field(description="A ticker in capitals, as in the universe.", examples=["AAPL"]),
 ]
+
+
+def _is_iso(day: object) -> object:
+    # Pydantic would take 0 for 1970 and cut the time off a timestamp.
+    written = isinstance(day, str) and _ISO_DATE.fullmatch(day) is not None
+    if not written and type(day) is not date:
+        raise ValueError("is no date; write it as in 2022-12-28")
+    return day
 
 
 def _not_in_the_future(day: date) -> date:
@@ -78,7 +90,8 @@ def _not_in_the_future(day: date) -> date:
     return day
 
 
-PastDate = Annotated[date, AfterValidator(_not_in_the_future)]
+IsoDate = Annotated[date, BeforeValidator(_is_iso)]
+PastDate = Annotated[IsoDate, AfterValidator(_not_in_the_future)]
 
 
 class TaskRequest(BaseModel):

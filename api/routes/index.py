@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from sqlalchemy import Connection
 
 from api.bodies import GuardedRoute
@@ -18,7 +18,13 @@ from api.database import Database
 from api.dependencies import Stored, requires
 from api.problems import Problem
 from api.tokens import Scope
-from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY, Frequency, Strategy
+from autoindex.requests import (
+    PUBLISHED_FREQUENCY,
+    PUBLISHED_STRATEGY,
+    Frequency,
+    IsoDate,
+    Strategy,
+)
 from autoindex.storage import metrics, published, versions
 from autoindex.storage.published import Rows, Window
 
@@ -46,16 +52,18 @@ class IndexQuery(BaseModel):
 
     strategy: Strategy = PUBLISHED_STRATEGY
     frequency: Frequency = PUBLISHED_FREQUENCY
-    start_date: date = Field(default=date(1900, 1, 1), description="First session to show.")
-    end_date: date = Field(default=date(2999, 12, 31), description="Last session to show.")
+    start_date: IsoDate = Field(default=date(1900, 1, 1), description="First session to show.")
+    end_date: IsoDate = Field(default=date(2999, 12, 31), description="Last session to show.")
     page: int = Field(default=1, ge=1, le=100_000)
     per_page: int = Field(default=1_000, ge=1, le=10_000)
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.start_date > self.end_date:
-            raise ValueError("start_date lies after end_date; swap the two")
-        return self
+    @field_validator("end_date")
+    @classmethod
+    def _in_order(cls, end: date, info: ValidationInfo) -> date:
+        start = info.data.get("start_date")
+        if start and start > end:
+            raise ValueError(f"lies before start_date {start}; swap the two")
+        return end
 
     @property
     def window(self) -> Window:
@@ -143,7 +151,7 @@ class MetricsQuery(BaseModel):
 
     strategy: Strategy = PUBLISHED_STRATEGY
     frequency: Frequency = PUBLISHED_FREQUENCY
-    until: date = Field(default=date(2999, 12, 31), description="The newest not after this day.")
+    until: IsoDate = Field(default=date(2999, 12, 31), description="The newest not after this day.")
 
 
 @router.get("/metrics", operation_id="readMetrics")

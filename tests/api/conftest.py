@@ -36,15 +36,17 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def api_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings of a facade whose database has the tables and a small universe."""
-    folder = tmp_path_factory.mktemp("facade")
-    secret = SecretStr("correct-horse-battery-staple-and-more")
-    settings = Settings(data_dir=folder, jwt_secret=secret, tasks_per_minute=10_000)
-    settings = settings.model_copy(update={"requests_per_minute": 100_000})
-    with EmbeddedPostgres(folder / "postgres", settings.socket_dir):
-        bootstrap.prepare_database(settings)
-        yield settings
+def api_settings(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedPostgres) -> Settings:
+    """Settings of a facade whose database, one for all these tests, has the tables."""
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("facade"),
+        database_url=SecretStr(server.url("facade")),
+        jwt_secret=SecretStr("correct-horse-battery-staple-and-more"),
+        tasks_per_minute=100_000,
+        requests_per_minute=100_000,
+    )
+    bootstrap.prepare_database(settings)
+    return settings
 
 
 @pytest.fixture(scope="session")

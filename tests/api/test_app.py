@@ -71,6 +71,8 @@ class TestStarting:
             ("refresh", [], "body"),
             ("compute-index", {"start_date": "2999-01-01"}, "start_date"),
             ("compute-index", {"start_date": "2022-02-30"}, "start_date"),
+            ("compute-index", {"start_date": 0}, "start_date"),
+            ("compute-index", {"start_date": "2022-01-03T00:00:00Z"}, "start_date"),
             ("compute-index", {"start_date": "2022-02-02", "end_date": "2022-02-01"}, "end_date"),
             ("compute-index", {"strategy": "astrology"}, "strategy"),
             ("generate-report", {"format": "pdf"}, "report_type"),

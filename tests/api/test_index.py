@@ -109,7 +109,8 @@ async def test_what_has_not_changed_is_not_sent_again(
         ({"start_date": "tomorrow"}, "start_date"),
         ({"per_page": 10_001}, "per_page"),
         ({"symbol": "AAPL"}, "symbol"),
-        ({"start_date": "2022-02-02", "end_date": "2022-02-01"}, "query"),
+        ({"start_date": "2022-02-02", "end_date": "2022-02-01"}, "end_date"),
+        ({"start_date": "0"}, "start_date"),
     ],
 )
 async def test_a_wrong_window_is_named(

@@ -1,0 +1,65 @@
+"""The contract, tried by a program that reads it: no crash, no undocumented answer."""
+
+import socket
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from schemathesis.checks import load_all_checks
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from api import tokens
+from api.app import create_app
+from api.in_memory import InMemory
+from autoindex.settings import Settings
+from tests.api.answers import EVERY_SCOPE
+
+
+@pytest.fixture(scope="module")
+def contract(api_settings: Settings, api_engine: Any) -> Iterator[Any]:
+    """The schema of a facade that answers over a real socket."""
+    runner = InMemory()
+    runner.online.append("worker-1")
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(
+            uvicorn.Config(create_app(api_settings, runner), log_level="critical")
+        )
+        thread = Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.02)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/openapi.json"
+        token = tokens.mint(api_settings, "ada", EVERY_SCOPE, timedelta(hours=1))
+        yield schemathesis.openapi.from_url(url, headers={"Authorization": f"Bearer {token}"})
+        server.should_exit = True
+        thread.join()
+
+
+def test_no_answer_is_a_surprise(contract: Any, api_settings: Settings) -> None:
+    load_all_checks()
+    token = tokens.mint(api_settings, "ada", EVERY_SCOPE, timedelta(hours=1))
+    tried = set()
+    for found in contract.get_all_operations():
+        operation = found.ok()
+        tried.add(operation.label)
+
+        @given(case=operation.as_strategy())
+        @examples(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+        def answers_as_documented(case: Any) -> None:
+            # What the schema allows may still be refused: symbols outside the universe, say.
+            case.call_and_validate(
+                headers={"Authorization": f"Bearer {token}"},
+                excluded_checks=[positive_data_acceptance],
+            )
+
+        answers_as_documented()
+    assert len(tried) == 14
