@@ -4,7 +4,7 @@ In the archive a row has no numbers that only this database knows: an asset is n
 an article has no id.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -132,11 +132,13 @@ def next_month(month: date) -> date:
     return month_of(month + timedelta(days=31))
 
 
-def rows(engine: Engine, aged: AgedTable, which: ColumnElement[bool]) -> Iterator[pa.RecordBatch]:
-    """The rows as the archive holds them, by key, as of one instant."""
-    with engine.connect() as connection:
-        query = _archived_rows(aged).where(which).order_by(*(aged.table.c[n] for n in aged.key))
-        found = connection.execution_options(stream_results=True).execute(query)
+def rows(engine: Engine, aged: AgedTable, which: ColumnElement[bool]) -> Generator[pa.RecordBatch]:
+    """The rows as the archive holds them, by key, as of one instant; close it when done."""
+    query = _archived_rows(aged).where(which).order_by(*(aged.table.c[n] for n in aged.key))
+    with (
+        engine.connect() as connection,
+        connection.execution_options(stream_results=True).execute(query) as found,
+    ):
         for part in found.partitions(_ROWS_A_READ):
             columns = zip(*part, strict=True)
             yield pa.record_batch(

@@ -7,6 +7,7 @@ again, and a row that changes meanwhile is archived once more.
 
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -126,8 +127,8 @@ class _Cleaning:
         archive = MonthArchive(self.archive_url, self.aged.name, month)
         removed = Removed(self.kind)
         for _ in range(_PASSES):
-            rows = ageing.rows(self.engine, self.aged, self._which(month))
-            merged = archive.merge(rows, self.aged.schema, self.aged.archive_key)
+            with closing(ageing.rows(self.engine, self.aged, self._which(month))) as rows:
+                merged = archive.merge(rows, self.aged.schema, self.aged.archive_key)
             removed += Removed(self.kind, archived=merged.added)
             removed += self._delete(archive, month)
             if not self._left(month):
