@@ -16,6 +16,7 @@ from api.limits import Limits
 from api.prefect import Connection, Prefect
 from api.routes import background, health, index, reports
 from api.tasks import TaskRunner
+from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from autoindex.storage import database
 
@@ -24,9 +25,14 @@ _DOCUMENTATION: Final = frozenset({"/docs", "/openapi.json"})
 
 
 def application() -> FastAPI:
-    """The facade with the settings of the environment; raises `ConfigurationError`."""
+    """The facade with the settings of the environment; ends the process where they are wrong."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    return create_app(Settings())
+    # It would write a line for each call to Prefect.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        return create_app(Settings())
+    except ConfigurationError as error:
+        raise SystemExit(f"the facade does not start: {error}") from error
 
 
 def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:

@@ -403,7 +403,8 @@ class TestSecurity:
             ("GET", "/openapi.json"),
             ("GET", "/docs"),
             ("GET", "/nowhere"),
-            ("GET", "//health"),
+            ("GET", "/api/v1/health"),
+            ("GET", "/health/"),
         ],
     )
     async def test_without_a_token_there_is_nothing(

@@ -1,0 +1,108 @@
+"""The facade as a process: what it needs to start, and what a client can do to it."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import httpx
+import pytest
+import yaml
+
+from api import tokens
+from api.tasks import DEPLOYMENTS
+from autoindex.settings import Settings
+from deployments.bootstrap import PREFECT_YAML
+from tests.api.answers import EVERY_SCOPE, problem
+from tests.api.conftest import free_port
+
+NOWHERE = "http://127.0.0.1:1/api"
+
+
+def command(port: int) -> list[str]:
+    address = ["--port", str(port), "--no-access-log"]
+    return [sys.executable, "-m", "uvicorn", "--factory", "api.app:application", *address]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"AUTOINDEX_JWT_SECRET": "changeme"}, "AUTOINDEX_JWT_SECRET can be guessed"),
+        ({"AUTOINDEX_JWT_SECRET": ""}, "AUTOINDEX_JWT_SECRET"),
+        ({"PREFECT_API_URL": ""}, "PREFECT_API_URL is not set"),
+    ],
+)
+def test_it_says_what_it_needs(
+    api_settings: Settings, changed: dict[str, str], reason: str
+) -> None:
+    env = {**os.environ, **api_settings.environment(), "PREFECT_API_URL": NOWHERE, **changed}
+    ended = subprocess.run(
+        command(free_port()), env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode != 0
+    assert reason in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def url(api_settings: Settings) -> Iterator[str]:
+    """A facade whose Prefect is away."""
+    port = free_port()
+    env = {**os.environ, **api_settings.environment(), "PREFECT_API_URL": NOWHERE}
+    facade = subprocess.Popen(command(port), env=env, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            assert facade.poll() is None
+            try:
+                httpx.get(f"{url}/health", trust_env=False)
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        facade.terminate()
+        assert facade.wait(15) in (0, -15)
+
+
+def test_without_prefect_it_says_so_at_once(url: str, api_settings: Settings) -> None:
+    token = tokens.mint(api_settings, "ada", EVERY_SCOPE, timedelta(minutes=5))
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=url, headers=headers, trust_env=False) as http:
+        began = time.monotonic()
+        answers = [
+            http.get("/ready"),
+            http.post("/api/v1/background/refresh", json={}),
+            http.get("/api/v1/background/active"),
+            http.get("/api/v1/background/tasks"),
+            http.delete("/api/v1/background/task/00000000-0000-4000-8000-000000000000"),
+        ]
+        assert time.monotonic() - began < 5
+    for answer in answers:
+        assert "refect" in problem(answer, 503)["detail"]
+        assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.anyio
+async def test_an_endless_body_is_cut_off(url: str) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(b"POST /health HTTP/1.1\r\nHost: facade\r\nTransfer-Encoding: chunked\r\n\r\n")
+    with pytest.raises(ConnectionError):
+        await flood(writer, chunks=1_000)
+    writer.close()
+
+
+async def flood(writer: asyncio.StreamWriter, chunks: int) -> None:
+    for _ in range(chunks):
+        writer.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+        await writer.drain()
+
+
+def test_prefect_yaml_knows_the_deployments() -> None:
+    plan = yaml.safe_load(PREFECT_YAML.read_text())
+    assert {name for _, name in DEPLOYMENTS.values()} == {
+        entry["name"] for entry in plan["deployments"]
+    }
