@@ -12,6 +12,7 @@ from autoindex.reports.plot import Floats, Plot, days, floats
 from autoindex.reports.wording import figure as number_text
 from autoindex.reports.wording import percent, short_percent
 
+REBALANCES: Final = 36
 _LOG_FROM: Final = 4.0
 _RECENT_SESSIONS: Final = 5 * 252
 _SHORT_PERIOD: Final = 10
@@ -109,11 +110,14 @@ def rolling_sharpe(content: ReportContent, width: float, height: float) -> Figur
 
 
 def allocations(content: ReportContent, width: float, height: float) -> Figure:
-    """Target weights by sector, stacked, the largest of today lowest; names at the right end."""
+    """Target weights by sector, stacked, the largest of today lowest; names at the right end.
+
+    Only the last `REBALANCES`: more steps than that would run into each other.
+    """
     table = content.allocations
-    weights = np.array(table.sector_weights, dtype=np.float64)
+    weights = np.array(table.sector_weights[-REBALANCES:], dtype=np.float64)
     order = np.argsort(-weights[-1], kind="stable")
-    at = days((*table.sessions, content.period.last))
+    at = days((*table.sessions[-REBALANCES:], content.period.last))
     stacked = np.vstack([weights, weights[-1:]])[:, order]
     names = [f"{table.sectors[i]} {percent(float(weights[-1, i]), 1)}" for i in order]
     gutter = 10.0 + max(theme.text_width(name, 7.0) for name in names)

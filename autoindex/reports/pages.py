@@ -170,7 +170,7 @@ def _holdings(content: ReportContent, width: float) -> list[Flowable]:
     if content.allocations.sessions:
         parts += [
             Heading("Allocations"),
-            say("Target weights by sector at each rebalance", CAPTION),
+            say(_allocation_caption(content), CAPTION),
             Chart(charts.allocations(content, width, 68 * mm)),
             Spacer(0, GAP),
         ]
@@ -182,6 +182,16 @@ def _holdings(content: ReportContent, width: float) -> list[Flowable]:
     if content.holdings:
         return [*parts, tables.holdings(content, width)]
     return [*parts, _not_enough(content, "holdings")]
+
+
+def _allocation_caption(content: ReportContent) -> str:
+    count = len(content.allocations.sessions)
+    which = (
+        "each rebalance"
+        if count <= charts.REBALANCES
+        else f"the last {charts.REBALANCES} rebalances"
+    )
+    return f"Target weights by sector at {which}"
 
 
 def _risk_window(content: ReportContent) -> str:
