@@ -62,8 +62,8 @@ def store_plan(
     values = {"per_minute": told.per_minute, "per_day": told.per_day, "asked_at": now}
     connection.execute(
         insert(credit_plan)
-        .values(only=True, **values)
-        .on_conflict_do_update(index_elements=[credit_plan.c.only], set_=values)
+        .values(singleton=True, **values)
+        .on_conflict_do_update(index_elements=[credit_plan.c.singleton], set_=values)
     )
     _raise_to(connection, _day(now), used_today or 0)
     _raise_to(connection, _minute(now), used_this_minute)
@@ -98,14 +98,18 @@ def correct(
 ) -> None:
     """Replace what was reserved by what was spent, once the provider has answered.
 
-    `used_this_minute` is the provider's own count, which knows of others with the same key. It is
-    believed only where it is higher, because ours knows of calls that are still on their way, and
-    only where the minute is still the one of the reservation.
+    An answer that comes in a later minute, after a retry perhaps, is booked there too: the
+    provider may have counted it in either. `used_this_minute` is the provider's own count, which
+    knows of others with the same key. It is believed only where it is higher, because ours knows of
+    calls that are still on their way, and only where the minute is still that of the reservation.
     """
-    periods = _periods(reservation.at)
-    _lock(connection, periods)
-    _add(connection, periods, spent - reservation.granted)
-    if used_this_minute is not None and _minute(now) == _minute(reservation.at):
+    reserved = _periods(reservation.at)
+    later = sorted({_day(now), _minute(now)} - set(reserved))
+    _lock(connection, sorted([*reserved, *later]))
+    _add(connection, reserved, spent - reservation.granted)
+    if later:
+        _add(connection, later, spent)
+    elif used_this_minute is not None and _minute(now) == _minute(reservation.at):
         _raise_to(connection, _minute(now), used_this_minute)
 
 
