@@ -44,6 +44,9 @@ def die_with_parent(signum: int) -> Callable[[], None]:
 class Child:
     """One part of the stack, run in its own session, its output in a log file.
 
+    `stop_signal` asks it to stop in order; `death_signal` is what the kernel sends when the stack
+    itself was killed: nobody is left then to wait for an orderly end.
+
     Start it from a thread that lives as long as the child: the kernel ties "parent" to the thread.
     """
 
@@ -56,6 +59,7 @@ class Child:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
+        death_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
         self.name = name
         self.log = log
@@ -70,7 +74,7 @@ class Child:
                 env=None if env is None else dict(env),
                 cwd=cwd,
                 start_new_session=True,
-                preexec_fn=die_with_parent(stop_signal),  # noqa: PLW1509 - see die_with_parent
+                preexec_fn=die_with_parent(death_signal),  # noqa: PLW1509 - see die_with_parent
             )
 
     @property

@@ -82,6 +82,7 @@ class EmbeddedPostgres:
             ],
             log=self._log,
             stop_signal=signal.SIGINT,  # "fast": ends the sessions, then a clean shutdown
+            death_signal=signal.SIGINT,
         )
         self._wait()
 

@@ -1,0 +1,130 @@
+"""The whole stack, started once: everything here goes through HTTP, as the app does."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import httpx
+import pytest
+from rich.console import Console
+from sqlalchemy import Engine, create_engine
+
+from api import tokens
+from autoindex.settings import Settings
+from deployments import stack as local_stack
+from deployments import universe
+from deployments.progress import Progress
+from deployments.stack import Stack
+
+TASKS = "/api/v1/background"
+EVERYTHING = ("tasks:read", "tasks:run", "tasks:admin")
+Task = dict[str, Any]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "end_to_end" in item.path.parts:
+            item.add_marker("end_to_end")
+            item.add_marker(pytest.mark.timeout(240))
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+def fresh_settings(folder: Any) -> Settings:
+    api, prefect, sandbox = free_ports(3)
+    return Settings(
+        data_dir=folder,
+        api_port=api,
+        prefect_port=prefect,
+        sandbox_port=sandbox,
+        retry_delay_seconds=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    settings = fresh_settings(tmp_path_factory.mktemp("stack"))
+    with local_stack.running(settings, Progress(Console(file=StringIO()))) as running:
+        universe.import_sandbox(running.settings)
+        yield running
+
+
+class App:
+    """The app's side of the facade."""
+
+    def __init__(self, running: Stack, user: str, scopes: tuple[str, ...]) -> None:
+        token = tokens.mint(running.settings, user=user, scopes=scopes, lifetime=timedelta(hours=1))
+        self.http = httpx.Client(
+            base_url=running.api_url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+            trust_env=False,
+        )
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> str:
+        answer = self.http.post(f"{TASKS}/{path}", json=body or {})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["task_id"])
+
+    def status(self, task_id: str) -> Task:
+        answer = self.http.get(f"{TASKS}/status/{task_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def until(self, task_id: str, wanted: Callable[[Task], bool], seconds: float = 120) -> Task:
+        deadline = time.monotonic() + seconds
+        while not wanted(task := self.status(task_id)):
+            assert time.monotonic() < deadline, f"still {task}"
+            time.sleep(0.1)
+        return task
+
+    def run(self, path: str, body: Mapping[str, Any] | None = None) -> Task:
+        """Start a task and wait for its end."""
+        ended = ("success", "failure", "revoked")
+        return self.until(self.post(path, body), lambda task: task["status"] in ended)
+
+    def succeed(self, path: str, body: Mapping[str, Any] | None = None) -> Task:
+        task = self.run(path, body)
+        assert task["status"] == "success", task
+        return task
+
+
+@pytest.fixture(scope="session")
+def app(stack: Stack) -> Iterator[App]:
+    made = App(stack, "tester", EVERYTHING)
+    yield made
+    made.http.close()
+
+
+@pytest.fixture(scope="session")
+def refreshed(app: App) -> Task:
+    """A full refresh of the sandbox's universe, done once."""
+    return app.succeed("refresh", {"mode": "full"})
+
+
+@pytest.fixture(scope="session")
+def database(stack: Stack) -> Iterator[Engine]:
+    engine = create_engine(stack.settings.database())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sandbox(stack: Stack) -> Iterator[httpx.Client]:
+    """The sandbox's switches; what a test has switched is put back."""
+    url = f"http://127.0.0.1:{stack.settings.sandbox_port}"
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        client.delete("/sandbox")
+        yield client
+        client.delete("/sandbox")
