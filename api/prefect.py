@@ -37,7 +37,8 @@ USER_TAG: Final = "user:"
 
 # The most that Prefect's server returns at once, unless it is told otherwise.
 _MOST_AT_ONCE: Final = 200
-_TIMEOUT: Final = httpx.Timeout(4.0, connect=2.0)
+_ANSWER_SECONDS: Final = 4.0
+_CONNECT_SECONDS: Final = 2.0
 # Deployments made anew get other ids; asking again for each stray id would double the load.
 _NAMES_KEPT: Final = timedelta(seconds=10)
 # The clocks of the facade and of Prefect's server may differ by this much.
@@ -91,9 +92,12 @@ class FlowRun(BaseModel):
 
 
 class Prefect:
-    """Implements `api.tasks.TaskRunner` on a Prefect server."""
+    """Implements `api.tasks.TaskRunner` on a Prefect server.
 
-    def __init__(self, connection: Connection) -> None:
+    No call is tried twice, and none waits for longer than `answer_seconds`.
+    """
+
+    def __init__(self, connection: Connection, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
         if not connection.url:
             raise ConfigurationError(
                 "PREFECT_API_URL is not set: say where the Prefect server is, "
@@ -103,7 +107,7 @@ class Prefect:
             base_url=connection.url.rstrip("/"),
             headers=_bearer(connection),
             auth=_basic(connection),
-            timeout=_TIMEOUT,
+            timeout=httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
             # Prefect is on the loopback or a private network, never behind the shell's proxy.
             trust_env=False,

@@ -18,8 +18,9 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def connected(url: str, **more: SecretStr) -> AsyncIterator[Prefect]:
-    runner = Prefect(Connection.model_validate({"url": url, **more}))
+async def connected(url: str, seconds: float = 4.0, **more: SecretStr) -> AsyncIterator[Prefect]:
+    connection = Connection.model_validate({"url": url, **more})
+    runner = Prefect(connection, answer_seconds=seconds)
     yield runner
     await runner.aclose()
 
@@ -90,7 +91,7 @@ async def test_somebody_elses_run_is_unknown(prefect_url: str) -> None:
         foreign = await client.post(path, json={"tags": ["autoindex", "refresh"]})
         flow = (await client.post("/flows/", json={"name": "by-hand"})).json()["id"]
         by_hand = await client.post("/flow_runs/", json={"flow_id": flow, "tags": ["autoindex"]})
-    async with connected(prefect_url) as runner:
+    async with connected(prefect_url, seconds=30) as runner:
         for run in (foreign, by_hand):
             assert run.is_success
             with pytest.raises(TaskUnknown):
@@ -104,7 +105,7 @@ async def test_somebody_elses_run_is_unknown(prefect_url: str) -> None:
 
 async def test_a_run_keeps_its_queue_and_carries_its_tags(prefect_url: str) -> None:
     async with (
-        connected(prefect_url) as runner,
+        connected(prefect_url, seconds=30) as runner,
         httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
     ):
         started = await runner.start(Kind.REPORT, {}, user="ada", tags=["request:7"])
@@ -115,7 +116,7 @@ async def test_a_run_keeps_its_queue_and_carries_its_tags(prefect_url: str) -> N
 
 async def test_deployments_made_anew_are_found_again(prefect_url: str) -> None:
     async with (
-        connected(prefect_url) as runner,
+        connected(prefect_url, seconds=30) as runner,
         httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
     ):
         await runner.start(Kind.CLEANUP, {}, user="ada")

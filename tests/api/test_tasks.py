@@ -30,7 +30,8 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
         yield Scene(twin, MemoryStage(twin))
         return
     url = request.getfixturevalue("prefect_url")
-    runner = Prefect(Connection(url=url))
+    # The rules are tried here, not how soon a busy machine answers.
+    runner = Prefect(Connection(url=url), answer_seconds=30)
     async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
         yield Scene(runner, PrefectStage(client))
     await runner.aclose()
