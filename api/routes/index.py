@@ -1,21 +1,16 @@
 """Read the index: levels, allocations, metrics."""
 
-import csv
-import io
-from collections.abc import Callable, Sequence
 from datetime import date
-from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
-from sqlalchemy import Connection
 
 from api.bodies import GuardedRoute
-from api.database import Database
 from api.dependencies import Stored, requires
+from api.pages import CSV, Shown
 from api.problems import Problem
 from api.tokens import Scope
 from autoindex.requests import (
@@ -25,8 +20,8 @@ from autoindex.requests import (
     IsoDate,
     Strategy,
 )
-from autoindex.storage import metrics, published, versions
-from autoindex.storage.published import Rows, Window
+from autoindex.storage import metrics, published
+from autoindex.storage.published import Window
 
 router = APIRouter(
     prefix="/api/v1/index",
@@ -35,9 +30,8 @@ router = APIRouter(
     dependencies=[Depends(requires(Scope.READ))],
 )
 
-_CSV: Final = "text/csv"
 _CSV_TOO: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {_CSV: {"schema": {"type": "string"}}}},
+    200: {"content": {CSV: {"schema": {"type": "string"}}}},
     304: {"description": "Nothing has changed since the `ETag` given."},
 }
 
@@ -126,7 +120,7 @@ async def levels(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Read index levels of a window."""
-    show = _Show(query, "levels", accept, if_none_match)
+    show = Shown(query, "levels", accept, if_none_match)
     return await show.page(database, published.levels, Levels, Level)
 
 
@@ -140,7 +134,7 @@ async def allocations(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Read the weights decided at each rebalance of a window."""
-    show = _Show(query, "allocations", accept, if_none_match)
+    show = Shown(query, "allocations", accept, if_none_match)
     return await show.page(database, published.weights, Allocations, Weight)
 
 
@@ -168,57 +162,3 @@ async def read_metrics(query: Annotated[MetricsQuery, Query()], database: Stored
         session=found.session,
         metrics={window: dict(values) for window, values in found.values.items()},
     )
-
-
-class _Show:
-    """Shows a page of rows as JSON or CSV, or says that nothing has changed."""
-
-    def __init__(self, query: IndexQuery, name: str, accept: str, known: str | None) -> None:
-        self.query, self.name, self.known = query, name, known or ""
-        self.as_csv = _CSV in accept
-
-    async def page(
-        self,
-        database: Database,
-        read: Callable[..., Rows],
-        form: type[_Paged],
-        row_form: type[BaseModel],
-    ) -> Response:
-        """Read version and rows as of one instant, so that the tag is never of other rows."""
-
-        def query(connection: Connection) -> tuple[str, Rows | None]:
-            tag = self._tag(versions.current(connection, versions.INDEX))
-            if tag in self.known:
-                return tag, None
-            size = self.query.per_page
-            offset = (self.query.page - 1) * size
-            return tag, read(connection, self.query.window, limit=size, offset=offset)
-
-        tag, found = await database.snapshot(query)
-        headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept"}
-        if found is None:
-            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        if self.as_csv:
-            return Response(self._csv(found.rows), media_type=_CSV, headers=headers)
-        content = self._json(found, form, row_form)
-        return Response(content, media_type="application/json", headers=headers)
-
-    def _tag(self, version: int) -> str:
-        what = f"{self.name} {self.as_csv} {self.query.model_dump_json()}"
-        return f'"{version}-{sha256(what.encode()).hexdigest()[:16]}"'
-
-    def _csv(self, rows: Sequence[tuple[Any, ...]]) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(published.COLUMNS[self.name])
-        writer.writerows(rows)
-        return text.getvalue()
-
-    def _json(self, found: Rows, form: type[_Paged], row_form: type[BaseModel]) -> str:
-        columns = published.COLUMNS[self.name]
-        rows = [row_form(**dict(zip(columns, row, strict=True))) for row in found.rows]
-        query = self.query
-        shown = {name: getattr(query, name) for name in ("strategy", "frequency", "page")}
-        return form(
-            **shown, per_page=query.per_page, total=found.total, **{self.name: rows}
-        ).model_dump_json()
