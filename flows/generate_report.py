@@ -11,9 +11,15 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import EmailStr
 
-from autoindex.errors import MailRefused, MailUncertain, ReportImpossible
+from autoindex.errors import (
+    ConfigurationError,
+    MailRefused,
+    MailUnavailable,
+    MailUncertain,
+    ReportImpossible,
+)
 from autoindex.index.metrics import metrics as performance
-from autoindex.reports import delivery, files
+from autoindex.reports import delivery, files, quality
 from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
 from autoindex.reports.inputs import AssetFacts, ReportInputs
@@ -90,6 +96,7 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         },
         metrics=performance(published, benchmark),
         generated_at=run.now,
+        quality_notes=quality.notes(closes[[a.symbol for a in constituents]], run.now),
         dividends_in_prices=run.settings.sandbox,
     )
 
@@ -153,26 +160,30 @@ def deliver(run: Runtime, request: ReportRequest, content: ReportContent, path: 
 
 
 def _send(run: Runtime, mail: EmailMessage, recipient: str) -> str:
+    outcome: deliveries.Outcome = "unknown"
     try:
         delivery.send(run.settings, mail)
-    except MailUncertain as error:
-        get_run_logger().warning("%s", error)
-        return _mark(run, recipient, "unknown")
-    except MailRefused:
-        _mark(run, recipient, "refused")
-        raise
-    except BaseException:
+        outcome = "sent"
+    except (MailUnavailable, ConfigurationError):
         # Nothing was accepted: the next try may claim it again.
         with run.engine.begin() as connection:
             deliveries.release(connection, run.task_id, recipient)
         raise
-    return _mark(run, recipient, "sent")
+    except MailRefused:
+        outcome = "refused"
+        raise
+    except MailUncertain as error:
+        get_run_logger().warning("%s", error)
+    finally:
+        # Also where the run is stopped underway: whether the mail went out is unknown then. After
+        # a release there is no claim left to mark.
+        _mark(run, recipient, outcome)
+    return outcome
 
 
-def _mark(run: Runtime, recipient: str, status: deliveries.Outcome) -> str:
+def _mark(run: Runtime, recipient: str, status: deliveries.Outcome) -> None:
     with run.engine.begin() as connection:
         deliveries.mark(connection, run.task_id, recipient, status)
-    return status
 
 
 def _summary(report: StoredReport, path: Path) -> dict[str, Any]:
