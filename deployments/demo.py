@@ -6,6 +6,7 @@ from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import httpx
 from rich.console import Console
@@ -52,18 +53,31 @@ class App:
         self._running = running
 
     def start(self, path: str, body: Mapping[str, Any]) -> str:
-        """Start a task; its id."""
-        answer = self.http.post(f"{TASKS}/{path}", json=body)
-        if answer.status_code != httpx.codes.ACCEPTED:
-            raise DemoFailed(f"POST {path} was answered {answer.status_code}: {answer.text}")
+        """Start a task; its id. The key makes it safe to ask again when no answer came."""
+        key = {"Idempotency-Key": str(uuid4())}
+        answer = self._ask("POST", f"{TASKS}/{path}", json=body, headers=key)
         return str(answer.json()["task_id"])
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """One request, repeated while the facade says that a part does not answer yet."""
+        deadline = time.monotonic() + _TASK_SECONDS
+        while True:
+            self._running.check_alive()
+            answer = self.http.request(method, path, **arguments)
+            if answer.is_success:
+                return answer
+            wait = answer.headers.get("Retry-After")
+            if wait is None or time.monotonic() > deadline:
+                raise DemoFailed(
+                    f"{method} {path} was answered {answer.status_code}: {answer.text}"
+                )
+            time.sleep(min(float(wait), 5.0))
 
     def follow(self, task_id: str, step: Step) -> dict[str, Any]:
         """Wait for a task to end, showing its status meanwhile; its result."""
         deadline = time.monotonic() + _TASK_SECONDS
         while time.monotonic() < deadline:
-            self._running.check_alive()
-            task: dict[str, Any] = self.http.get(f"{TASKS}/status/{task_id}").json()
+            task: dict[str, Any] = self._ask("GET", f"{TASKS}/status/{task_id}").json()
             if task["status"] == "success":
                 return dict(task["result"])
             if task["status"] in ("failure", "revoked"):
@@ -73,9 +87,8 @@ class App:
         raise DemoFailed(f"task {task_id} did not end within {_TASK_SECONDS:.0f} s")
 
     def download(self, task_id: str, folder: Path, name: str) -> Path:
-        """Fetch a report's file into `folder`, checked against what the facade says of it."""
-        answer = self.http.get(f"/api/v1/reports/{task_id}/file")
-        answer.raise_for_status()
+        """Fetch a report's file into `folder`."""
+        answer = self._ask("GET", f"/api/v1/reports/{task_id}/file")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / name
         path.write_bytes(answer.content)

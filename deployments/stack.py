@@ -144,7 +144,14 @@ def _start_servers(stack: Stack) -> None:
 
 def _facade(settings: Settings) -> tuple[str, ...]:
     address = ("--host", settings.api_host, "--port", str(settings.api_port))
-    return ("uvicorn", "--factory", "api.app:application", *address, "--no-server-header")
+    return (
+        "uvicorn",
+        "--factory",
+        "api.app:application",
+        *address,
+        "--no-server-header",
+        "--no-access-log",
+    )
 
 
 def _stop(stack: Stack, progress: Progress) -> None:
@@ -156,7 +163,7 @@ def _stop(stack: Stack, progress: Progress) -> None:
 
 def _local(settings: Settings) -> Settings:
     """The settings with what a local stack makes itself: its secret and its source of prices."""
-    made: dict[str, object] = {}
+    made: dict[str, object] = {"api_docs": True}
     if settings.jwt_secret is None and settings.jwt_jwks_url is None:
         made["jwt_secret"] = SecretStr(local_secret.ensure(settings.data_dir))
     if settings.sandbox:
