@@ -28,7 +28,9 @@ def insert(connection: Connection, articles: Sequence[Article]) -> int:
         return 0
     new = postgresql.insert(news_articles)
     fields = {name: new.excluded[name] for name in Article.__dataclass_fields__ if name != "url"}
-    written = new.on_conflict_do_update(index_elements=[news_articles.c.url], set_=fields)
+    written = new.on_conflict_do_update(
+        index_elements=[news_articles.c.url], set_=fields
+    ).execution_options(preserve_rowcount=True)
     return connection.execute(written, [asdict(article) for article in articles]).rowcount
 
 

@@ -73,7 +73,8 @@ def _check_known(batch: pa.RecordBatch, aged: AgedTable, ids: Mapping[str, int])
 def _insert(connection: Connection, aged: AgedTable, staged: TableClause) -> int:
     columns = [staged.c[name] for name in aged.columns]
     missing = insert(aged.table).from_select(list(aged.columns), select(*columns))
-    return connection.execute(missing.on_conflict_do_nothing()).rowcount
+    inserted = missing.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    return connection.execute(inserted).rowcount
 
 
 def _lower_kept_from(connection: Connection, staged: TableClause) -> None:

