@@ -123,5 +123,5 @@ def test_months_are_found_oldest_first(tmp_path: Path) -> None:
 
 
 def test_an_address_that_cannot_be_used_names_the_setting() -> None:
-    with pytest.raises(ConfigurationError, match="AUTOINDEX_ARCHIVE_URL.*nosuchthing"):
+    with pytest.raises(ConfigurationError, match=r"AUTOINDEX_ARCHIVE_URL.*nosuchthing"):
         MonthArchive("nosuchthing://bucket/archive", "news", MAY)
