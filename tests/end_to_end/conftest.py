@@ -57,7 +57,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = fresh_settings(tmp_path_factory.mktemp("stack"))
     with local_stack.running(settings, Progress(Console(file=StringIO()))) as running:
         universe.import_sandbox(running.settings)
+        # At a full hour a scheduled run would come between a test and its own.
+        switch_schedules(running, "pause")
         yield running
+
+
+def switch_schedules(running: Stack, to: str) -> None:
+    """`pause` or `resume` all schedules."""
+    url = f"{running.prefect_url}/api/deployments"
+    with httpx.Client(base_url=url, timeout=30, trust_env=False) as prefect:
+        for deployment in prefect.post("/filter", json={}).raise_for_status().json():
+            prefect.post(f"/{deployment['id']}/{to}_deployment").raise_for_status()
 
 
 class App:

@@ -1,5 +1,6 @@
 """Refresh, compute, report, clean up: through the facade, on real prices."""
 
+import time
 from collections.abc import Sequence
 from datetime import date, datetime
 from importlib.resources import files
@@ -14,7 +15,8 @@ import pypdf
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.end_to_end.conftest import App, Task
+from deployments.stack import Stack
+from tests.end_to_end.conftest import App, Task, switch_schedules
 
 PRICES = files("autoindex.market_data.sandbox") / "data" / "sp500_20_closes.csv.gz"
 
@@ -49,6 +51,21 @@ def test_a_full_refresh_stores_every_bar(refreshed: Task, database: Engine) -> N
             "where symbol = 'AAPL' and session = '2022-12-28'"
         )
         assert connection.execute(query).one() == (sample_closes()["AAPL"].iloc[-1], None)
+
+
+def test_every_schedule_makes_runs(app: App, stack: Stack) -> None:
+    def scheduled() -> set[str]:
+        return set(app.http.get("/api/v1/background/active").json()["scheduled"])
+
+    assert not scheduled()
+    switch_schedules(stack, "resume")
+    deadline = time.monotonic() + 90
+    try:
+        while len(scheduled()) < 3:
+            assert time.monotonic() < deadline, scheduled()
+            time.sleep(0.5)
+    finally:
+        switch_schedules(stack, "pause")
 
 
 @pytest.mark.usefixtures("refreshed")
