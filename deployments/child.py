@@ -42,7 +42,7 @@ def die_with_parent(signum: int) -> Callable[[], None]:
 
 
 class Child:
-    """One part of the stack, run in its own session, its output in a log file.
+    """One part of the stack, run in its own session, its output in a log file of this run only.
 
     `stop_signal` asks it to stop in order; `death_signal` is what the kernel sends when the stack
     itself was killed: nobody is left then to wait for an orderly end.
@@ -65,7 +65,9 @@ class Child:
         self.log = log
         self._stop_signal = stop_signal
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        if log.exists():
+            log.replace(log.with_suffix(".previous.log"))
+        with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.DEVNULL,

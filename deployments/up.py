@@ -61,6 +61,7 @@ def _greet(running: Stack, console: Console) -> None:
         "A token:  .venv/bin/autoindex token --user me --scope tasks:read --scope tasks:run\n"
         "Ctrl-C stops everything.",
         highlight=False,
+        soft_wrap=True,  # a line broken by us could not be pasted
     )
 
 
