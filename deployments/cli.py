@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from autoindex.errors import AutoindexError
 from autoindex.settings import Settings
@@ -30,7 +31,8 @@ def main() -> None:
     try:
         app()
     except AutoindexError as error:
-        Console(stderr=True).print(f"[red]Error:[/] {error}", highlight=False)
+        console = Console(stderr=True)
+        console.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

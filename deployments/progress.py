@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 
@@ -56,9 +57,11 @@ class Step:
         self._status.stop()
         mark = "[green]✓[/]" if error is None else "[red]✗[/]"
         seconds = time.monotonic() - self._began
+        outcome = escape(self._outcome)
         self._console.print(
-            f" {mark} {self._name:<24} [dim]{seconds:5.1f} s[/]  {self._outcome}", highlight=False
+            f" {mark} {self._name:<24} [dim]{seconds:5.1f} s[/]  {outcome}",
+            highlight=False,
         )
 
     def _line(self, waits_for: str) -> str:
-        return f"{self._name}: [dim]{waits_for}[/]"
+        return f"{self._name}: [dim]{escape(waits_for)}[/]"

@@ -12,6 +12,7 @@ from typing import Final
 
 import httpx
 from pydantic import SecretStr
+from sqlalchemy.exc import SQLAlchemyError
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
@@ -110,8 +111,19 @@ def running(settings: Settings, progress: Progress) -> Iterator[Stack]:
             with progress.step("PostgreSQL"):
                 parts.callback(stack.start_database().stop)
         parts.callback(_stop, stack, progress)
-        _start(stack, progress)
+        with _named(stack):
+            _start(stack, progress)
         yield stack
+
+
+@contextmanager
+def _named(stack: Stack) -> Iterator[None]:
+    """Name the part that has ended, where it was talked to in vain."""
+    try:
+        yield
+    except (httpx.HTTPError, SQLAlchemyError) as error:
+        stack.check_alive()
+        raise ChildFailed(f"the stack did not start: {error}") from error
 
 
 def _start(stack: Stack, progress: Progress) -> None:

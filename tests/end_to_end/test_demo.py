@@ -1,0 +1,40 @@
+"""`autoindex demo` as its user sees it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pypdf
+
+from tests.end_to_end.conftest import free_ports
+
+
+def test_the_demonstration_does_the_main_job(tmp_path: Path) -> None:
+    names = ("API", "PREFECT", "SANDBOX")
+    pairs = zip(names, free_ports(3), strict=True)
+    ports = {f"AUTOINDEX_{name}_PORT": str(port) for name, port in pairs}
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "deployments.cli", "demo"],
+        env=os.environ | ports | {"AUTOINDEX_DATA_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    said = ended.stdout
+    assert ended.returncode == 0, said
+    assert "21 symbols, 174,573 records" in said
+    assert "Sharpe ratio" in said
+    assert f"Prefect UI  http://127.0.0.1:{ports['AUTOINDEX_PREFECT_PORT']}" in said
+
+    files = {path.suffix: path for path in (tmp_path / "demo" / "downloads").iterdir()}
+    assert set(files) == {".pdf", ".xlsx", ".json"}
+    assert all(str(path) in said for path in files.values())
+    report = json.loads(files[".json"].read_text())
+    assert f"{report['headline']['level']:,.2f}" in said
+    assert len(pypdf.PdfReader(files[".pdf"]).pages) > 1
+    assert {child.pid for child in psutil.Process().children(recursive=True)} == before

@@ -1,0 +1,103 @@
+"""`autoindex up` as its user sees it: what it says, and that nothing outlives it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.end_to_end.conftest import free_ports
+
+READY = "Ctrl-C stops everything."
+
+
+class Up:
+    """One `autoindex up`, its output in a file."""
+
+    def __init__(self, folder: Path, ports: list[int]) -> None:
+        self.output = folder.parent / "output"
+        names = ("API", "PREFECT", "SANDBOX")
+        env = {f"AUTOINDEX_{name}_PORT": str(port) for name, port in zip(names, ports, strict=True)}
+        with self.output.open("w") as output:
+            self.process = psutil.Popen(
+                [sys.executable, "-m", "deployments.cli", "up"],
+                env=os.environ | env | {"AUTOINDEX_DATA_DIR": str(folder)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def until(self, words: str) -> list[psutil.Process]:
+        """Wait until it says so; every process of the stack."""
+        deadline = time.monotonic() + 120
+        while words not in self.said:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.1)
+        return list(self.process.children(recursive=True))
+
+    def ended(self) -> int:
+        return int(self.process.wait(60))
+
+
+@contextmanager
+def up(folder: Path, ports: list[int]) -> Iterator[Up]:
+    running = Up(folder, ports)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "var"
+
+
+def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
+    ports = free_ports(3)
+    with up(folder, ports) as killed:
+        parts = killed.until("✓ Database")
+        killed.process.kill()
+        assert not psutil.wait_procs(parts, timeout=20)[1]
+
+    with up(folder, ports) as bereft:
+        parts = bereft.until(READY)
+        (worker,) = [part for part in parts if "worker" in part.cmdline()]
+        worker.kill()
+        assert bereft.ended() == 1
+        assert "Worker ended with SIGKILL" in bereft.said
+        assert not psutil.wait_procs(parts, timeout=1)[1]
+
+    with up(folder, ports) as stopped:
+        parts = stopped.until(READY)
+        with up(folder, free_ports(3)) as second:
+            assert second.ended() == 1
+            assert f"in use by another stack (process {stopped.process.pid})" in second.said
+        stopped.process.send_signal(signal.SIGINT)
+        assert stopped.ended() == 0
+        assert not psutil.wait_procs(parts, timeout=1)[1]
+
+
+def test_a_taken_port_is_named_before_anything_starts(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with up(folder, [port, *free_ports(2)]) as refused:
+            assert refused.ended() == 1
+            assert f"port {port} is taken" in refused.said
+            assert "AUTOINDEX_API_PORT" in refused.said
+    assert not (folder / "postgres").exists()
