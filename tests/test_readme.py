@@ -1,5 +1,6 @@
-"""The README says what there is."""
+"""The README and docs say what there is."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -29,3 +30,18 @@ def test_every_deployment_is_named() -> None:
     entries = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
     for entry in entries:
         assert f"`{flows[entry['name']]}/{entry['name']}`" in README
+
+
+def test_every_file_the_docs_name_is_there() -> None:
+    pages = [PROJECT / "README.md", *PROJECT.glob("docs/*.md")]
+    path = re.compile(r"`([\w.-]+/[\w./-]*\.\w+)`")
+    named = {name for page in pages for name in path.findall(page.read_text())}
+    ours = {name for name in named if (PROJECT / name.split("/")[0]).is_dir()}
+    assert len(ours) > 20
+    assert {name for name in ours if not (PROJECT / name).exists()} == set()
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in [PROJECT / "README.md", *PROJECT.glob("docs/**/*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
