@@ -37,7 +37,9 @@ bench: .venv/dev  ## ratios against raw floors and other libraries
 lock: .venv/dev  ## pin the newest versions that work together
 	$(BIN)/uv pip compile $(LOCK) --extra build --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCK) --extra build --extra dev --output-file requirements-dev.lock
-LOCK := pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+# Extras stay in the pins: without them older pips look for the newest version of sqlalchemy[asyncio].
+LOCK := pyproject.toml --quiet --no-strip-extras --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove the virtual environment and everything the local stack has stored
 	rm -rf .venv var
