@@ -3,6 +3,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+# A lock is complete: pip need not look for anything, and then any pip will do.
+LOCKED := $(PIP) install --no-deps --require-hashes --requirement
 KEEP ?=
 
 .PHONY: help demo up test lint types format bench lock clean
@@ -37,9 +39,7 @@ bench: .venv/dev  ## ratios against raw floors and other libraries
 lock: .venv/dev  ## pin the newest versions that work together
 	$(BIN)/uv pip compile $(LOCK) --extra build --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCK) --extra build --extra dev --output-file requirements-dev.lock
-# Extras stay in the pins: without them older pips look for the newest version of sqlalchemy[asyncio].
-LOCK := pyproject.toml --quiet --no-strip-extras --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-header
+LOCK := pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove the virtual environment and everything the local stack has stored
 	rm -rf .venv var
@@ -50,11 +50,11 @@ clean:  ## remove the virtual environment and everything the local stack has sto
 
 .venv/runtime: .venv/bin/python requirements.lock pyproject.toml
 	@echo "Installing what Autoindex needs into .venv (once; a minute or two)"
-	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(LOCKED) requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/dev: .venv/runtime requirements-dev.lock
 	@echo "Installing the tools for development into .venv (once)"
-	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@$(LOCKED) requirements-dev.lock
 	@touch $@
