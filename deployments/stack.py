@@ -191,7 +191,11 @@ def _environment(settings: Settings) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("AUTOINDEX_", "PREFECT_"))
     }
-    return inherited | settings.environment() | _prefect_environment(settings)
+    # Prefect's worker keeps a folder of one name for all users in the usual place.
+    temporary = settings.data_dir / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    ours = settings.environment() | {"TMPDIR": str(temporary)}
+    return inherited | ours | _prefect_environment(settings)
 
 
 def _prefect_environment(settings: Settings) -> dict[str, str]:
