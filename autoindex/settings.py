@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Literal
 
 from pydantic import AwareDatetime, Field, SecretStr, field_validator
@@ -119,7 +118,9 @@ class Settings(BaseSettings):
         folder = self.data_dir / "run"
         if len(str(folder)) <= _LONGEST_SOCKET_FOLDER:
             return folder
-        return Path(gettempdir()) / f"autoindex-{sha256(str(folder).encode()).hexdigest()[:12]}"
+        # Not TMPDIR: the stack's parts have one of their own, and all must find the same socket.
+        name = f"autoindex-{sha256(str(folder).encode()).hexdigest()[:12]}"
+        return Path("/tmp") / name  # noqa: S108
 
     def database(self, name: str = "autoindex") -> str:
         """SQLAlchemy URL of our database, or of the embedded server's database `name`."""

@@ -68,7 +68,7 @@ class EmbeddedPostgres:
 
     def start(self) -> None:
         """Create the data folder where there is none, start it, wait until it answers."""
-        self.socket_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._claim_socket_dir()
         if not (self.data_dir / "PG_VERSION").exists():
             self._create()
         options = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
@@ -91,6 +91,16 @@ class EmbeddedPostgres:
         if self._child is not None:
             self._child.stop()
             self._child = None
+
+    def _claim_socket_dir(self) -> None:
+        # Whoever can write there could pass for the server, and everybody on it is its superuser.
+        self.socket_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = self.socket_dir.stat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise ConfigurationError(
+                f"{self.socket_dir} must belong to you alone: remove it, "
+                "or set AUTOINDEX_DATA_DIR to another folder"
+            )
 
     def _create(self) -> None:
         # Into another folder, then renamed: a half-made one is never taken for a whole.

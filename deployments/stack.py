@@ -192,9 +192,8 @@ def _environment(settings: Settings) -> dict[str, str]:
         if not name.startswith(("AUTOINDEX_", "PREFECT_"))
     }
     # Prefect's worker keeps a folder of one name for all users in the usual place.
-    temporary = settings.data_dir / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
-    ours = settings.environment() | {"TMPDIR": str(temporary)}
+    settings.temporary_dir.mkdir(parents=True, exist_ok=True)
+    ours = settings.environment() | {"TMPDIR": str(settings.temporary_dir)}
     return inherited | ours | _prefect_environment(settings)
 
 

@@ -10,6 +10,7 @@ import psutil
 import psycopg
 import pytest
 
+from autoindex.errors import ConfigurationError
 from deployments.child import ChildFailed
 from deployments.postgres import EmbeddedPostgres
 
@@ -67,3 +68,9 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     _gone, alive = psutil.wait_procs([server], timeout=15)
     assert not alive
     assert not (tmp_path / "pg" / "postmaster.pid").exists()
+
+
+def test_a_socket_folder_open_to_others_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o755)
+    with pytest.raises(ConfigurationError, match="must belong to you alone"):
+        EmbeddedPostgres(tmp_path / "pg", tmp_path / "run").start()
