@@ -6,14 +6,12 @@ Each is timed warm, in its own process, so that the peak memory is its own. The 
 sandbox's: 33 years of an equally weighted index of twenty stocks.
 """
 
-import argparse
-import json
+import logging
 import resource
-import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,16 +23,13 @@ from autoindex.reports import files
 from autoindex.reports.compose import compose
 from autoindex.reports.inputs import AssetFacts, ReportInputs
 from autoindex.requests import ReportFormat, ReportType
+from benchmarks import alone, table
+from benchmarks.table import Ratio
 
 TARGET_RATIO = 0.25
-TARGET_MEMORY_MB = 300
+MEMORY_MB = 300
 _ROUNDS = 3
 _DATA = Path(sandbox.__file__).parent / "data"
-
-
-def say(line: str) -> None:
-    """One line of the result."""
-    sys.stdout.write(f"{line}\n")
 
 
 def inputs() -> ReportInputs:
@@ -43,7 +38,7 @@ def inputs() -> ReportInputs:
     benchmark = pd.read_csv(_DATA / "sp500_index.csv.gz", index_col="Date", parse_dates=["Date"])[
         "SP500"
     ]
-    months = closes.index.to_period("M")
+    months = pd.DatetimeIndex(closes.index).to_period("M")
     rebalances = closes.index[~months.duplicated()]
     level = pd.Series([100.0], closes.index[:1])
     units = []
@@ -71,6 +66,8 @@ def quantstats(folder: Path) -> Callable[[], object]:
     import matplotlib as mpl  # noqa: PLC0415
 
     mpl.use("Agg")
+    # It asks for a font that few machines have, and says so several hundred times.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     import quantstats as qs  # noqa: PLC0415
 
     made = inputs()
@@ -102,31 +99,17 @@ def measure(subject: str) -> dict[str, float]:
     return {"first": seconds[0], "warm": min(seconds[1:]), "peak_mb": peak}
 
 
-def main() -> int:
-    """Print the table; 1 where the PDF misses its target."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", help="measure one subject in this process and print JSON")
-    only = parser.parse_args().only
-    if only:
-        say(json.dumps(measure(only)))
-        return 0
-    table = {}
-    for subject in ("quantstats", *(kind.value for kind in ReportFormat)):
-        command = [sys.executable, "-m", "benchmarks.reports", "--only", subject]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        table[subject] = json.loads(done.stdout.splitlines()[-1])
-    base = table["quantstats"]["warm"]
-    say(f"{'':12}{'first s':>10}{'warm s':>10}{'ratio':>8}{'peak MB':>10}")
-    for subject, row in table.items():
-        say(
-            f"{subject:12}{row['first']:10.2f}{row['warm']:10.2f}"
-            f"{row['warm'] / base:8.2f}{row['peak_mb']:10.0f}"
-        )
-    pdf = table["pdf"]
-    met = pdf["warm"] / base <= TARGET_RATIO and pdf["peak_mb"] < TARGET_MEMORY_MB
-    say(f"PDF at most {TARGET_RATIO:g} of quantstats, under {TARGET_MEMORY_MB} MB: {met}")
-    return 0 if met else 1
+def ratios() -> Iterator[Ratio]:
+    """Every format beside the tear sheet, and the memory of the PDF."""
+    subjects = ("quantstats", *(kind.value for kind in ReportFormat))
+    took = {one: alone.run("measure", "benchmarks.reports", subject=one) for one in subjects}
+    sheet = took.pop("quantstats")["warm"]
+    for name, row in took.items():
+        target = TARGET_RATIO if name == "pdf" else None
+        yield Ratio(f"report: {name}, warm", row["warm"], sheet, "quantstats", at_most=target)
+    peak = took["pdf"]["peak_mb"]
+    yield Ratio("report: pdf, peak memory", peak, MEMORY_MB, "limit", unit="MB", at_most=1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(table.main(ratios))
