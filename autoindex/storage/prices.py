@@ -1,7 +1,7 @@
 """Daily prices: bulk load that writes only what differs, and reads into a matrix."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -14,40 +14,32 @@ from sqlalchemy import Connection, func, select, text
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import copying, locks, versions
+from autoindex.storage import copying, differences, locks, versions
 from autoindex.storage.assets import Asset
+from autoindex.storage.differences import Difference
 from autoindex.storage.tables import prices
 
 _LOCK: Final = "prices"
 # A factor between old and new closes that is this steady changes no return: see `_first_return`.
 _STEADY: Final = 1e-3
 
-_INSERT: Final = text("""
-    insert into prices (asset_id, session, open, high, low, close, volume)
-    select s.asset_id, s.session, s.open, s.high, s.low, s.close, s.volume
-    from staged_prices s
-    left join prices p on p.asset_id = s.asset_id and p.session = s.session
-    where p.asset_id is null
+_CLOSES: Final = {"session": "date", "close": "float8"}
+
+# Index look-ups asset by asset, whatever the planner would think of it.
+_MATRIX: Final = sql.SQL("""
+    select w.id, stored.*
+    from unnest({}::int[]) as w (id)
+    cross join lateral (
+        select {} from prices where asset_id = w.id and session between {} and {}
+    ) as stored
 """)
 _UPDATE: Final = text("""
     update prices p
     set open = s.open, high = s.high, low = s.low, close = s.close, volume = s.volume
     from staged_prices s
     where p.asset_id = s.asset_id and p.session = s.session
-      and (p.open, p.high, p.low, p.close, p.volume)
-          is distinct from (s.open, s.high, s.low, s.close, s.volume)
 """)
-_FIRST_CHANGE: Final = text("""
-    select min(s.session)
-    from staged_prices s
-    left join prices p on p.asset_id = s.asset_id and p.session = s.session
-    where p.asset_id is null or p.close is distinct from s.close
-""")
-_VANISHED: Final = text("""
-    delete from prices p
-    where p.asset_id = :asset_id
-      and not exists (select from staged_prices s where s.session = p.session)
-""")
+_DELETE: Final = text("delete from prices where asset_id = :id and session = any(:sessions)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +71,11 @@ class Counts:
 def upsert(connection: Connection, bars: Sequence[Bars], ids: Mapping[str, int]) -> Counts:
     """Insert new bars and update those that differ; rows that are the same are not touched.
 
-    `ids` maps symbol to asset. Takes turns with other loads until the transaction ends, and raises
-    the data version when anything was written.
+    `ids` maps symbol to asset; a symbol comes once. Takes turns with other loads until the
+    transaction ends, and raises the data version when anything was written.
     """
-    total = sum(len(one) for one in bars)
-    if not total:
-        return Counts()
-    with _staged(connection, bars, ids):
-        first = connection.execute(_FIRST_CHANGE).scalar_one()
-        if first is None and not _differs(connection):
-            return Counts(unchanged=total)
-        updated = connection.execute(_UPDATE).rowcount
-        inserted = connection.execute(_INSERT).rowcount
-    versions.bump(connection, versions.PRICES)
-    return Counts(inserted, updated, total - inserted - updated, first_changed=first)
-
-
-def _differs(connection: Connection) -> bool:
-    query = text("""
-        select exists (
-            select from staged_prices s join prices p using (asset_id, session)
-            where (p.open, p.high, p.low, p.volume)
-                  is distinct from (s.open, s.high, s.low, s.volume))
-    """)
-    return bool(connection.execute(query).scalar_one())
+    locks.until_commit(connection, _LOCK)
+    return _write(connection, differences.find(connection, bars, ids))
 
 
 def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
@@ -110,39 +83,63 @@ def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
 
     Stored holdings are restated with it: units times close stays what it was.
     """
-    stored = closes_of(connection, asset_id)
-    with _staged(connection, [bars], {bars.symbol: asset_id}):
-        deleted = connection.execute(_VANISHED, {"asset_id": asset_id}).rowcount
-        updated = connection.execute(_UPDATE).rowcount
-        inserted = connection.execute(_INSERT).rowcount
-    _restate_units(connection, asset_id, stored, bars)
-    versions.bump(connection, versions.PRICES)
-    unchanged = len(bars) - inserted - updated
-    first = _first_return(stored, bars)
-    return Counts(inserted, updated, unchanged, deleted, first)
-
-
-@contextmanager
-def _staged(connection: Connection, bars: Sequence[Bars], ids: Mapping[str, int]) -> Iterator[None]:
-    """Have the bars in a temporary table, beside which no other load runs."""
     locks.until_commit(connection, _LOCK)
+    stored = closes_of(connection, asset_id)
+    found = differences.find(connection, [bars], {bars.symbol: asset_id}, whole=True)
+    deleted = sum(_delete(connection, one) for one in found)
+    written = _write(connection, found)
+    _restate_units(connection, asset_id, stored, bars)
+    if deleted and not written.written:
+        versions.bump(connection, versions.PRICES)
+    return dataclasses.replace(written, deleted=deleted, first_changed=_first_return(stored, bars))
+
+
+def _write(connection: Connection, found: Sequence[Difference]) -> Counts:
+    """Insert what is new and update what changed; raises the data version where either is."""
+    new = [(one.asset_id, one.bars.select(one.is_new)) for one in found if one.is_new.any()]
+    changed = [
+        (one.asset_id, one.bars.select(one.is_changed)) for one in found if one.is_changed.any()
+    ]
+    if new:
+        copying.load(connection, "prices", columns(new))
+    if changed:
+        _update(connection, changed)
+    if new or changed:
+        versions.bump(connection, versions.PRICES)
+    inserted = sum(len(bars) for _, bars in new)
+    updated = sum(len(bars) for _, bars in changed)
+    total = sum(len(one.bars) for one in found)
+    first = min((one.first_changed for one in found if one.first_changed), default=None)
+    return Counts(inserted, updated, total - inserted - updated, first_changed=first)
+
+
+def _update(connection: Connection, changed: Sequence[tuple[int, Bars]]) -> None:
     connection.execute(text("create temporary table staged_prices (like prices) on commit drop"))
-    for one in bars:
-        copying.load(connection, "staged_prices", _columns(one, ids[one.symbol]))
+    copying.load(connection, "staged_prices", columns(changed))
     connection.execute(text("analyze staged_prices"))
-    yield
+    connection.execute(_UPDATE)
     connection.execute(text("drop table staged_prices"))
 
 
-def _columns(bars: Bars, asset_id: int) -> dict[str, NDArray[Any]]:
+def _delete(connection: Connection, one: Difference) -> int:
+    if not len(one.gone):
+        return 0
+    gone = {"id": one.asset_id, "sessions": one.gone.tolist()}
+    return connection.execute(_DELETE, gone).rowcount
+
+
+def columns(bars: Sequence[tuple[int, Bars]]) -> dict[str, NDArray[Any]]:
+    """Bars of several assets as columns of the table, one asset after another."""
+    lengths = [len(one) for _, one in bars]
+    joined = {
+        name: np.concatenate([getattr(one, name) for _, one in bars])
+        for name in ("open", "high", "low", "close", "volume")
+    }
     return {
-        "asset_id": np.full(len(bars), asset_id, np.int32),
-        "session": bars.sessions,
-        "open": bars.open,
-        "high": bars.high,
-        "low": bars.low,
-        "close": bars.close,
-        "volume": np.ma.masked_less(bars.volume, 0),
+        "asset_id": np.repeat(np.array([asset_id for asset_id, _ in bars], np.int32), lengths),
+        "session": np.concatenate([one.sessions for _, one in bars]),
+        **joined,
+        "volume": np.ma.masked_less(joined["volume"], 0),
     }
 
 
@@ -192,12 +189,15 @@ class Closes:
 
 def closes_of(connection: Connection, asset_id: int, start: date | None = None) -> Closes:
     """The stored closes of one asset, from `start` on."""
-    query = sql.SQL(
-        "select session, close from prices where asset_id = {} and session >= {} order by session"
-    ).format(sql.Literal(asset_id), sql.Literal(start or date.min))
-    rows = list(copying.unload(connection, query, {"session": "date", "close": "float8"}))
-    whole = np.concatenate(rows)
-    return Closes(copying.as_days(whole["session"]), whole["close"].astype(np.float64))
+    query = sql.SQL("select {}, {} from prices where asset_id = {} and session >= {}").format(
+        sql.Literal(asset_id),
+        copying.packed(_CLOSES),
+        sql.Literal(asset_id),
+        sql.Literal(start or date.min),
+    )
+    ((_, (days, closes)),) = copying.unload_packed(connection, query, _CLOSES)
+    order = np.argsort(days)
+    return Closes(copying.as_days(days[order]), closes[order].astype(np.float64))
 
 
 def newest_sessions(connection: Connection, assets: Sequence[Asset]) -> dict[str, date]:
@@ -224,7 +224,7 @@ def load_closes(
 ) -> pd.DataFrame:
     """Closes of the exchange's sessions from `start` to `end`, one column a symbol, by symbol.
 
-    NaN where there is no bar. Rows are parsed as they arrive, so that the matrix is all it takes.
+    NaN where there is no bar. Assets are parsed as they arrive, so that the matrix is all it takes.
     """
     index = sessions.between(start, end)
     ordered = sorted(assets, key=lambda asset: asset.symbol)
@@ -243,14 +243,13 @@ def _fill(
     days = index.to_numpy().astype("datetime64[D]")
     row_of = np.full(int((days[-1] - days[0]).astype(int)) + 1, -1)
     row_of[(days - days[0]).astype(int)] = np.arange(len(days))
-    column_of = np.full(max(ids) + 1, -1)
-    column_of[list(ids)] = np.arange(len(ids))
-    query = sql.SQL(
-        "select asset_id, session, close from prices "
-        "where asset_id = any({}) and session between {} and {}"
-    ).format(sql.Literal(list(ids)), *(sql.Literal(day.item()) for day in (days[0], days[-1])))
-    kinds = {"asset_id": "int4", "session": "date", "close": "float8"}
-    for rows in copying.unload(connection, query, kinds):
-        at = row_of[(copying.as_days(rows["session"]) - days[0]).astype(int)]
+    column_of = {asset_id: column for column, asset_id in enumerate(ids)}
+    query = _MATRIX.format(
+        sql.Literal(list(ids)),
+        copying.packed(_CLOSES),
+        *(sql.Literal(day.item()) for day in (days[0], days[-1])),
+    )
+    for asset_id, (stored, closes) in copying.unload_packed(connection, query, _CLOSES):
+        at = row_of[(copying.as_days(stored) - days[0]).astype(int)]
         known = at >= 0  # a bar on a day that is no session has no place
-        matrix[at[known], column_of[rows["asset_id"][known]]] = rows["close"][known]
+        matrix[at[known], column_of[asset_id]] = closes[known]

@@ -1,28 +1,40 @@
 """Bulk load and read-back of prices, on a real PostgreSQL."""
 
-from dataclasses import replace
-from datetime import date
-from threading import Barrier, Thread
+import subprocess
+import sys
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg import sql
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import assets, prices, versions
+from autoindex.storage import assets, copying, prices, versions
 from autoindex.storage.assets import UniverseRow
 from autoindex.storage.prices import Counts
 
 FIRST, LAST = date(2020, 1, 2), date(2020, 12, 31)
 
 
-def bars(symbol: str = "AAPL", first: date = FIRST, last: date = LAST, scale: float = 1.0) -> Bars:
+def bars(
+    symbol: str = "AAPL",
+    first: date = FIRST,
+    last: date = LAST,
+    scale: float = 1.0,
+    start: date | None = None,
+) -> Bars:
+    """Closes that rise by a quarter each session, from 100 at `start`."""
     index = sessions.between(first, last)
-    close = scale * (100 + np.arange(len(index)) * 0.25)
+    since = len(sessions.between(start or first, first)) - 1 + np.arange(len(index))
+    close = scale * (100 + since * 0.25)
     days = index.to_numpy().astype("datetime64[D]")
-    volume = np.where(np.arange(len(index)) % 2 == 0, 1_000, -1)
+    volume = np.where(since % 2 == 0, 1_000, -1)
     return Bars(symbol, days, close - 0.5, close + 1, close - 1, close, volume)
 
 
@@ -88,30 +100,131 @@ def test_a_changed_volume_changes_no_return(engine: Engine, ids: dict[str, int])
     assert counts == Counts(updated=1, unchanged=252)
 
 
-def test_two_loads_of_the_same_bars_take_turns(engine: Engine, ids: dict[str, int]) -> None:
-    barrier, results = Barrier(2), []
+# One of two processes: waits for the word, then loads random windows of two symbols.
+_LOADER = """
+import sys
+from datetime import date
+from random import Random
+from sqlalchemy import create_engine
+from autoindex import sessions
+from autoindex.storage import prices
+from tests.storage.test_prices import LAST, FIRST, bars
 
-    def load() -> None:
-        barrier.wait()
-        with engine.begin() as connection:
-            results.append(prices.upsert(connection, [bars("AAPL")], ids))
+url, seed = sys.argv[1], int(sys.argv[2])
+random, engine = Random(seed), create_engine(url)
+days = [day.date() for day in sessions.between(FIRST, LAST)]
+print("ready", flush=True)
+sys.stdin.readline()
+inserted = loaded = 0
+for _ in range(25):
+    first, last = sorted(random.sample(days, 2))
+    some = [bars(symbol, first, last, start=FIRST) for symbol in ("AAPL", "KO")]
+    with engine.begin() as connection:
+        counts = prices.upsert(connection, some, {"AAPL": 1, "KO": 2})
+    assert counts.updated == 0, counts
+    assert counts.inserted + counts.unchanged == 2 * len(some[0]), counts
+    inserted += counts.inserted
+print(inserted)
+"""
 
-    threads = [Thread(target=load) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(counts.inserted for counts in results) == [0, 253]
+
+def test_two_processes_that_load_the_same_symbols_count_exactly(
+    engine: Engine, ids: dict[str, int], database_url: str
+) -> None:
+    assert (ids["AAPL"], ids["KO"]) == (1, 2)
+    words = [sys.executable, "-W", "ignore", "-c", _LOADER, database_url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    loaders = [subprocess.Popen([*words, str(seed)], **pipes) for seed in range(2)]  # type: ignore[call-overload]
+    for loader in loaders:
+        assert loader.stdout.readline() == "ready\n"
+    for loader in loaders:
+        loader.stdin.write("go\n")
+        loader.stdin.flush()
+    told = [loader.communicate(timeout=60)[0] for loader in loaders]
+    assert [loader.returncode for loader in loaders] == [0, 0]
     with engine.connect() as connection:
-        assert stored(connection) == 253
+        assert sum(map(int, told)) == stored(connection) > 400
 
 
 def test_a_failed_load_leaves_nothing(engine: Engine, ids: dict[str, int]) -> None:
-    broken = replace(bars("KO"), open=np.ones(3))
-    with pytest.raises(ValueError, match="shape"), engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL"), broken], ids)
+    with engine.begin() as connection:
+        prices.upsert(connection, [bars("AAPL", last=date(2020, 6, 1))], ids)
+    changed = [bars("AAPL", scale=2), bars("GONE")]
+    with pytest.raises(IntegrityError, match="which assets lacks"), engine.begin() as connection:
+        prices.upsert(connection, changed, ids | {"GONE": 999})
     with engine.connect() as connection:
-        assert stored(connection) == 0
+        assert stored(connection) == len(sessions.between(FIRST, date(2020, 6, 1)))
+        assert prices.closes_of(connection, ids["AAPL"]).closes[0] == 100
+
+
+def test_a_connection_lost_while_copying_is_told_as_one(engine: Engine) -> None:
+    lost = engine.connect()
+    pid = lost.execute(text("select pg_backend_pid()")).scalar_one()
+    with engine.connect() as other:
+        other.execute(text("select pg_terminate_backend(:pid)"), {"pid": pid})
+    query = sql.SQL("select 1::int4")
+    with pytest.raises(OperationalError):
+        list(copying.unload(lost, query, {"one": "int4"}))
+    lost.close()
+    with engine.connect() as again:
+        assert len(next(copying.unload(again, query, {"one": "int4"}))) == 1
+
+
+def test_no_asset_leaves_while_it_has_prices(engine: Engine, ids: dict[str, int]) -> None:
+    with engine.begin() as connection:
+        prices.upsert(connection, [bars("AAPL")], ids)
+    with pytest.raises(IntegrityError, match="still has prices"), engine.begin() as connection:
+        connection.execute(text("delete from assets where symbol = 'AAPL'"))
+    with engine.begin() as connection:
+        assert connection.execute(text("delete from assets where symbol = 'KO'")).rowcount == 1
+
+
+# What is stored and what is loaded: by symbol, a value of 1 or 2 for some of twelve days.
+_days = st.dictionaries(st.integers(0, 11), st.sampled_from([1.0, 2.0]))
+_books = st.fixed_dictionaries({"AAPL": _days, "KO": _days, "XOM": _days})
+
+
+def of_book(book: dict[str, dict[int, float]]) -> list[Bars]:
+    """Bars of every symbol, none of one that has no days."""
+    made = []
+    for symbol, values in book.items():
+        days = np.datetime64("2020-01-02") + np.array(sorted(values), int)
+        close = np.array([values[day] for day in sorted(values)])
+        volume = np.where(close == 1, -1, 7)
+        made.append(Bars(symbol, days, close, close, close, close, volume))
+    return made
+
+
+# Every example is rolled back, so one database serves them all.
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(_books, _books)
+def test_counts_and_rows_are_those_of_a_plain_dictionary(
+    engine: Engine,
+    ids: dict[str, int],
+    before: dict[str, dict[int, float]],
+    loaded: dict[str, dict[int, float]],
+) -> None:
+    old = {(name, day): v for name, values in before.items() for day, v in values.items()}
+    new = {(name, day): v for name, values in loaded.items() for day, v in values.items()}
+    changed = [day for (name, day), v in new.items() if old.get((name, day)) != v]
+    first = date(2020, 1, 2) + timedelta(days=min(changed)) if changed else None
+    updated = sum(key in old and old[key] != v for key, v in new.items())
+    inserted = len(new.keys() - old.keys())
+    with engine.connect() as connection, connection.begin() as transaction:
+        prices.upsert(connection, of_book(before), ids)
+        counts = prices.upsert(connection, of_book(loaded), ids)
+        rows = connection.execute(
+            text(
+                "select symbol, session - '2020-01-02', close, volume "
+                "from prices join assets on id = asset_id"
+            )
+        )
+        found = {(symbol, day): (close, volume) for symbol, day, close, volume in rows}
+        transaction.rollback()
+    assert counts == Counts(inserted, updated, len(new) - inserted - updated, 0, first)
+    assert found == {key: (v, None if v == 1 else 7) for key, v in (old | new).items()}
 
 
 def test_closes_come_back_as_a_matrix_of_sessions_and_symbols(

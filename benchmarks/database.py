@@ -1,0 +1,62 @@
+"""A PostgreSQL of the benchmark's own, and made-up prices to fill it with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from sqlalchemy import Engine, create_engine, text
+
+from autoindex import sessions
+from autoindex.market_data.bars import Bars
+from autoindex.storage import assets, migrate
+from autoindex.storage.assets import UniverseRow
+from deployments.postgres import EmbeddedPostgres
+
+LAST_SESSION = "2022-12-28"
+
+
+@contextmanager
+def empty() -> Iterator[Engine]:
+    """An embedded server as the local stack runs it, all tables in place, gone afterwards."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        with EmbeddedPostgres(place / "pg", place / "run") as server:
+            url = server.url("autoindex")
+            migrate.create_database(url)
+            migrate.upgrade(url)
+            engine = create_engine(url)
+            try:
+                yield engine
+            finally:
+                engine.dispose()
+
+
+def universe(engine: Engine, count: int) -> dict[str, int]:
+    """So many assets, `S0000` and on; their numbers by symbol."""
+    rows = [
+        UniverseRow(symbol=f"S{n:04d}", exchange="NYSE", currency="USD", name=f"Sample {n}")
+        for n in range(count)
+    ]
+    with engine.begin() as connection:
+        assets.import_universe(connection, rows)
+        return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+
+
+def walk(symbol: str, count: int, seed: int) -> Bars:
+    """A random walk over the last `count` sessions of the sandbox, with ranges and volumes."""
+    last = np.datetime64(LAST_SESSION, "D")
+    days = sessions.between((last - 2 * count).item(), last.item())[-count:]
+    random = np.random.default_rng(seed)
+    close = np.round(100 * np.exp(np.cumsum(random.normal(0.0003, 0.015, count))), 4)
+    high, low = close * 1.01, close * 0.99
+    volume = random.integers(10_000, 50_000_000, count)
+    return Bars(symbol, days.to_numpy().astype("datetime64[D]"), close, high, low, close, volume)
+
+
+def wal_bytes(engine: Engine) -> int:
+    """Where the write-ahead log stands; the difference of two is what was written between."""
+    with engine.connect() as connection:
+        query = text("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
+        return int(connection.execute(query).scalar_one())
