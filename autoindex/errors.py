@@ -8,6 +8,7 @@
     ├── TransientError            worth trying again
     │   ├── ProviderUnavailable   time-out, 5xx, an edge page, a truncated body
     │   ├── CreditsExhausted      the provider's budget for the minute or the day is spent
+    │   ├── BudgetSpent           our own share of credits or time is, before the provider says so
     │   ├── MailUnavailable       the mail server could not be reached or said "later"
     │   └── PartUnavailable       Prefect, the database or the key set does not answer the facade
     └── PermanentError            trying again changes nothing
@@ -83,6 +84,10 @@ class CreditsExhausted(TransientError):
     def __init__(self, message: str, *, daily: bool) -> None:
         super().__init__(message)
         self.daily = daily
+
+
+class BudgetSpent(TransientError):
+    """No call can be paid for in the time there is; the text is the reason."""
 
 
 class MailUnavailable(TransientError):

@@ -1,17 +1,27 @@
 """The provider's credits during one refresh: set aside, waited for within a limit, put right."""
 
 import time
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Final, Self
 
 from prefect import get_run_logger
 
-from autoindex.errors import CreditsExhausted
+from autoindex.errors import BudgetSpent, CreditsExhausted
+from autoindex.market_data import quota
 from autoindex.market_data.client import TwelveData
-from autoindex.market_data.pages import BatchReply
 from autoindex.market_data.plan import Batch
 from autoindex.storage import credits as ledger
 from autoindex.storage.credits import Plan, Reservation
 from flows.runtime import Runtime
+
+TIME_LIMIT: Final = "the time limit"
+DAY_SPENT: Final = "the day's credits are spent"
+MINUTE_SPENT: Final = "the minute's credits are spent"
+# Until the provider has told its plan: the smallest there is, unless it told one long ago.
+_UNKNOWN: Final = Plan(per_minute=8, per_day=800)
+_LONG_AGO: Final = timedelta(days=365)
 
 
 class Budget:
@@ -20,31 +30,36 @@ class Budget:
     The instants here are the wall clock's: the budget is about real requests.
     """
 
-    def __init__(self, run: Runtime, plan: Plan, seconds: float) -> None:
-        self.plan = plan
+    def __init__(self, run: Runtime, seconds: float) -> None:
+        self.spent = 0
         self._run = run
         self._deadline = time.monotonic() + seconds
+        with run.engine.connect() as connection:
+            known = ledger.plan(connection, datetime.now(UTC))
+            older = ledger.plan(connection, datetime.now(UTC), _LONG_AGO)
+        self.is_known = known is not None
+        self.plan = known or older or _UNKNOWN
 
-    @property
-    def out_of_time(self) -> bool:
-        """Whether fetching has used up its share of the time limit."""
-        return time.monotonic() >= self._deadline
+    def has(self, seconds: float) -> bool:
+        """Whether fetching may take so much longer."""
+        return time.monotonic() + seconds < self._deadline
 
-    def reserve(self, batch: Batch) -> Reservation:
+    def open(self, batch: Batch) -> "Account":
         """Set aside what a batch may cost, or as much of it as there is for whole symbols."""
-        with self._run.engine.begin() as connection:
-            now = datetime.now(UTC)
-            return ledger.reserve(connection, batch.credits, self.plan, now, at_least=batch.pages)
+        return Account(self, self.reserve(batch.credits, batch.pages))
 
-    def settle(self, reservation: Reservation, reply: BatchReply) -> None:
-        """Book what a batch really cost."""
+    def ask_plan(self, provider: TwelveData) -> None:
+        """Have the provider tell its plan, which costs a credit."""
+        with Account(self, self.reserve(1, 1)) as account:
+            usage = provider.api_usage(account)
+        self.plan, self.is_known = Plan(usage.per_minute, usage.per_day), True
         with self._run.engine.begin() as connection:
-            ledger.correct(
+            ledger.store_plan(
                 connection,
-                reservation,
-                reply.credits.spent,
+                self.plan,
                 datetime.now(UTC),
-                used_this_minute=reply.credits.used,
+                used_this_minute=usage.used_this_minute,
+                used_today=usage.used_today,
             )
 
     def exhausted(self, error: CreditsExhausted) -> None:
@@ -52,32 +67,76 @@ class Budget:
         with self._run.engine.begin() as connection:
             ledger.exhaust(connection, self.plan, datetime.now(UTC), daily=error.daily)
 
-    def wait_for_next_minute(self) -> bool:
-        """Wait until credits are renewed; False, at once, where that is too late."""
+    def correct(self, reservation: Reservation, cost: quota.Credits) -> None:
+        """Book what a reservation was really used for."""
+        self.spent += cost.spent
+        with self._run.engine.begin() as connection:
+            now = datetime.now(UTC)
+            ledger.correct(connection, reservation, cost.spent, now, used_this_minute=cost.used)
+
+    def reserve(self, wanted: int, at_least: int) -> Reservation:
+        """Set credits aside, waiting for the next minute where that helps; raises `BudgetSpent`."""
+        # What is dearer than a minute begins with a whole one.
+        most = self.plan.per_minute
+        while self.has(seconds=0):
+            with self._run.engine.begin() as connection:
+                now, least = datetime.now(UTC), min(at_least, most)
+                made = ledger.reserve(connection, wanted, self.plan, now, at_least=least)
+            if made.granted:
+                return made
+            if made.day_spent:
+                raise BudgetSpent(DAY_SPENT)
+            self._wait_for_next_minute()
+        raise BudgetSpent(TIME_LIMIT)
+
+    def _wait_for_next_minute(self) -> None:
         now = datetime.now(UTC)
         seconds = (ledger.next_minute(now) - now).total_seconds() + 0.1
-        if time.monotonic() + seconds >= self._deadline:
-            return False
+        if not self.has(seconds):
+            raise BudgetSpent(MINUTE_SPENT)
         get_run_logger().info("credits of this minute are spent; waiting %.0f s", seconds)
         time.sleep(seconds)
-        return True
 
 
-def known_plan(run: Runtime, provider: TwelveData) -> Plan:
-    """The provider's plan; asked for at most once a day, because asking costs a credit."""
-    now = datetime.now(UTC)
-    with run.engine.connect() as connection:
-        known = ledger.plan(connection, now)
-    if known is not None:
-        return known
-    usage = provider.api_usage()
-    told = Plan(usage.per_minute, usage.per_day)
-    with run.engine.begin() as connection:
-        ledger.store_plan(
-            connection,
-            told,
-            now,
-            used_this_minute=usage.used_this_minute,
-            used_today=usage.used_today,
-        )
-    return told
+class Account:
+    """Credits set aside for one batch, from which its calls are paid one by one.
+
+    A call that what was set aside does not cover, because the minute has passed or a batch had to
+    be taken apart, gets credits of its own. What is left over is given back at the end.
+    """
+
+    def __init__(self, budget: Budget, reservation: Reservation) -> None:
+        self.granted = reservation.granted
+        self._budget = budget
+        self._reserved = reservation
+        self._call = replace(reservation, granted=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._give_back()
+
+    def pay(self, cost: int) -> None:
+        """Cover the next call; raises `BudgetSpent` where there is no credit or no time for it."""
+        if not self._budget.has(seconds=0):
+            raise BudgetSpent(TIME_LIMIT)
+        if self._reserved.granted < cost or not ledger.covers(self._reserved, datetime.now(UTC)):
+            self._give_back()
+            self._reserved = self._budget.reserve(cost, cost)
+        self._call = replace(self._reserved, granted=cost)
+        self._reserved = replace(self._reserved, granted=self._reserved.granted - cost)
+
+    def paid(self, cost: quota.Credits) -> None:
+        """Book what the call has cost."""
+        self._budget.correct(self._call, cost)
+
+    def _give_back(self) -> None:
+        if self._reserved.granted:
+            self._budget.correct(self._reserved, quota.Credits(0))
+            self._reserved = replace(self._reserved, granted=0)

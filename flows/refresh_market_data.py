@@ -9,10 +9,12 @@ from prefect import flow, get_run_logger
 from pydantic import SecretStr
 
 from autoindex.errors import (
+    BudgetSpent,
     ConfigurationError,
     CreditsExhausted,
     IndexImpossible,
     PermanentError,
+    ProviderUnavailable,
 )
 from autoindex.market_data import overlap, plan
 from autoindex.market_data.client import TwelveData
@@ -22,17 +24,18 @@ from autoindex.requests import ComputeIndexRequest, Mode, RefreshRequest, Symbol
 from autoindex.settings import Settings
 from autoindex.storage import assets, locks, prices, versions
 from autoindex.storage.assets import Asset
-from autoindex.storage.credits import Plan
 from autoindex.storage.prices import Counts
-from flows.budget import Budget, known_plan
+from flows.budget import DAY_SPENT, TIME_LIMIT, Budget
 from flows.compute_index import recompute
 from flows.outcome import Progress, finish, invalidate_cache
-from flows.retry import retrying
+from flows.retry import longest_delay, retrying
 from flows.runtime import Runtime, opened
 
 LIMIT_SECONDS: Final = 300
 # What fetching may take of the limit; the rest is for the index.
 FETCH_SECONDS: Final = 220
+# What one call may take: begun at the last moment, it still ends before the limit.
+CALL_SECONDS: Final = 30
 
 
 @flow(name="refresh-market-data", flow_run_name="refresh {mode}", timeout_seconds=LIMIT_SECONDS)
@@ -71,10 +74,10 @@ class Tally:
 
     def add(self, reply: BatchReply, stored: "Stored") -> None:
         """Take in one batch."""
-        self.credits += reply.credits.spent
         self.counts += stored.counts
-        self.fetched |= {one.due.symbol for one in reply.fetched}
-        self.restated |= {due.symbol for due in stored.restated}
+        unjoined = {due.symbol for due in stored.unjoined}
+        self.fetched |= {one.due.symbol for one in reply.fetched} - unjoined
+        self.restated |= stored.restated
         self.refused |= {refusal.symbol: refusal.reason for refusal in reply.refused}
         self.deferred |= reply.unavailable
         for one in reply.fetched:
@@ -110,10 +113,15 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What one batch has changed, and which symbols must be fetched whole."""
+    """What one batch has changed.
+
+    `restated` names the symbols whose history was replaced, `unjoined` those whose history must be
+    fetched whole before it can be.
+    """
 
     counts: Counts
-    restated: tuple[Due, ...]
+    restated: frozenset[str]
+    unjoined: tuple[Due, ...]
 
 
 @retrying("resolve symbols")
@@ -131,15 +139,16 @@ def _bring_in(run: Runtime, universe: list[Asset], due: list[Due], tally: Tally)
     """Fetch and store batch by batch, so that memory does not grow with the universe."""
     progress = Progress("refresh", len(due))
     with _provider(run.settings) as provider:
-        budget = Budget(run, ask_plan(run, provider), FETCH_SECONDS)
+        budget = Budget(run, FETCH_SECONDS)
+        reason = None if budget.is_known else ask_plan(provider, budget)
         queue = deque(plan.batches(due, budget.plan.per_minute))
-        while queue:
+        while queue and reason is None:
             reason = _next_batch(run, provider, budget, universe, queue, tally)
-            if reason is not None:
-                tally.defer(queue, reason)
-                get_run_logger().warning("%d symbols deferred: %s", len(tally.deferred), reason)
-                return
             progress.update(len(tally.fetched) + len(tally.refused), "symbols fetched")
+        tally.credits = budget.spent
+    if reason is not None:
+        tally.defer(queue, reason)
+        get_run_logger().warning("%d symbols deferred: %s", len(tally.deferred), reason)
 
 
 def _next_batch(
@@ -151,55 +160,74 @@ def _next_batch(
     tally: Tally,
 ) -> str | None:
     """Fetch and store the next batch; a reason to stop, where there is one."""
-    if budget.out_of_time:
-        return "the time limit"
-    reservation = budget.reserve(queue[0])
-    now, later = queue.popleft().split(reservation.granted)
-    if later is not None:
-        queue.appendleft(later)
-    if now is None:
-        if reservation.day_spent:
-            return "the day's credits are spent"
-        return None if budget.wait_for_next_minute() else "the minute's credits are spent"
-    reply = fetch(provider, now)
-    if isinstance(reply, CreditsExhausted):
-        queue.appendleft(now)
-        budget.exhausted(reply)
-        return "the day's credits are spent" if reply.daily else None
-    budget.settle(reservation, reply)
-    stored = upsert(run, universe, reply)
-    tally.add(reply, stored)
-    queue.extend(plan.batches(stored.restated, budget.plan.per_minute))
-    return None
+    brought = fetch(provider, budget, queue.popleft(), may_defer=bool(tally.fetched))
+    if brought.later is not None:
+        queue.appendleft(brought.later)
+    if brought.reply is not None:
+        stored = upsert(run, universe, brought.reply)
+        tally.add(brought.reply, stored)
+        queue.extend(plan.batches(stored.unjoined, budget.plan.per_minute))
+    return brought.stop
 
 
 @retrying("ask for the plan")
-def ask_plan(run: Runtime, provider: TwelveData) -> Plan:
-    """How many credits the provider gives."""
-    return known_plan(run, provider)
+def ask_plan(provider: TwelveData, budget: Budget) -> str | None:
+    """Learn how many credits the provider gives; a reason to stop, where it does not say."""
+    try:
+        budget.ask_plan(provider)
+    except BudgetSpent as spent:
+        return str(spent)
+    except CreditsExhausted as error:
+        budget.exhausted(error)
+        if not error.daily:
+            raise
+        return DAY_SPENT
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What came of a batch, what of it is left for later, and why there is no going on."""
+
+    reply: BatchReply | None
+    later: Batch | None
+    stop: str | None = None
 
 
 @retrying("fetch")
-def fetch(provider: TwelveData, batch: Batch) -> BatchReply | CreditsExhausted:
-    """One batch from the provider; spent credits are an answer, not a failure."""
+def fetch(provider: TwelveData, budget: Budget, batch: Batch, *, may_defer: bool) -> Brought:
+    """What the credits pay for of one batch; every attempt sets aside its own.
+
+    Where the time for another attempt is lacking, `may_defer` leaves the batch to the next run.
+    """
     try:
-        reply = provider.fetch(batch)
+        with budget.open(batch) as account:
+            now, later = batch.split(account.granted)
+            reply = None if now is None else provider.fetch(now, account)
+    except BudgetSpent as spent:
+        return Brought(None, batch, str(spent))
     except CreditsExhausted as error:
-        return error
-    get_run_logger().info(
-        "fetched %d bars for %d symbols, %d refused",
-        sum(len(one.bars) for one in reply.fetched),
-        len(reply.fetched),
-        len(reply.refused),
-    )
-    return reply
+        budget.exhausted(error)
+        return Brought(None, batch, DAY_SPENT if error.daily else None)
+    except ProviderUnavailable as error:
+        if may_defer and not budget.has(longest_delay()):
+            return Brought(None, batch, f"{TIME_LIMIT}; {error}")
+        raise
+    if reply is not None:
+        get_run_logger().info(
+            "fetched %d bars for %d symbols, %d refused",
+            sum(len(one.bars) for one in reply.fetched),
+            len(reply.fetched),
+            len(reply.refused),
+        )
+    return Brought(reply, later)
 
 
 @retrying("upsert")
 def upsert(run: Runtime, universe: list[Asset], reply: BatchReply) -> Stored:
     """Store one batch in one transaction; restated histories wait until they are fetched whole."""
     known = {asset.symbol: asset for asset in universe}
-    counts, sound, restated = Counts(), [], []
+    counts, sound, restated, unjoined = Counts(), [], set[str](), []
     with run.engine.begin() as connection:
         for one in reply.fetched:
             asset = known[one.due.symbol]
@@ -208,8 +236,9 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply) -> Stored:
                 sound.append(one.bars)
             elif one.due.whole:
                 counts += prices.replace(connection, one.bars, asset.id)
+                restated.add(asset.symbol)
             else:
-                restated.append(one.due.refetch(asset.prices_kept_from))
+                unjoined.append(one.due.refetch(asset.prices_kept_from))
         ids = {symbol: asset.id for symbol, asset in known.items()}
         counts += prices.upsert(connection, sound, ids)
     get_run_logger().info(
@@ -218,7 +247,7 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply) -> Stored:
         counts.updated,
         counts.unchanged,
     )
-    return Stored(counts, tuple(restated))
+    return Stored(counts, frozenset(restated), tuple(unjoined))
 
 
 def _recompute_index(run: Runtime, tally: Tally) -> dict[str, Any]:
@@ -241,4 +270,4 @@ def _provider(settings: Settings) -> TwelveData:
             "AUTOINDEX_TWELVE_DATA_API_KEY is not set: set it, or use the sandbox of `autoindex up`"
         )
     key = settings.twelve_data_api_key or SecretStr("sandbox")
-    return TwelveData(settings.twelve_data_base_url, key)
+    return TwelveData(settings.twelve_data_base_url, key, timeout_seconds=CALL_SECONDS)

@@ -45,6 +45,11 @@ def is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     return isinstance(state.data, TRANSIENT)
 
 
+def longest_delay() -> float:
+    """The most seconds there may be between two attempts."""
+    return Settings().retry_delay_seconds * (1 + JITTER)
+
+
 def _delays(retries: int) -> list[float]:
     # Prefect asks when the task is defined, which is when a run's process starts.
     return [Settings().retry_delay_seconds] * retries

@@ -1,6 +1,7 @@
 """The Twelve Data client: one batch at a time, every page of it."""
 
 import json
+import time
 from datetime import date
 from ipaddress import ip_address
 from types import TracebackType
@@ -10,14 +11,15 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr, ValidationError
 
-from autoindex.errors import ProviderUnavailable, SymbolRefused
+from autoindex.errors import ProviderRefused, ProviderUnavailable, SymbolRefused
 from autoindex.market_data import quota, reply
 from autoindex.market_data.pages import BatchReply, Pages
 from autoindex.market_data.plan import PAGE_BARS, Batch, Due
-from autoindex.market_data.quota import Credits, Usage
+from autoindex.market_data.quota import Credits, Payer, Unmetered, Usage
 from autoindex.market_data.reply import Failure, Outcome
 
 _CONNECT_SECONDS: Final = 10.0
+_UNMETERED: Final = Unmetered()
 
 
 class TwelveData:
@@ -37,6 +39,7 @@ class TwelveData:
         timeout_seconds: float = 60.0,
     ) -> None:
         self._api_key = api_key
+        self._timeout_seconds = timeout_seconds
         self._http = httpx.Client(
             base_url=base_url,
             headers={"Authorization": f"apikey {api_key.get_secret_value()}"},
@@ -60,9 +63,9 @@ class TwelveData:
         """Close the connections."""
         self._http.close()
 
-    def api_usage(self) -> Usage:
+    def api_usage(self, payer: Payer = _UNMETERED) -> Usage:
         """The plan's limits and what is used of them. Costs a credit."""
-        body, _ = self._get("/api_usage", {}, expected=1)
+        body, _ = self._get("/api_usage", {}, 1, payer)
         if isinstance(body, Failure):
             raise body.for_everyone()
         try:
@@ -70,17 +73,19 @@ class TwelveData:
         except ValidationError as error:
             raise ProviderUnavailable("/api_usage does not name the plan's limits") from error
 
-    def fetch(self, batch: Batch) -> BatchReply:
-        """Every bar of the batch's window, page by page, backwards."""
+    def fetch(self, batch: Batch, payer: Payer = _UNMETERED) -> BatchReply:
+        """Every bar of the batch's window, page by page, backwards; each call is paid for first."""
         pages = Pages(batch)
         spent = Credits(0)
         while call := pages.next_call():
-            outcomes, cost = self._page(call.asked, call.before)
+            outcomes, cost = self._page(call.asked, call.before, payer)
             spent += cost
             pages.add(call, outcomes)
         return pages.reply(spent)
 
-    def _page(self, asked: tuple[Due, ...], before: date) -> tuple[dict[str, Outcome], Credits]:
+    def _page(
+        self, asked: tuple[Due, ...], before: date, payer: Payer
+    ) -> tuple[dict[str, Outcome], Credits]:
         """One page of bars older than `before`; a call that one symbol spoils is taken apart."""
         parameters = {
             "symbol": ",".join(one.symbol for one in asked),
@@ -92,38 +97,65 @@ class TwelveData:
             "order": "desc",
             "adjust": "splits",
         }
-        body, cost = self._get("/time_series", parameters, expected=len(asked))
+        body, cost = self._get("/time_series", parameters, len(asked), payer)
         if not isinstance(body, Failure):
-            return reply.by_symbol(body, asked), cost
+            return self._by_symbol(body, asked), cost
         if body.is_no_data:
             return {one.symbol: reply.nothing() for one in asked}, cost
         if not body.may_be_one_symbol:
             raise body.for_everyone()
         if len(asked) == 1:
             return {asked[0].symbol: SymbolRefused(asked[0].symbol, body.message)}, cost
-        # Taken apart, the call costs more than was reserved; the headers put the ledger right.
         middle = len(asked) // 2
-        first, first_cost = self._page(asked[:middle], before)
-        second, second_cost = self._page(asked[middle:], before)
+        first, first_cost = self._page(asked[:middle], before, payer)
+        second, second_cost = self._page(asked[middle:], before, payer)
         return first | second, cost + first_cost + second_cost
 
     def _get(
-        self, path: str, parameters: dict[str, str], *, expected: int
+        self, path: str, parameters: dict[str, str], expected: int, payer: Payer
     ) -> tuple[dict[str, Any] | Failure, Credits]:
+        payer.pay(expected)
+        status, headers, body = self._read(path, parameters)
+        cost = quota.from_headers(headers, expected)
+        payer.paid(cost)
+        content = reply.content(status, _json(body))
+        if isinstance(content, Failure):
+            content = Failure(content.code, self._without_key(content.message))
+        return content, cost
+
+    def _read(self, path: str, parameters: dict[str, str]) -> tuple[int, httpx.Headers, bytes]:
+        deadline = time.monotonic() + self._timeout_seconds
         try:
             # Streamed, because a response that has been read whole is part of a reference cycle:
             # its megabytes would stay until the garbage collector comes by.
             with self._http.stream("GET", path, params=parameters) as answer:
-                body = b"".join(answer.iter_bytes())
+                body = bytearray()
+                for part in answer.iter_bytes():
+                    body += part
+                    # A server that sends a little now and then would keep us for ever.
+                    if time.monotonic() > deadline:
+                        raise ProviderUnavailable("the provider took too long to send its answer")
+                return answer.status_code, answer.headers, bytes(body)
         except httpx.RequestError as error:
             reason = str(error) or type(error).__name__
             raise ProviderUnavailable(f"the provider did not answer: {reason}") from error
-        content = reply.content(answer.status_code, _json(body))
-        if isinstance(content, Failure):
-            content = Failure(content.code, self._without_key(content.message))
-        return content, quota.from_headers(answer.headers, expected)
+
+    def _by_symbol(self, body: dict[str, Any], asked: tuple[Due, ...]) -> dict[str, Outcome]:
+        try:
+            outcomes = reply.by_symbol(body, asked)
+        except ProviderRefused as error:
+            raise ProviderRefused(self._without_key(str(error))) from None
+        return {symbol: self._masked(outcome) for symbol, outcome in outcomes.items()}
+
+    def _masked(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, SymbolRefused):
+            return SymbolRefused(outcome.symbol, self._without_key(outcome.reason))
+        if isinstance(outcome, ProviderUnavailable):
+            return ProviderUnavailable(self._without_key(str(outcome)))
+        return outcome
 
     def _without_key(self, text: str) -> str:
+        """A text of the provider's with our key masked, should it repeat it."""
         key = self._api_key.get_secret_value()
         return text.replace(key, "***") if key else text
 

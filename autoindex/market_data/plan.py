@@ -92,8 +92,11 @@ class Batch:
         return self.pages * len(self.due)
 
     def split(self, credits_granted: int) -> tuple["Batch | None", "Batch | None"]:
-        """What `credits_granted` pay for now, and what is left for later."""
-        count = credits_granted // self.pages
+        """What `credits_granted` pay for now, and what is left for later.
+
+        A symbol dearer than a whole minute begins with what there is.
+        """
+        count = max(1, credits_granted // self.pages) if credits_granted else 0
         now, later = self.due[:count], self.due[count:]
         return Batch(now) if now else None, Batch(later) if later else None
 

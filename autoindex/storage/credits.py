@@ -41,10 +41,12 @@ class Reservation:
     day_spent: bool
 
 
-def plan(connection: Connection, now: datetime) -> Plan | None:
+def plan(
+    connection: Connection, now: datetime, known_for: timedelta = _PLAN_KNOWN_FOR
+) -> Plan | None:
     """The plan as the provider told it; None when it has not been asked for a day."""
     query = select(credit_plan.c.per_minute, credit_plan.c.per_day).where(
-        credit_plan.c.asked_at > now - _PLAN_KNOWN_FOR
+        credit_plan.c.asked_at > now - known_for
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else Plan(row.per_minute, row.per_day)
@@ -86,6 +88,11 @@ def reserve(
         return Reservation(0, now, day_spent=by_day < at_least)
     _add(connection, periods, granted)
     return Reservation(granted, now, day_spent=by_day < wanted)
+
+
+def covers(reservation: Reservation, now: datetime) -> bool:
+    """Whether a call sent now is booked in each minute and day that may count it."""
+    return set(_periods(now)) <= set(_periods(reservation.at))
 
 
 def correct(

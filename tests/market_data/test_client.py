@@ -108,6 +108,19 @@ def test_a_key_that_the_provider_repeats_is_masked() -> None:
         refresh(THREE, FRIDAY)
 
 
+@pytest.mark.parametrize("code", [401, 404, 500])
+def test_a_key_repeated_inside_a_batch_is_masked(code: int) -> None:
+    failed = {"code": code, "message": "no k3y here", "status": "error"}
+    body = {"AAPL": entry([row("2022-12-28")]), "AMD": failed, "MSFT": failed}
+    with answering(httpx.Response(200, json=body)) as refresh:
+        try:
+            (reply,) = refresh(THREE, FRIDAY)
+            said = f"{reply.refused}{reply.unavailable}"
+        except ProviderRefused as error:
+            said = str(error)
+    assert "no *** here" in said
+
+
 def test_one_bad_symbol_fails_alone_and_is_named(refresh: Refresh) -> None:
     (reply,) = refresh([*THREE, Asset("ZZZZ")], FRIDAY)
 
@@ -494,6 +507,16 @@ def test_the_credits_are_those_of_the_headers(refresh: Refresh, sandbox: Switche
     with answering(no_headers) as silent:
         (reply,) = silent(THREE, FRIDAY)
     assert (reply.credits.spent, reply.credits.used, reply.credits.left) == (3, None, None)
+
+
+@pytest.mark.parametrize("number", ["99999999999", "9" * 5000, "-1", "1e3", "٣", ""])
+def test_a_header_that_is_no_count_of_credits_is_not_believed(number: str) -> None:
+    names = ("Api-Credits-Used", "Api-Credits-Left", "Api-Credits-Request")
+    headers = [(name, number.encode()) for name in names]
+    answer = httpx.Response(200, headers=headers, json=entry([row("2022-12-28")]))
+    with answering(answer) as refresh:
+        told = refresh.only(Asset("AAPL"), FRIDAY).credits
+    assert (told.spent, told.used, told.left) == (1, None, None)
 
 
 def test_api_usage_of_both_kinds_of_plan(client: TwelveData, sandbox: Switches) -> None:

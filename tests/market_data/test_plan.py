@@ -151,7 +151,9 @@ def test_a_batch_gives_up_what_the_credits_do_not_pay_for() -> None:
     assert now is not None
     assert later is not None
     assert (now.symbols, later.symbols) == (("S0000", "S0001", "S0002"), ("S0003",))
-    assert batch.split(2) == (None, batch)
+    assert batch.split(0) == (None, batch)
+    # Dearer than a minute of the plan: it begins with what there is.
+    assert batch.split(2) == (Batch(batch.due[:1]), Batch(batch.due[1:]))
     assert batch.split(12) == (batch, None)
 
 
