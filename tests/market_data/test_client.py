@@ -224,7 +224,7 @@ def test_an_error_for_the_whole_call(
 
 
 @pytest.mark.parametrize(
-    "kind", ["edge_page", "html", "truncated", "half_json", "empty_body", "server_error"]
+    "kind", ["dropped", "edge_page", "html", "truncated", "half_json", "empty_body", "server_error"]
 )
 def test_an_unusable_answer_is_worth_another_try(
     refresh: Refresh, sandbox: Switches, kind: str
@@ -327,6 +327,12 @@ def test_a_symbol_without_a_sane_row_is_refused(sandbox: Switches, refresh: Refr
 
     assert reasons(reply) == {"AMD": "no sane bar is left: 7 zero"}
     assert len(reply.fetched) == 2
+
+
+def test_bars_of_an_hour_are_no_bars_of_a_day(sandbox: Switches, refresh: Refresh) -> None:
+    sandbox.faults({"kind": "intraday_rows", "symbols": ["AMD"]})
+    (reply,) = refresh(THREE, FRIDAY)
+    assert reasons(reply) == {"AMD": "no sane bar is left: 7 unreadable"}
 
 
 def test_a_bar_that_is_not_finished_is_never_kept() -> None:

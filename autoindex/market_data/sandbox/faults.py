@@ -13,6 +13,7 @@ from autoindex.market_data.sandbox.meter import Plan
 # The whole answer.
 CallFault = Literal[
     "delay",  # answered after `seconds`
+    "dropped",  # the connection ends without an answer
     "truncated",  # the body ends before the length its header promised
     "half_json",  # the body is half of the right one, and its header says so
     "empty_body",
@@ -39,6 +40,7 @@ SymbolFault = Literal[
     "wrong_exchange",
     "wrong_currency",
     "wrong_interval",
+    "intraday_rows",  # rows dated in the middle of a day
 ]
 # One row: that of `session`, or the newest.
 RowFault = Literal[
@@ -146,6 +148,9 @@ def spoil(entry: dict[str, Any], fault: Fault) -> None:
         entry["meta"][field] = value
     elif fault.kind == "no_meta":
         del entry["meta"]
+    elif fault.kind == "intraday_rows":
+        for row in entry["values"]:
+            row["datetime"] += " 15:30:00"
     elif fault.kind == "empty_values":
         entry["values"] = []
     elif fault.kind in _ROW:

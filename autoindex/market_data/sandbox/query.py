@@ -23,6 +23,7 @@ INTERVALS: Final = (
     "1week",
     "1month",
 )
+LONG_INTERVALS: Final = INTERVALS[-3:]
 LARGEST_OUTPUT: Final = 5000
 _DEFAULT_OUTPUT: Final = 30
 
@@ -104,6 +105,7 @@ class Query:
 class SeriesQuery:
     """What a time series call asks for; `start` is included, `end` is not."""
 
+    interval: str
     start: datetime | None
     end: datetime | None
     output_size: int
@@ -115,12 +117,13 @@ class SeriesQuery:
     @classmethod
     def read(cls, query: Query, now: datetime) -> Self:
         """Check the parameters of `/time_series`; raises 400 and 404."""
-        _check_interval(query)
+        interval = _interval(query)
         start, end = _window(query, now)
         dated = start is not None or end is not None
         default = LARGEST_OUTPUT if dated else _DEFAULT_OUTPUT
         adjusted = query.word("adjust", "splits", ("all", "splits", "dividends", "none"))
         return cls(
+            interval=interval,
             start=start,
             end=end,
             output_size=query.whole("outputsize", default, 1, LARGEST_OUTPUT),
@@ -131,13 +134,14 @@ class SeriesQuery:
         )
 
 
-def _check_interval(query: Query) -> None:
-    interval = query.text("interval")
-    if interval.lower() not in INTERVALS:
+def _interval(query: Query) -> str:
+    interval = query.text("interval").lower()
+    if interval not in INTERVALS:
         hint = f"Supported intervals: {', '.join(INTERVALS)}"
-        raise errors.bad_parameter("interval", interval, hint)
-    if interval.lower() != "1day":
-        raise ApiError(404, "Data not found: the sandbox has daily bars only")
+        raise errors.bad_parameter("interval", query.text("interval"), hint)
+    if interval not in LONG_INTERVALS:
+        raise ApiError(404, "Data not found: the sandbox has no bars shorter than a day")
+    return interval
 
 
 def _window(query: Query, now: datetime) -> tuple[datetime | None, datetime | None]:

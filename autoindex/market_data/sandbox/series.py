@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from autoindex.market_data.sandbox import errors
+from autoindex.market_data.sandbox import errors, periods
 from autoindex.market_data.sandbox.prices import (
     OPENS_AT,
     TIMEZONE,
@@ -30,6 +30,7 @@ def identity(listing: Listing) -> dict[str, Any]:
 
 def time_series(listing: Listing, bars: Sequence[Bar], asked: SeriesQuery) -> dict[str, Any]:
     """Metadata and the newest bars of the window, oldest first whatever order was asked for."""
+    bars = periods.joined(bars, asked.interval)
     first = 0 if asked.start is None else _position(bars, asked.start)
     last = len(bars) if asked.end is None else _position(bars, asked.end)
     first = max(first, last - asked.output_size)
@@ -40,7 +41,7 @@ def time_series(listing: Listing, bars: Sequence[Bar], asked: SeriesQuery) -> di
         before = [None, *(bar.close for bar in bars)][first:last]
         for row, close in zip(values, before, strict=True):
             row["previous_close"] = close and _price(close, asked.decimals)
-    return {"meta": _meta(listing), "values": values, "status": "ok"}
+    return {"meta": _meta(listing, asked.interval), "values": values, "status": "ok"}
 
 
 def quote(listing: Listing, bars: Sequence[Bar], query: Query, now: datetime) -> dict[str, Any]:
@@ -89,10 +90,10 @@ def earliest(listing: Listing) -> dict[str, Any]:
     return {"datetime": listing.bars[0].day, "unix_time": _opening(listing.bars[0].day)}
 
 
-def _meta(listing: Listing) -> dict[str, Any]:
+def _meta(listing: Listing, interval: str) -> dict[str, Any]:
     return {
         "symbol": listing.symbol,
-        "interval": "1day",
+        "interval": interval,
         "exchange_timezone": TIMEZONE,
         **identity(listing),
         "type": listing.type,

@@ -63,6 +63,12 @@ def test_a_batch_as_a_frame(official: Any) -> None:
     assert frame.loc[("MSFT", "2022-12-28"), "close"] == "233.43400"
 
 
+def test_months(official: Any) -> None:
+    frame = official.time_series(symbol="KO", interval="1month", outputsize=2).as_pandas()
+    assert [str(day.date()) for day in frame.index] == ["2022-12-01", "2022-11-01"]
+    assert frame["close"].iloc[0] == 62.609
+
+
 def test_quotes_prices_and_closes(official: Any) -> None:
     assert official.price(symbol="AAPL").as_json() == {"price": "125.67400"}
     assert official.quote(symbol="AAPL").as_json()["percent_change"] == "-3.06821"

@@ -198,3 +198,32 @@ def test_a_key_in_the_header_or_the_address_and_none(sandbox: Switches) -> None:
     assert httpx.get(url, params=asked | {"apikey": ""}).status_code == 401
     sandbox.set("keys", {"refused": ["bad"]})
     assert httpx.get(url, params=asked | {"apikey": "bad"}).json()["code"] == 401
+
+
+def test_weeks_and_months_are_joined_from_days(sandbox: Switches) -> None:
+    days = series(sandbox, start_date="2022-12-01")["values"]
+    month = series(sandbox, interval="1month", outputsize=1)
+    assert month["meta"]["interval"] == "1month"
+    (bar,) = month["values"]
+    assert bar == {
+        "datetime": "2022-12-01",
+        "open": days[-1]["open"],
+        "high": max((row["high"] for row in days), key=float),
+        "low": min((row["low"] for row in days), key=float),
+        "close": days[0]["close"],
+    }
+    weeks = series(sandbox, interval="1week", start_date="2022-12-12")["values"]
+    # Mondays, the holiday of 26 December too.
+    assert [week["datetime"] for week in weeks] == ["2022-12-26", "2022-12-19", "2022-12-12"]
+    assert [week["close"] for week in weeks] == ["125.674", "131.477", "134.119"]
+    assert series(sandbox, interval="5min")["code"] == 404
+
+
+def test_a_dropped_connection_brings_no_byte(sandbox: Switches) -> None:
+    sandbox.faults({"kind": "dropped", "times": 1})
+    asked = {"symbol": "AAPL", "interval": "1day"}
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
+        sandbox.get("/time_series", **asked)
+    assert sandbox.get("/time_series", **asked).is_success
+    # The provider may have counted it.
+    assert [(call["status"], call["credits"]) for call in sandbox.requests()] == [(0, 1), (200, 1)]

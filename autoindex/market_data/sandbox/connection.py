@@ -1,0 +1,25 @@
+"""Connections that end without an answer, which ASGI itself has no word for."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_KEY = "autoindex.connection"
+
+
+class Droppable:
+    """An application under uvicorn that may drop the connection it is called on."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Outermost, `send` belongs to uvicorn's request, and that knows its connection.
+        scope[_KEY] = getattr(send, "__self__", None)
+        await self._application(scope, receive, send)
+
+
+async def drop(scope: Scope, receive: Receive) -> None:
+    """End the connection of this call at once."""
+    scope[_KEY].transport.abort()
+    # Until uvicorn knows: it would answer 500 otherwise.
+    while (await receive())["type"] != "http.disconnect":
+        pass
