@@ -5,6 +5,7 @@ import signal
 import time
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 from sqlalchemy import Engine, text
@@ -60,22 +61,82 @@ def test_one_bad_symbol_fails_alone(app: App, sandbox: httpx.Client) -> None:
     assert task["result"]["symbols_fetched"] == 1
 
 
-@pytest.mark.usefixtures("refreshed")
-def test_restated_history_is_fetched_whole_and_keeps_the_index(
-    app: App, sandbox: httpx.Client, database: Engine
-) -> None:
-    level = text(
-        "select level from index_levels where strategy = 'composite' "
-        "and frequency = 'monthly' order by session desc limit 1"
+def stored_levels(database: Engine) -> list[float]:
+    query = text(
+        "select level from index_levels where strategy = 'composite' and frequency = 'monthly' "
+        "order by session"
     )
     with database.connect() as connection:
-        before = connection.execute(level).scalar_one()
-    sandbox.put("/sandbox/splits", json={"AAPL": {"session": "2022-12-28", "factor": 4}})
-    task = app.succeed("refresh", {"mode": "full", "symbols": ["AAPL"]})
-    assert task["result"]["restated"] == [] or task["result"]["restated"] == ["AAPL"]
+        return list(connection.execute(query).scalars())
+
+
+def stored_closes(database: Engine, symbol: str) -> list[float]:
+    query = text(
+        "select close from prices join assets on id = asset_id where symbol = :symbol "
+        "order by session"
+    )
     with database.connect() as connection:
-        after = connection.execute(level).scalar_one()
-    assert after == pytest.approx(before, rel=1e-3)
+        return list(connection.execute(query, {"symbol": symbol}).scalars())
+
+
+def forget(database: Engine, symbols: list[str], since: str) -> None:
+    """Make symbols due: their newest bars were never stored."""
+    query = text(
+        "delete from prices using assets where id = asset_id and symbol = any(:symbols) "
+        "and session >= :since"
+    )
+    with database.begin() as connection:
+        assert connection.execute(query, {"symbols": symbols, "since": since}).rowcount
+
+
+@pytest.mark.usefixtures("refreshed")
+def test_restated_history_is_replaced_whole_and_keeps_the_index(
+    app: App, sandbox: httpx.Client, database: Engine
+) -> None:
+    levels, closes = stored_levels(database), stored_closes(database, "AAPL")
+    forget(database, ["AAPL"], "2022-12-28")
+    split = {"AAPL": {"session": "2022-12-28", "ratio": 4}}
+    assert sandbox.put("/sandbox/splits", json=split).is_success
+
+    result = app.succeed("refresh", {"mode": "smart"})["result"]
+
+    assert result["restated"] == ["AAPL"]
+    # One for the overlap, then the two pages of the whole history.
+    assert sandbox.get("/sandbox/requests").json()["credits"] == result["credits_spent"] == 3
+    np.testing.assert_allclose(stored_closes(database, "AAPL"), np.divide(closes, 4), rtol=1e-8)
+    np.testing.assert_allclose(stored_levels(database), levels, rtol=1e-8)
+
+    sandbox.delete("/sandbox")
+    again = app.succeed("refresh", {"mode": "full", "symbols": ["AAPL"]})["result"]
+    assert again["restated"] == ["AAPL"]
+    assert stored_closes(database, "AAPL") == closes
+    np.testing.assert_allclose(stored_levels(database), levels, rtol=1e-8)
+
+
+@pytest.mark.usefixtures("refreshed")
+def test_a_spent_day_defers_and_the_next_day_takes_up_what_is_left(
+    app: App, sandbox: httpx.Client, database: Engine
+) -> None:
+    stale = ["AAPL", "KO", "XOM"]
+    closes = {symbol: stored_closes(database, symbol) for symbol in stale}
+    forget(database, stale, "2022-12-27")
+    sandbox.put("/sandbox/faults", json=[{"kind": "day_exhausted"}])
+    for _ in range(2):
+        result = app.succeed("refresh")["result"]
+        assert result["deferred"] == dict.fromkeys(stale, "the day's credits are spent")
+        assert (result["symbols_processed"], result["symbols_fetched"]) == (18, 0)
+    # The second run did not even ask.
+    assert sandbox.get("/sandbox/requests").json()["count"] == 1
+
+    sandbox.put("/sandbox/faults", json=[])
+    with database.begin() as connection:  # midnight, as the ledger sees it
+        connection.execute(
+            text("update credit_ledger set starts_at = starts_at - interval '1 day'")
+        )
+    result = app.succeed("refresh")["result"]
+    assert result["deferred"] == {}
+    assert result["symbols_fetched"] == 3
+    assert {symbol: stored_closes(database, symbol) for symbol in stale} == closes
 
 
 @pytest.mark.usefixtures("refreshed")
