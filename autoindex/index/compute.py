@@ -1,7 +1,8 @@
 """The index: weights decided at closes, holdings that drift between, levels that follow."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -11,14 +12,18 @@ from numpy.typing import NDArray
 from autoindex import sessions
 from autoindex.errors import IndexImpossible
 from autoindex.index import strategies
+from autoindex.index.decisions import Decisions, Matrix
 from autoindex.index.limits import limited
 from autoindex.index.listing import Listing
-from autoindex.index.strategies import LOOKBACK, Candidates
+from autoindex.index.strategies import LOOKBACK
 from autoindex.requests import Frequency, Strategy
 
 FIRST_LEVEL: Final = 100.0
+# Decisions are taken together for so many sessions, which bounds the memory that takes.
+_TOGETHER: Final = 256
 
 Vector = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +95,23 @@ class _Run:
     ) -> None:
         self.index: pd.DatetimeIndex = pd.DatetimeIndex(closes.index)
         self.symbols: list[str] = list(closes.columns)
-        self.listing = Listing.read(closes.to_numpy(np.float64))
+        listing = Listing.read(closes.to_numpy(np.float64), LOOKBACK[strategy])
+        self.closes, self.able, self.gaps = listing.closes, listing.tradable, listing.gaps
+        if eligible is not None:
+            self.able &= np.isin(self.symbols, list(eligible))
         self.strategy = strategy
         known = pd.Series(dtype=np.float64) if shares is None else shares
         self.shares = known.reindex(self.symbols).to_numpy(np.float64)
-        self.allowed = np.array([eligible is None or s in eligible for s in self.symbols], bool)
-        self.decided: list[tuple[int, Vector, Vector]] = []
-        self.levels = np.full(len(self.index), np.nan)
-        self.notes: list[str] = []
 
-    def begin(self, decisions: NDArray[np.int64]) -> IndexSeries:
+    def begin(self, decisions: Rows) -> IndexSeries:
         """A new index, from the first session with a full lookback."""
-        start = self._first_decision()
-        if start is None:
-            return self._series(len(self.index))
-        self.levels[start] = FIRST_LEVEL
-        units = self._decide(start, FIRST_LEVEL, before=np.zeros(len(self.symbols)))
-        self._drift(start, units, decisions)
-        return self._series(start)
+        weighable = self.able.any(axis=1)
+        start = int(weighable.argmax()) if weighable.any() else len(self.index)
+        first = np.flatnonzero(weighable)[:1]
+        at = np.concatenate([first, decisions[decisions > start]])
+        return self._series(start, FIRST_LEVEL, np.zeros(len(self.symbols)), at, first=start)
 
-    def go_on(self, base: Base, decisions: NDArray[np.int64]) -> IndexSeries:
+    def go_on(self, base: Base, decisions: Rows) -> IndexSeries:
         """The sessions after a stored level."""
         start = int(self.index.get_indexer(pd.DatetimeIndex([base.session]))[0])
         if start < 0:
@@ -119,72 +121,80 @@ class _Run:
             raise ValueError(f"closes do not hold what is held: {', '.join(sorted(missing))}")
         units = base.units.reindex(self.symbols).fillna(0).to_numpy(np.float64)
         # Chain-linked: the stored level counts, whatever has become of the closes behind it.
-        units = units * (base.level / self._value(start, units))
-        self._drift(start, units, decisions)
-        return self._series(start + 1)
-
-    def _first_decision(self) -> int | None:
-        lookback = LOOKBACK[self.strategy]
-        for session in range(lookback - 1, len(self.index)):
-            if self._candidates(session).any():
-                return session
-        return None
-
-    def _drift(self, start: int, units: Vector, decisions: NDArray[np.int64]) -> None:
-        """Hold units from one decision to the next; the level is what they are worth."""
-        for decision in decisions[decisions > start].tolist():
-            self._hold(start, decision, units)
-            units = self._decide(decision, self.levels[decision], before=units)
-            start = decision
-        self._hold(start, len(self.index) - 1, units)
-
-    def _hold(self, start: int, end: int, units: Vector) -> None:
-        held = np.flatnonzero(units)
-        stretch = self.listing.closes[start + 1 : end + 1]
-        self.levels[start + 1 : end + 1] = stretch[:, held] @ units[held]
-
-    def _decide(self, session: int, level: float, before: Vector) -> Vector:
-        """New units at a session's close; those from before where nothing can be weighted."""
-        able = np.flatnonzero(self._candidates(session))
-        if not len(able):
-            self.notes.append(
-                f"{self.index[session]:%Y-%m-%d}: no symbol has a full lookback; holdings kept"
-            )
-            return before
-        first = session + 1 - LOOKBACK[self.strategy]
-        window = self.listing.closes[first : session + 1, able]
-        chosen = strategies.weights(self.strategy, Candidates(window, self.shares[able]))
-        weights = np.zeros(len(self.symbols))
-        weights[able] = limited(chosen)
-        units = np.zeros(len(self.symbols))
-        units[able] = weights[able] * level / window[-1]
-        self.decided.append((session, weights, units))
-        return units
-
-    def _candidates(self, session: int) -> NDArray[np.bool_]:
-        return self.allowed & self.listing.tradable(session, LOOKBACK[self.strategy])
+        held = units / self._value(start, units)
+        return self._series(start, base.level, held, decisions[decisions > start], first=start + 1)
 
     def _value(self, session: int, units: Vector) -> float:
         held = np.flatnonzero(units)
-        value = float(self.listing.closes[session, held] @ units[held])
+        value = float(self.closes[session, held] @ units[held])
         if not value > 0:
-            unknown = [self.symbols[i] for i in held if np.isnan(self.listing.closes[session, i])]
+            unknown = [self.symbols[i] for i in held if np.isnan(self.closes[session, i])]
             raise IndexImpossible(
                 f"the holdings of {self.index[session]:%Y-%m-%d} can't be valued: "
                 f"no close of {', '.join(unknown) or 'anything'}"
             )
         return value
 
-    def _series(self, first: int) -> IndexSeries:
-        at = self.index[[session for session, _, _ in self.decided]]
-        shape = (len(self.decided), len(self.symbols))
-        weights = np.array([w for _, w, _ in self.decided]).reshape(shape)
-        units = np.array([u for _, _, u in self.decided]).reshape(shape)
-        if self.listing.gaps:
-            self.notes.append(f"{self.listing.gaps} missing bars carried forward")
+    def _series(
+        self, start: int, level: float, held: Vector, decisions: Rows, first: int
+    ) -> IndexSeries:
+        """What follows from `level` at session `start`, each 1 of which holds `held`."""
+        possible = self.able[decisions].any(axis=1)
+        at = decisions[possible]
+        weights = self._weights(at)
+        # What a level of 1 holds: from the start, and from each decision on.
+        units = np.empty((1 + len(at), len(self.symbols)))
+        units[0] = held
+        np.divide(weights, np.where(weights > 0, self.closes[at], 1), out=units[1:])
+        levels = self._levels(start, level, units, at)
+        units = units[1:] * levels[at, None]
         return IndexSeries(
-            levels=pd.Series(self.levels[first:], self.index[first:], name="level"),
-            weights=pd.DataFrame(weights, at, self.symbols),
-            units=pd.DataFrame(units, at, self.symbols),
-            notes=tuple(self.notes),
+            levels=pd.Series(levels[first:], self.index[first:], name="level"),
+            weights=pd.DataFrame(weights, self.index[at], self.symbols, copy=False),
+            units=pd.DataFrame(units, self.index[at], self.symbols, copy=False),
+            notes=self._notes(decisions[~possible]),
         )
+
+    def _weights(self, at: Rows) -> Matrix:
+        """Weights within limits, decisions × symbols."""
+        result = np.zeros((len(at), len(self.symbols)))
+        for rows in _split(at):
+            chosen = at[rows]
+            decisions = Decisions(self.closes, chosen, self.able[chosen], self.shares)
+            result[rows] = limited(strategies.weights(self.strategy, decisions))
+        return result
+
+    def _levels(self, start: int, level: float, units: Matrix, at: Rows) -> Vector:
+        """Levels by session from `level` at `start` on.
+
+        `units` are what 1 of the level buys at the start and at each of `at`. In between they drift
+        with prices, and the level is what they are worth.
+        """
+        later = np.arange(start, len(self.index))
+        held = np.searchsorted(at, later)
+        worth = np.ones(len(self.index))
+        for rows in _split(later[1:]):
+            closes = self.closes[later[1:][rows]]
+            if np.isnan(closes).any():  # not listed yet, and not held
+                closes = np.nan_to_num(closes)
+            worth[later[1:][rows]] = np.einsum("ij,ij->i", closes, units[held[1:][rows]])
+        decided = level * np.cumprod(np.concatenate([[1], worth[at]]))
+        worth[later] *= decided[held]
+        return worth
+
+    def _notes(self, undecided: Rows) -> tuple[str, ...]:
+        kept = [
+            f"{session:%Y-%m-%d}: no symbol has a full lookback; holdings kept"
+            for session in self.index[undecided]
+        ]
+        if self.gaps:
+            kept.append(f"{self.gaps} missing bars carried forward")
+        return tuple(kept)
+
+
+def _split(sessions: Rows) -> Iterator[slice]:
+    """Slices of row numbers, each within some sessions of the exchange."""
+    ends = np.flatnonzero(np.diff(sessions // _TOGETHER)) + 1
+    for begin, end in pairwise([0, *ends.tolist(), len(sessions)]):
+        if begin < end:
+            yield slice(begin, end)

@@ -5,6 +5,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from autoindex.errors import IndexImpossible
+
 CAP: Final = 0.40
 FLOOR: Final = 0.01
 
@@ -22,63 +24,79 @@ def floor_of(count: int) -> float:
 
 
 def limited(weights: Weights) -> Weights:
-    """Weights within cap and floor; they sum to 1.
+    """Weights within cap and floor, decisions × symbols; each row sums to 1, as it did before.
 
     What is over the cap goes to the others in proportion, until none is over it. Then the smallest
     below the floor is dropped (of equal ones the first by position), the rest are renormalised and
     capped again, until none is below. Cap and floor count the stocks that have a weight; because
     the cap is never under an equal share, there is always room for what is over it.
     """
-    order = np.argsort(weights, kind="stable")
-    order = order[weights[order] > 0]
-    raw = weights[order]
-    dropped = 0
-    while True:
-        left = raw[dropped:]
-        held, over = capped(left / left.sum())
-        drop = _too_small(left, over, held)
-        if not drop:
-            break
-        dropped += drop
-    result = np.zeros_like(weights)
-    result[order[dropped:]] = held
+    ascending = np.sort(weights, axis=1)
+    # What is left in all once those before a position are dropped, one after the other.
+    left = np.cumsum(ascending[:, ::-1], axis=1)[:, ::-1]
+    counts = np.arange(weights.shape[1], 0, -1)
+    kept = ascending >= left * np.minimum(FLOOR, 1 / (2 * counts))
+    first = kept.argmax(axis=1)[:, None]
+    smallest = np.take_along_axis(ascending, first, axis=1)
+    total = np.take_along_axis(left, first, axis=1)
+    result: Weights = np.where(weights >= smallest, weights, 0) / total
+    # That is the whole story as long as no weight reaches the cap and no tie is cut.
+    over = ascending[:, -1:] > CAP * total
+    tied = np.take_along_axis(ascending, np.maximum(first - 1, 0), axis=1) == smallest
+    for row in np.flatnonzero(over | (tied & (first > 0))):
+        result[row] = _one_by_one(weights[row])
     return result
 
 
-def capped(weights: Weights) -> tuple[Weights, NDArray[np.bool_]]:
-    """Weights with none over the cap, and which of them stand at it; `weights` sum to 1."""
-    cap = cap_of(len(weights))
+def _one_by_one(weights: Weights) -> Weights:
+    """The same for one decision, whatever reaches the cap."""
+    order = np.argsort(weights, kind="stable")
+    order = order[weights[order] > 0]
+    while True:
+        left = weights[order]
+        held = capped(left / left.sum(), cap_of(len(left)))
+        drop = _too_small(left, held)
+        if not drop:
+            break
+        order = order[drop:]
+    result = np.zeros_like(weights)
+    result[order] = held
+    return result
+
+
+def _too_small(left: Weights, held: Weights) -> int:
+    """How many of the smallest may be dropped at once, as if they were dropped one by one.
+
+    Each drop renormalises the rest. As long as no other weight reaches the cap, that is a division
+    by what is left, so all steps can be looked at together. `left` are ascending.
+    """
+    count, cap = len(left), cap_of(len(left))
+    if held[0] >= floor_of(count):
+        return 0
+    free = left[held < cap]
+    room = 1 - cap * (count - len(free))
+    scales = room / np.cumsum(free[::-1])[::-1]
+    floors = np.minimum(FLOOR, 1 / (2 * (count - np.arange(len(free)))))
+    large_enough = free * scales >= floors
+    reaches_cap = free[-1] * scales > cap
+    return max(1, int((large_enough | reaches_cap).argmax()))
+
+
+def capped(weights: Weights, cap: float) -> Weights:
+    """Positive weights that sum to 1, with none over the cap: the excess goes to the others.
+
+    Each round caps at least one more, so there are at most as many rounds as weights. Raises
+    `IndexImpossible` where even equal weights are over the cap.
+    """
+    if cap * len(weights) < 1 - 1e-12:
+        raise IndexImpossible(f"{len(weights)} weights of at most {cap:.2%} do not sum to 1")
     over = np.zeros(len(weights), bool)
     held = weights
     while (held > cap * (1 + 1e-15)).any():
         over |= held > cap
         if over.all():
-            return np.full(len(weights), 1 / len(weights)), over
+            return np.full(len(weights), 1 / len(weights))
         room = 1 - cap * over.sum()
         free = np.where(over, 0.0, weights)
         held = np.where(over, cap, free * (room / free.sum()))
-    return held, over
-
-
-def _too_small(left: Weights, over: NDArray[np.bool_], held: Weights) -> int:
-    """How many of the smallest may be dropped at once, as if they were dropped one by one.
-
-    One at a time each drop renormalises the rest. As long as no other weight reaches the cap, that
-    is a division by what is left, so all steps can be looked at together.
-    """
-    count = len(left)
-    if count == 1 or held[0] >= floor_of(count):
-        return 0
-    free = left[~over]
-    room = 1 - cap_of(count) * over.sum()
-    scales = room / np.cumsum(free[::-1])[::-1]
-    counts = count - np.arange(len(free))
-    floors = np.minimum(FLOOR, 1 / (2 * counts))
-    small = free * scales < floors
-    reaches_cap = free[-1] * scales > CAP
-    steps = min(_first(~small, len(free)), max(1, _first(reaches_cap, len(free))))
-    return min(steps, count - 1)
-
-
-def _first(mask: NDArray[np.bool_], otherwise: int) -> int:
-    return int(mask.argmax()) if mask.any() else otherwise
+    return held

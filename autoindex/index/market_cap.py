@@ -1,22 +1,20 @@
 """Market capitalisation: shares outstanding times close."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoindex.errors import IndexImpossible
+from autoindex.index.decisions import Decisions, Matrix, proportional
 
 
-def weights(close: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights proportional to shares × close; none where the shares are not known (NaN).
+def weights(decisions: Decisions) -> Matrix:
+    """Weights proportional to shares × close, decisions × symbols; none where shares are unknown.
 
     Raises `IndexImpossible` where no symbol's shares are known.
     """
-    capitalisation = np.nan_to_num(shares * close)
-    total = capitalisation.sum()
-    if not total > 0:
+    known = decisions.able & np.isfinite(decisions.shares)
+    if not known.any(axis=1).all():
         raise IndexImpossible(
             "market_cap: no constituent has shares outstanding; "
             "add them to the universe's CSV file and import it again"
         )
-    result: NDArray[np.float64] = capitalisation / total
-    return result
+    return proportional(np.where(known, decisions.closes[decisions.at] * decisions.shares, 0))

@@ -3,10 +3,10 @@
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoindex.errors import IndexImpossible
 from autoindex.index import volatility
+from autoindex.index.decisions import Decisions, Matrix
 
 # Below this ratio of eigenvalues a covariance counts as singular.
 _SINGULAR: Final = 1e-10
@@ -15,28 +15,28 @@ _SHRINKAGE: Final = 0.01
 _TOLERANCE: Final = 1e-12
 _STEPS: Final = 200
 
-Matrix = NDArray[np.float64]
 
-
-def weights(closes: Matrix) -> Matrix:
+def weights(decisions: Decisions) -> Matrix:
     """Equal risk contribution from the sample covariance of the last 60 returns (ddof 1).
 
     A symbol that has not moved gets no weight; where nothing has moved, all get the same. A
-    singular covariance (more symbols than sessions, or one that copies another) has its
-    correlations shrunk by 1 %, which makes the answer unique.
+    singular covariance (60 symbols or more, or one that copies another) has its correlations
+    shrunk by 1 %: it could mix to no risk at all, and then no contributions are equal.
     """
-    moves = volatility.returns(closes)
-    moving = moves.std(axis=0) > 0
-    if not moving.any():
-        return np.full(moves.shape[1], 1 / moves.shape[1])
-    result = np.zeros(moves.shape[1])
-    result[moving] = equal_contribution(covariance(moves[:, moving]))
+    moving = decisions.able & (volatility.volatility(decisions) > 0)
+    returns, ends = decisions.returns(volatility.SESSIONS)
+    result = decisions.equal()
+    for row, end, chosen in zip(result, ends, moving, strict=True):
+        if chosen.any():
+            row[:] = 0
+            window = returns[end - volatility.SESSIONS : end, chosen]
+            row[chosen] = equal_contribution(covariance(window))
     return result
 
 
-def covariance(moves: Matrix) -> Matrix:
+def covariance(returns: Matrix) -> Matrix:
     """Sample covariance, its correlations shrunk by 1 % where it is singular."""
-    sample: Matrix = np.atleast_2d(np.cov(moves, rowvar=False, ddof=1))
+    sample: Matrix = np.atleast_2d(np.cov(returns, rowvar=False, ddof=1))
     eigenvalues = np.linalg.eigvalsh(_correlation(sample))
     if eigenvalues[0] > _SINGULAR * eigenvalues[-1]:
         return sample

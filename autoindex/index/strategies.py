@@ -1,13 +1,12 @@
 """From closes to weights, by strategy; the limits come afterwards."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoindex.index import market_cap, momentum, risk_parity, volatility
+from autoindex.index.decisions import Decisions, Matrix
 from autoindex.requests import Strategy
 
 COMPOSITE: Final = (
@@ -27,38 +26,27 @@ LOOKBACK: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """What one decision knows: closes up to the deciding session, sessions × symbols, no NaN in
-    the lookback, and shares outstanding by symbol, NaN where unknown."""
+def weights(strategy: Strategy, decisions: Decisions) -> Matrix:
+    """Weights before limits, decisions × symbols: ≥ 0, each row sums to 1.
 
-    closes: NDArray[np.float64]
-    shares: NDArray[np.float64]
-
-
-def weights(strategy: Strategy, candidates: Candidates) -> NDArray[np.float64]:
-    """Weights before limits, ≥ 0, summing to 1; raises `IndexImpossible`."""
-    return _RULES[strategy](candidates)
+    Raises `IndexImpossible` where a strategy lacks what it weights by.
+    """
+    return _RULES[strategy](decisions)
 
 
-def _equal(candidates: Candidates) -> NDArray[np.float64]:
-    count = candidates.closes.shape[1]
-    return np.full(count, 1 / count)
-
-
-def _composite(candidates: Candidates) -> NDArray[np.float64]:
+def _composite(decisions: Decisions) -> Matrix:
     # Blended before capping: a cap on the parts would be loosened by the blend.
-    blended = np.zeros(candidates.closes.shape[1])
+    blended = np.zeros(decisions.able.shape)
     for share, part in COMPOSITE:
-        blended += share * weights(part, candidates)
+        blended += share * weights(part, decisions)
     return blended
 
 
-_RULES: Final[dict[Strategy, Callable[[Candidates], NDArray[np.float64]]]] = {
-    Strategy.EQUAL_WEIGHT: _equal,
-    Strategy.MARKET_CAP: lambda c: market_cap.weights(c.closes[-1], c.shares),
-    Strategy.MOMENTUM: lambda c: momentum.weights(c.closes),
-    Strategy.INVERSE_VOLATILITY: lambda c: volatility.weights(c.closes),
-    Strategy.RISK_PARITY: lambda c: risk_parity.weights(c.closes),
+_RULES: Final[dict[Strategy, Callable[[Decisions], Matrix]]] = {
+    Strategy.EQUAL_WEIGHT: Decisions.equal,
+    Strategy.MARKET_CAP: market_cap.weights,
+    Strategy.MOMENTUM: momentum.weights,
+    Strategy.INVERSE_VOLATILITY: volatility.weights,
+    Strategy.RISK_PARITY: risk_parity.weights,
     Strategy.COMPOSITE: _composite,
 }
