@@ -36,6 +36,8 @@ class Listing:
         no long gap in them or after them.
         """
         there = np.isfinite(closes)
+        if not closes.size:
+            return cls(closes, there, 0)
         first = np.where(there.any(axis=0), there.argmax(axis=0), len(closes))
         numbers = np.arange(len(closes), dtype=np.int32)[:, None]
         tradable = numbers >= (first + lookback - 1).astype(np.int32)

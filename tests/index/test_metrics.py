@@ -1,0 +1,163 @@
+"""Metrics beside empyrical on windows cut another way, and beside their formulas."""
+
+import empyrical
+import numpy as np
+import pandas as pd
+import pytest
+
+from autoindex.index.metrics import WINDOWS, metrics
+
+RELATIVE = ("alpha", "beta", "tracking_error", "information_ratio")
+
+# Where each window begins when the last session is Wednesday 28 December 2022: its return is the
+# first one after the close of this session.
+BEGINS = {
+    "all": "1990-01-02",
+    "1M": "2022-11-28",
+    "3M": "2022-09-28",
+    "YTD": "2021-12-31",
+    "1Y": "2021-12-28",
+    "3Y": "2019-12-27",  # the 28th was a Saturday
+    "5Y": "2017-12-28",
+}
+
+
+def expected_of(returns: pd.Series, reference: pd.Series) -> dict[str, float]:
+    """Every metric by empyrical, or by its textbook formula where empyrical has none."""
+    active = returns - reference
+    wealth = (1 + returns).cumprod()
+    alpha, beta = empyrical.alpha_beta(returns, reference)
+    return {
+        "total_return": wealth.iloc[-1] - 1,
+        "annual_return": empyrical.annual_return(returns),
+        "annual_volatility": empyrical.annual_volatility(returns),
+        "sharpe_ratio": empyrical.sharpe_ratio(returns),
+        "sortino_ratio": empyrical.sortino_ratio(returns),
+        "calmar_ratio": empyrical.calmar_ratio(returns),
+        "max_drawdown": empyrical.max_drawdown(returns),
+        "current_drawdown": wealth.iloc[-1] / max(1.0, wealth.max()) - 1,
+        "value_at_risk_95": empyrical.value_at_risk(returns, 0.05),
+        "value_at_risk_99": empyrical.value_at_risk(returns, 0.01),
+        "conditional_value_at_risk_95": empyrical.conditional_value_at_risk(returns, 0.05),
+        "conditional_value_at_risk_99": empyrical.conditional_value_at_risk(returns, 0.01),
+        "alpha": alpha,
+        "beta": beta,
+        "tracking_error": active.std(ddof=1) * 252**0.5,
+        "information_ratio": active.mean() / active.std(ddof=1) * 252**0.5,
+    }
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_empyrical_gives_the_same(closes: pd.DataFrame, benchmark: pd.Series, window: str) -> None:
+    levels = closes["KO"]
+    begin = BEGINS[window]
+    returns = levels.pct_change().loc[levels.index > begin]
+    reference = benchmark.pct_change().loc[benchmark.index > begin]
+    expected = expected_of(returns, reference)
+    found = metrics(levels, benchmark)[window]
+    assert list(found) == list(expected)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-13)
+
+
+def test_the_definitions(closes: pd.DataFrame, benchmark: pd.Series) -> None:
+    """The formulas themselves: ddof 1, √252, downside over all n, compounded drawdown."""
+    returns = closes["GE"].pct_change().iloc[1:].to_numpy()
+    reference = benchmark.pct_change().iloc[1:].to_numpy()
+    found = metrics(closes["GE"], benchmark)["all"]
+    n, mean, deviation = len(returns), returns.mean(), returns.std(ddof=1)
+    growth = np.concatenate([[1.0], np.cumprod(1 + returns)])
+    annual = growth[-1] ** (252 / n) - 1
+    drawdown = (growth / np.maximum.accumulate(growth) - 1).min()
+    downside = np.sqrt((np.minimum(returns, 0) ** 2).sum() / n * 252)
+    worst = np.sort(returns)[: int((n - 1) * 0.05) + 1]
+    covariance = np.cov(returns, reference, ddof=1)
+    beta = covariance[0, 1] / covariance[1, 1]
+    assert found == pytest.approx(
+        {
+            **found,
+            "annual_return": annual,
+            "annual_volatility": deviation * 252**0.5,
+            "sharpe_ratio": mean / deviation * 252**0.5,
+            "sortino_ratio": mean * 252 / downside,
+            "calmar_ratio": annual / -drawdown,
+            "max_drawdown": drawdown,
+            "value_at_risk_95": np.percentile(returns, 5),
+            "conditional_value_at_risk_95": worst.mean(),
+            "beta": beta,
+            "alpha": (1 + mean - beta * reference.mean()) ** 252 - 1,
+        },
+        rel=1e-9,
+    )
+
+
+def test_by_hand() -> None:
+    """100, 110, 99, 108.9: +10 %, −10 %, +10 %. Mean 1/30, deviation √(1/75) = 0.11547."""
+    days = pd.DatetimeIndex(["2022-12-22", "2022-12-23", "2022-12-27", "2022-12-28"])
+    found = metrics(pd.Series([100, 110, 99, 108.9], days))["all"]
+    assert found["total_return"] == pytest.approx(0.089)
+    assert found["annual_return"] == pytest.approx(1.089**84 - 1)
+    assert found["annual_volatility"] == pytest.approx((252 / 75) ** 0.5)
+    assert found["sharpe_ratio"] == pytest.approx((75 * 252) ** 0.5 / 30)
+    assert found["max_drawdown"] == pytest.approx(-0.1)
+    assert found["current_drawdown"] == pytest.approx(108.9 / 110 - 1)
+    assert {found[name] for name in RELATIVE} == {None}
+
+
+def test_an_index_beside_itself(closes: pd.DataFrame) -> None:
+    found = metrics(closes["PG"], closes["PG"])["3Y"]
+    assert found["beta"] == pytest.approx(1)
+    assert found["alpha"] == pytest.approx(0, abs=1e-9)
+    assert found["tracking_error"] == 0
+    assert found["information_ratio"] is None
+
+
+def test_the_scale_of_levels_does_not_matter(closes: pd.DataFrame, benchmark: pd.Series) -> None:
+    one, two = (metrics(closes["PG"] * scale, benchmark * scale) for scale in (1, 64))
+    assert one == two
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_fewer_than_two_returns_say_nothing(closes: pd.DataFrame, length: int) -> None:
+    found = metrics(closes["PG"].iloc[:length], closes["KO"])
+    assert all(value is None for window in found.values() for value in window.values())
+
+
+def test_a_window_longer_than_the_history_is_empty(closes: pd.DataFrame) -> None:
+    found = metrics(closes["PG"]["2022-01-03":])  # type: ignore[misc]
+    known = {name for name, values in found.items() if values["total_return"] is not None}
+    # The year to date needs the last close of the year before.
+    assert known == {"all", "1M", "3M"}
+
+
+def test_levels_that_never_move_have_no_ratios(closes: pd.DataFrame) -> None:
+    flat = closes["PG"].iloc[-100:] * 0 + 100
+    found = metrics(flat, closes["KO"])["all"]
+    assert found["annual_return"] == found["annual_volatility"] == found["max_drawdown"] == 0
+    assert found["sharpe_ratio"] is found["sortino_ratio"] is found["calmar_ratio"] is None
+    assert found["beta"] == pytest.approx(0, abs=1e-12)
+
+
+def test_levels_that_only_fall_and_only_rise() -> None:
+    days = pd.bdate_range("2022-01-03", periods=300)
+    rising = metrics(pd.Series(1.001 ** np.arange(300) * 100, days))["all"]
+    assert rising["max_drawdown"] == 0
+    assert rising["calmar_ratio"] is None
+    falling = metrics(pd.Series(0.999 ** np.arange(300) * 100, days))["all"]
+    assert falling["max_drawdown"] == pytest.approx(0.999**299 - 1)
+    assert falling["current_drawdown"] == pytest.approx(falling["max_drawdown"])
+
+
+def test_a_benchmark_with_gaps_and_a_late_start(closes: pd.DataFrame, benchmark: pd.Series) -> None:
+    """Gaps of up to five sessions are carried over; before its first close nothing is compared."""
+    levels = closes["KO"].iloc[-500:]
+    carried = benchmark.iloc[-500:].copy()
+    carried.iloc[200:204] = carried.iloc[199]
+    gappy = benchmark.iloc[-500:].drop(carried.index[200:204])
+    assert metrics(levels, gappy) == metrics(levels, carried)
+
+    late = benchmark.iloc[-300:]
+    found = metrics(levels, late)["all"]
+    begin = late.index[0]
+    expected = metrics(levels[begin:], late)["all"]
+    assert {n: found[n] for n in RELATIVE} == {n: expected[n] for n in RELATIVE}
+    assert found["total_return"] == pytest.approx(levels.iloc[-1] / levels.iloc[0] - 1)
