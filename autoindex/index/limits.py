@@ -9,6 +9,8 @@ from autoindex.errors import IndexImpossible
 
 CAP: Final = 0.40
 FLOOR: Final = 0.01
+# A weight that is off a limit by this much, relatively, is at it: what is between is rounding.
+_ROUNDING: Final = 1e-12
 
 Weights = NDArray[np.float64]
 
@@ -18,9 +20,10 @@ def cap_of(count: int) -> float:
     return max(CAP, 1 / count)
 
 
-def floor_of(count: int) -> float:
-    """The smallest weight kept among `count` holdings: 1 %, or half of an equal weight."""
-    return min(FLOOR, 1 / (2 * count))
+def floor_of(counts: NDArray[np.int64]) -> Weights:
+    """The smallest weight kept among so many holdings: 1 %, or half of an equal weight."""
+    floors: Weights = np.minimum(FLOOR, 1 / (2 * counts))
+    return floors
 
 
 def limited(weights: Weights) -> Weights:
@@ -35,7 +38,7 @@ def limited(weights: Weights) -> Weights:
     # What is left in all once those before a position are dropped, one after the other.
     left = np.cumsum(ascending[:, ::-1], axis=1)[:, ::-1]
     counts = np.arange(weights.shape[1], 0, -1)
-    kept = ascending >= left * np.minimum(FLOOR, 1 / (2 * counts))
+    kept = ascending >= left * floor_of(counts) * (1 - _ROUNDING)
     first = kept.argmax(axis=1)[:, None]
     smallest = np.take_along_axis(ascending, first, axis=1)
     total = np.take_along_axis(left, first, axis=1)
@@ -71,13 +74,13 @@ def _too_small(left: Weights, held: Weights) -> int:
     by what is left, so all steps can be looked at together. `left` are ascending.
     """
     count, cap = len(left), cap_of(len(left))
-    if held[0] >= floor_of(count):
+    floors = floor_of(count - np.arange(count)) * (1 - _ROUNDING)
+    if held[0] >= floors[0]:
         return 0
     free = left[held < cap]
     room = 1 - cap * (count - len(free))
     scales = room / np.cumsum(free[::-1])[::-1]
-    floors = np.minimum(FLOOR, 1 / (2 * (count - np.arange(len(free)))))
-    large_enough = free * scales >= floors
+    large_enough = free * scales >= floors[: len(free)]
     reaches_cap = free[-1] * scales > cap
     return max(1, int((large_enough | reaches_cap).argmax()))
 
@@ -88,11 +91,11 @@ def capped(weights: Weights, cap: float) -> Weights:
     Each round caps at least one more, so there are at most as many rounds as weights. Raises
     `IndexImpossible` where even equal weights are over the cap.
     """
-    if cap * len(weights) < 1 - 1e-12:
+    if cap * len(weights) < 1 - _ROUNDING:
         raise IndexImpossible(f"{len(weights)} weights of at most {cap:.2%} do not sum to 1")
     over = np.zeros(len(weights), bool)
     held = weights
-    while (held > cap * (1 + 1e-15)).any():
+    while (held > cap * (1 + _ROUNDING)).any():
         over |= held > cap
         if over.all():
             return np.full(len(weights), 1 / len(weights))

@@ -81,7 +81,7 @@ def test_the_cap_by_hand() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_bt_gives_the_same_levels(closes: pd.DataFrame) -> None:
-    window = closes["2020-01-02":"2022-12-28"]  # type: ignore[misc]
+    window = closes["2020-01-02":"2022-12-28"]
     ours = compute(window, strategy=Strategy.EQUAL_WEIGHT, frequency=Frequency.MONTHLY)
     steps = [bt.algos.RunMonthly(), bt.algos.SelectAll(), bt.algos.WeighEqually()]
     plain = bt.Strategy("equal", [*steps, bt.algos.Rebalance()])
@@ -102,7 +102,7 @@ def test_bt_gives_the_same_levels(closes: pd.DataFrame) -> None:
 def test_rebalances_follow_the_exchanges_calendar(
     closes: pd.DataFrame, frequency: Frequency, rebalances: list[str]
 ) -> None:
-    window = closes["2022-06-01":"2022-09-15"]  # type: ignore[misc]
+    window = closes["2022-06-01":"2022-09-15"]
     weights = compute(window, strategy=Strategy.EQUAL_WEIGHT, frequency=frequency).weights
     found = [f"{session:%m-%d}" for session in weights.index]
     assert found[: len(rebalances)] == rebalances
@@ -110,7 +110,7 @@ def test_rebalances_follow_the_exchanges_calendar(
 
 
 def test_daily_is_every_session(closes: pd.DataFrame) -> None:
-    window = closes["2022-06-01":"2022-09-15"]  # type: ignore[misc]
+    window = closes["2022-06-01":"2022-09-15"]
     weights = compute(window, strategy=Strategy.EQUAL_WEIGHT, frequency=Frequency.DAILY).weights
     assert weights.index.equals(window.index)
 

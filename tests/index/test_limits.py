@@ -52,6 +52,7 @@ def cap_in_rounds(weights: dict[int, float], cap: float) -> dict[int, float]:
 @given(raw_weights)
 @example([1e5, *[1.0] * 99])
 @example([1e5, 1e5, 1.0, 1e-3, 1e-5])
+@example([3.0, *[0.3] * 7, 0.9, 12.0, 12.0])  # seven at the floor, but for rounding
 @example([0.5, 0.3, 0.12, 0.04, 0.02, 0.01, 0.005, 0.005])
 def test_as_one_step_at_a_time(row: list[float]) -> None:
     weights = normalised(row)
@@ -117,7 +118,8 @@ def test_of_equal_weights_the_first_is_dropped_first() -> None:
 
 def test_the_limits_themselves() -> None:
     assert [cap_of(count) for count in (1, 2, 3, 500)] == [1, 0.5, 0.4, 0.4]
-    assert [floor_of(count) for count in (1, 49, 50, 51, 500)] == [0.01, 0.01, 0.01, 1 / 102, 0.001]
+    floors = floor_of(np.array([1, 49, 50, 51, 500]))
+    assert floors.tolist() == [0.01, 0.01, 0.01, 1 / 102, 0.001]
 
 
 def test_a_cap_that_cannot_hold_says_why() -> None:

@@ -123,7 +123,7 @@ def test_fewer_than_two_returns_say_nothing(closes: pd.DataFrame, length: int) -
 
 
 def test_a_window_longer_than_the_history_is_empty(closes: pd.DataFrame) -> None:
-    found = metrics(closes["PG"]["2022-01-03":])  # type: ignore[misc]
+    found = metrics(closes["PG"]["2022-01-03":])
     known = {name for name, values in found.items() if values["total_return"] is not None}
     # The year to date needs the last close of the year before.
     assert known == {"all", "1M", "3M"}

@@ -39,8 +39,8 @@ def test_weights_sum_to_one_within_cap_and_floor(
         held = weights[weights > 0]
         assert weights.min() >= 0
         assert abs(weights.sum() - 1) < 1e-12
-        assert held.max() <= cap_of(len(held)) * (1 + 1e-12)
-        assert held.min() >= floor_of(len(held)) * (1 - 1e-12)
+        assert held.max() <= cap_of(len(held)) * (1 + 1e-11)
+        assert held.min() >= floor_of(np.array(len(held))) * (1 - 1e-11)
     assert np.isfinite(series.levels).all()
     assert (series.levels > 0).all()
 

@@ -26,7 +26,7 @@ def test_the_index_holds_a_strategys_weights_within_limits(strategy: Strategy) -
     shares = shares_of(closes)
     series = run(closes, strategy, Frequency.MONTHLY, shares=shares)
     for session, weights in series.weights.iterrows():
-        decisions = decide(closes[:session], shares)  # type: ignore[misc]
+        decisions = decide(closes[:session], shares)
         alone = limited(strategies.weights(strategy, decisions))
         np.testing.assert_allclose(weights, alone[0], rtol=1e-12)
 

@@ -20,7 +20,7 @@ def test_ffn_gives_the_same_weights(closes: pd.DataFrame, session: int) -> None:
 
 @pytest.mark.parametrize("session", ["1990-03-30", "2008-10-15", "2022-12-28"])
 def test_pandas_gives_the_same_volatility(closes: pd.DataFrame, session: str) -> None:
-    window = closes[:session]  # type: ignore[misc]
+    window = closes[:session]
     expected = window.pct_change().iloc[-60:].std(ddof=1)
     ours = volatility.volatility(decide(window))[0]
     np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-15)
@@ -28,7 +28,7 @@ def test_pandas_gives_the_same_volatility(closes: pd.DataFrame, session: str) ->
 
 def test_rrc_stood_still_in_1990_and_gets_no_weight(closes: pd.DataFrame) -> None:
     """Range Resources' first 69 closes are one price: the first nine decisions find it still."""
-    window = closes["1990-01-02":"1990-06-29"]  # type: ignore[misc]
+    window = closes["1990-01-02":"1990-06-29"]
     still = window["RRC"].pct_change().rolling(60).std() == 0
     assert still.sum() == 9
     for strategy in (Strategy.INVERSE_VOLATILITY, Strategy.RISK_PARITY):
