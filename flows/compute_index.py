@@ -34,6 +34,7 @@ from autoindex.storage import (
 )
 from autoindex.storage.allocations import Allocations
 from autoindex.storage.assets import Asset
+from autoindex.storage.holdings import Holdings
 from autoindex.storage.metrics import Values
 from flows.outcome import finish, invalidate_cache
 from flows.retry import retrying
@@ -113,7 +114,7 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
             closes=closes,
             benchmark=_benchmark(connection, universe, stored[0], end),
             history=_history(connection, request, base),
-            base=base,
+            base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
         )
 
 
@@ -122,7 +123,7 @@ def _base(
     request: ComputeIndexRequest,
     universe: list[Asset],
     stored: tuple[date, date],
-) -> Base | None:
+) -> Holdings | None:
     """The stored level to go on from: the last one, or the last before the start asked for."""
     begin = date.max
     if request.start_date is not None:
@@ -131,13 +132,13 @@ def _base(
     found = holdings.before(connection, request.strategy, request.frequency, universe, begin)
     if found is None or found.session < stored[0]:
         return None
-    return Base(pd.Timestamp(found.session), found.level, found.units)
+    return found
 
 
 def _window(
     connection: Connection,
     request: ComputeIndexRequest,
-    base: Base | None,
+    base: Holdings | None,
     stored: tuple[date, date],
 ) -> tuple[date, date]:
     """First and last session to load."""
@@ -145,11 +146,14 @@ def _window(
     # Levels stored after the end asked for follow from what is computed: they are renewed too.
     wanted = max(request.end_date or date.max, published[1] if published else date.min)
     end = min(wanted, stored[1])
-    first = base.session.date() if base else max(request.start_date or date.min, stored[0])
+    first = base.session if base else max(request.start_date or date.min, stored[0])
     if end < first:
         raise EmptyWindow("end_date" if request.end_date else "start_date", *stored)
-    needed = lookback_sessions(request.strategy) + GAP_SESSIONS
-    return max(stored[0], sessions.back(first, needed)), end
+    start = sessions.back(first, lookback_sessions(request.strategy) + GAP_SESSIONS)
+    if base:
+        # What was delisted since it was bought is worth its last close.
+        start = min(start, sessions.back(base.decided, GAP_SESSIONS))
+    return max(stored[0], start), end
 
 
 def _benchmark(
@@ -162,8 +166,10 @@ def _benchmark(
     return None if closes.isna().all() else closes.rename(chosen[0].name)
 
 
-def _history(connection: Connection, request: ComputeIndexRequest, base: Base | None) -> pd.Series:
-    end = base.session.date() if base else date.min
+def _history(
+    connection: Connection, request: ComputeIndexRequest, base: Holdings | None
+) -> pd.Series:
+    end = base.session if base else date.min
     return levels.load(connection, request.strategy, request.frequency, end=end)
 
 

@@ -13,9 +13,10 @@ from autoindex.storage.assets import Asset
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """`units` by symbol; what is not held is left out."""
+    """`units` by symbol, held since `decided`; what is not held is left out."""
 
     session: date
+    decided: date
     level: float
     units: pd.Series
 
@@ -36,4 +37,4 @@ def before(
         return None
     rows = allocations.load(connection, strategy, frequency, assets, decided, decided)
     units = rows.units.iloc[0]
-    return Holdings(level.session, level.level, units[units > 0])
+    return Holdings(level.session, decided, level.level, units[units > 0])

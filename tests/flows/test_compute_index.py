@@ -1,0 +1,149 @@
+"""Computing, storing and going on, on a real PostgreSQL: published history stays as it is."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+import pytest
+from prefect.logging import disable_run_logger
+from sqlalchemy import Engine, delete
+
+from autoindex import sessions
+from autoindex.market_data.bars import Bars
+from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
+from autoindex.settings import Settings
+from autoindex.storage import allocations, assets, levels, prices
+from autoindex.storage import metrics as stored_metrics
+from autoindex.storage.assets import UniverseRow
+from autoindex.storage.cache import from_settings
+from autoindex.storage.tables import prices as prices_table
+from flows import compute_index as flow
+from flows.runtime import Runtime
+
+INDEX = sessions.between(date(2020, 1, 2), date(2021, 3, 31))
+SYMBOLS = ("AAPL", "KO", "XOM")
+
+
+@pytest.fixture
+def run(engine: Engine, settings: Settings) -> Runtime:
+    """A runtime over three stocks; prices are stored by `store`."""
+    rows = [
+        UniverseRow(
+            symbol=symbol, exchange="NYSE", currency="USD", name=symbol, shares_outstanding=10**9
+        )
+        for symbol in SYMBOLS
+    ]
+    with engine.begin() as connection:
+        assets.import_universe(connection, rows)
+    now = datetime(2021, 4, 1, tzinfo=UTC)
+    return Runtime(settings, engine, from_settings(settings), now, uuid4())
+
+
+@pytest.fixture
+def closes() -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    walks = 50 * np.exp(np.cumsum(random.normal(0, 0.02, (len(INDEX), 3)), axis=0))
+    return pd.DataFrame(walks, INDEX, SYMBOLS)
+
+
+def store(run: Runtime, closes: pd.DataFrame) -> None:
+    with run.engine.begin() as connection:
+        ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+        bars = [bars_of(closes[symbol].dropna()) for symbol in closes]
+        prices.upsert(connection, bars, ids)
+
+
+def bars_of(close: pd.Series) -> Bars:
+    days = close.index.to_numpy().astype("datetime64[D]")
+    values = close.to_numpy()
+    volume = np.full(len(close), -1)
+    return Bars(str(close.name), days, values, values, values, values, volume)
+
+
+def compute(run: Runtime, **request: object) -> pd.Series:
+    """What the flow's tasks do, one after the other; the levels stored afterwards."""
+    asked = ComputeIndexRequest.model_validate(request)
+    with disable_run_logger():
+        loaded = flow.load_prices.fn(run, asked)
+        flow.store.fn(run, asked, loaded, flow.compute.fn(loaded, asked))
+    with run.engine.connect() as connection:
+        return levels.load(connection, asked.strategy, asked.frequency)
+
+
+@contextmanager
+def unchanged(run: Runtime, until: str) -> Iterator[None]:
+    """Allocations up to a day are the same before and after, to the last bit."""
+    with run.engine.connect() as connection:
+        universe = assets.list_assets(connection)
+        chosen = (Strategy.COMPOSITE, Frequency.MONTHLY, universe)
+        before = allocations.load(connection, *chosen, end=date.fromisoformat(until))
+    yield
+    with run.engine.connect() as connection:
+        after = allocations.load(connection, *chosen, end=date.fromisoformat(until))
+    pd.testing.assert_frame_equal(before.weights, after.weights, check_exact=True)
+    pd.testing.assert_frame_equal(before.units, after.units, check_exact=True)
+
+
+def test_removing_old_prices_changes_no_published_level(run: Runtime, closes: pd.DataFrame) -> None:
+    store(run, closes[:"2020-12-31"])
+    published = compute(run)
+    with run.engine.begin() as connection:
+        old = prices_table.c.session < date(2020, 9, 1)
+        connection.execute(delete(prices_table).where(old))
+    store(run, closes["2021-01-01":])
+    with unchanged(run, "2020-12-31"):
+        longer = compute(run)
+    pd.testing.assert_series_equal(longer[:"2020-12-31"], published, check_exact=True)
+    # Beside one computed at once from everything there ever was.
+    whole = flow.index.compute(
+        closes,
+        strategy=Strategy.COMPOSITE,
+        frequency=Frequency.MONTHLY,
+        shares=pd.Series(1e9, SYMBOLS),
+    )
+    pd.testing.assert_series_equal(longer, whole.levels, rtol=1e-12, check_freq=False)
+
+
+def test_a_start_date_computes_again_from_there_only(run: Runtime, closes: pd.DataFrame) -> None:
+    store(run, closes)
+    published = compute(run)
+    store(run, closes.assign(KO=closes["KO"] ** 1.2))
+    again = compute(run, start_date="2021-01-15")
+    pd.testing.assert_series_equal(again[:"2021-01-14"], published[:"2021-01-14"], check_exact=True)
+    assert (again["2021-01-19":] != published["2021-01-19":]).all()
+
+
+@pytest.mark.parametrize("strategy", [Strategy.EQUAL_WEIGHT, Strategy.MOMENTUM])
+def test_an_index_goes_on_day_by_day_with_a_delisted_holding(
+    run: Runtime, closes: pd.DataFrame, strategy: Strategy
+) -> None:
+    """Held from a quarter's start, delisted soon after, worth its last price to the next."""
+    closes.loc["2020-10-06":, "KO"] = np.nan
+    store(run, closes[:"2020-11-30"])
+    asked = {"strategy": strategy, "frequency": Frequency.QUARTERLY}
+    compute(run, **asked)
+    for end in ("2020-12-01", "2020-12-30", "2021-01-05"):
+        store(run, closes[:end].iloc[-25:])
+        day_by_day = compute(run, **asked)
+    whole = flow.index.compute(
+        closes[:"2021-01-05"], strategy=strategy, frequency=Frequency.QUARTERLY
+    )
+    pd.testing.assert_series_equal(day_by_day, whole.levels, rtol=1e-12, check_freq=False)
+
+
+def test_metrics_are_of_the_whole_index_not_of_its_new_sessions(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    store(run, closes[:"2021-03-30"])
+    compute(run)
+    store(run, closes)
+    whole = compute(run)
+    with run.engine.connect() as connection:
+        found = stored_metrics.newest(connection, Strategy.COMPOSITE, Frequency.MONTHLY)
+    assert found is not None
+    assert found.session == date(2021, 3, 31)
+    expected = whole.iloc[-1] / whole.iloc[0] - 1
+    assert found.values["all"]["total_return"] == pytest.approx(expected)
