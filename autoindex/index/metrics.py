@@ -36,7 +36,10 @@ def metrics(levels: pd.Series, benchmark: pd.Series | None = None) -> dict[str, 
     history, fewer than two returns, no benchmark, or no variation to divide by.
     """
     reference = None if benchmark is None else _aligned(benchmark, levels.index)
-    return {name: _window(levels, reference, name) for name in WINDOWS}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # empyrical divides by zero for a flat series; the result is not finite and becomes None.
+        warnings.simplefilter("ignore")
+        return {name: _window(levels, reference, name) for name in WINDOWS}
 
 
 def _aligned(benchmark: pd.Series, index: pd.Index) -> pd.Series:
@@ -44,21 +47,21 @@ def _aligned(benchmark: pd.Series, index: pd.Index) -> pd.Series:
 
 
 def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values:
-    begin = _begin(levels, name)
-    if begin is None:
-        return dict.fromkeys((*_OWN, *_RELATIVE))
-    chosen = levels[begin:]
+    first = begin(levels, name)
+    if first is None:
+        return dict.fromkeys((*OWN, *RELATIVE))
+    chosen = levels[first:]
     returns = chosen.pct_change().iloc[1:]
-    values = {metric: _number(rule, returns) for metric, rule in _OWN.items()}
+    values = {metric: _number(rule, returns) for metric, rule in OWN.items()}
     if reference is None:
-        return values | dict.fromkeys(_RELATIVE)
-    theirs = reference[begin:].pct_change(fill_method=None).iloc[1:]
+        return values | dict.fromkeys(RELATIVE)
+    theirs = reference[first:].pct_change(fill_method=None).iloc[1:]
     both = theirs.notna()
     pair = returns[both], theirs[both]
-    return values | {metric: _number(rule, *pair) for metric, rule in _RELATIVE.items()}
+    return values | {metric: _number(rule, *pair) for metric, rule in RELATIVE.items()}
 
 
-def _begin(levels: pd.Series, name: str) -> pd.Timestamp | None:
+def begin(levels: pd.Series, name: str) -> pd.Timestamp | None:
     """The session whose level a window starts from; None where the history is too short."""
     last: pd.Timestamp = levels.index[-1]
     offset = WINDOWS[name]
@@ -72,10 +75,7 @@ def _begin(levels: pd.Series, name: str) -> pd.Timestamp | None:
 def _number(rule: Callable[..., float], *series: pd.Series) -> float | None:
     if len(series[0]) < FEWEST_RETURNS:
         return None
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # empyrical divides by zero for a flat series; the result is not finite and becomes None.
-        warnings.simplefilter("ignore")
-        value = float(rule(*series))
+    value = float(rule(*series))
     return value if np.isfinite(value) else None
 
 
@@ -95,7 +95,7 @@ def information_ratio(returns: pd.Series, reference: pd.Series) -> float:
     return float(empyrical.excess_sharpe(returns, reference) * np.sqrt(SESSIONS_A_YEAR))
 
 
-_OWN: Final[dict[str, Callable[..., float]]] = {
+OWN: Final[dict[str, Callable[..., float]]] = {
     "total_return": empyrical.cum_returns_final,
     "annual_return": empyrical.annual_return,
     "annual_volatility": empyrical.annual_volatility,
@@ -109,7 +109,7 @@ _OWN: Final[dict[str, Callable[..., float]]] = {
     "conditional_value_at_risk_95": lambda r: empyrical.conditional_value_at_risk(r, 0.05),
     "conditional_value_at_risk_99": lambda r: empyrical.conditional_value_at_risk(r, 0.01),
 }
-_RELATIVE: Final[dict[str, Callable[..., float]]] = {
+RELATIVE: Final[dict[str, Callable[..., float]]] = {
     "alpha": empyrical.alpha,
     "beta": empyrical.beta,
     "tracking_error": tracking_error,
