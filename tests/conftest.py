@@ -6,7 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
 
 from autoindex.settings import Settings
 from autoindex.storage import migrate
@@ -58,3 +58,20 @@ def engine(database_url: str) -> Iterator[Engine]:
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Settings for the test's own database and folder."""
     return Settings(database_url=database_url, data_dir=tmp_path / "var")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def prefect_api(
+    tmp_path_factory: pytest.TempPathFactory, server: EmbeddedPostgres
+) -> Iterator[str]:
+    """A real Prefect server with our work pool, which this process's Prefect clients use too."""
+    # Not above: most tests do without Prefect, which takes seconds to import.
+    from deployments import bootstrap
+    from tests.prefect_server import QUICK, prefect_server
+
+    migrate.create_database(server.url("prefect_quick"))
+    url = make_url(server.url("prefect_quick")).set(drivername="postgresql+asyncpg")
+    rendered = url.render_as_string(hide_password=False)
+    with prefect_server(tmp_path_factory.mktemp("prefect"), rendered, QUICK) as running:
+        bootstrap.register_pool(running)
+        yield running

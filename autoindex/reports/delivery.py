@@ -33,7 +33,7 @@ _CHART: Final = "chart"
 def message_id(task_id: UUID, recipient: str, sender: str) -> str:
     """The Message-ID of the one mail a task sends to a recipient."""
     of_recipient = sha256(recipient.lower().encode()).hexdigest()[:12]
-    return f"<{task_id}.{of_recipient}@{_address(sender).domain}>"
+    return f"<{task_id}.{of_recipient}@{address(sender).domain}>"
 
 
 def message(
@@ -55,8 +55,8 @@ def message(
     attached = path.stat().st_size <= LARGEST_ATTACHMENT_BYTES
     mail = EmailMessage(policy=SMTP)
     mail["Subject"] = letter.subject(content)
-    mail["From"] = _address(sender)
-    mail["To"] = _address(recipient)
+    mail["From"] = address(sender)
+    mail["To"] = address(recipient)
     mail["Message-ID"] = identity
     mail["Date"] = sent_at
     mail["Auto-Submitted"] = "auto-generated"
@@ -80,7 +80,7 @@ def _where(name: str, path: Path, *, attached: bool, link: str | None) -> str:
     return f"The report is too large to attach ({size:.0f} MB); it is {place}"
 
 
-def _address(written: str) -> Address:
+def address(written: str) -> Address:
     """One address, with or without a name; nothing that could end a header line."""
     if not written.isprintable():
         raise MailRefused(f"not a mail address: {written!r}")

@@ -1,0 +1,95 @@
+"""Flows as a worker would run them: each in a process of its own, on a real Prefect server."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.utilities.importtools import import_object
+
+from autoindex.settings import Settings
+from deployments.worker import POOL
+from flows.finished_runs import TAG
+
+# The child of a fork, which ends without running exit handlers, as a warm worker's runs do.
+FORKED = """
+import os, runpy
+pid = os.fork()
+if pid == 0:
+    try:
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    finally:
+        os._exit(0)
+os.waitpid(pid, 0)
+"""
+
+
+@dataclass
+class Worker:
+    """Makes deployments and runs, and runs them."""
+
+    client: SyncPrefectClient
+    api_url: str
+    settings: Settings
+
+    def deploy(self, entrypoint: str, name: str, every: timedelta | None = None) -> UUID:
+        flow_id = self.client.create_flow(import_object(entrypoint))
+        schedules = [DeploymentScheduleCreate(schedule=_schedule(every))] if every else None
+        return self.client.create_deployment(
+            flow_id,
+            name,
+            entrypoint=entrypoint,
+            work_pool_name=POOL,
+            work_queue_name="default",
+            tags=[TAG],
+            schedules=schedules,
+        )
+
+    def ask(self, deployment: UUID, **parameters: Any) -> FlowRun:
+        return self.client.create_flow_run_from_deployment(deployment, parameters=parameters)
+
+    def scheduled(self, deployment: UUID, since: datetime) -> list[FlowRun]:
+        """The runs that the schedule asks for from an instant on, oldest first."""
+        body = {"start_time": since.isoformat(), "min_runs": 3, "max_runs": 3}
+        path = f"/deployments/{deployment}/schedule"
+        self.client.request("POST", path, json=body).raise_for_status()  # type: ignore[arg-type]
+        runs = self.client.read_flow_runs()
+        mine = [run for run in runs if run.deployment_id == deployment]
+        return sorted(mine, key=lambda run: run.expected_start_time or since)
+
+    def run(self, run: FlowRun, changed: Mapping[str, str] | None = None) -> FlowRun:
+        """Run it to its end; how it ended."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        env = kept | self.settings.environment() | {"PREFECT_API_URL": self.api_url}
+        env |= {"PREFECT__FLOW_RUN_ID": str(run.id), **(changed or {})}
+        done = subprocess.run(
+            [sys.executable, "-c", FORKED],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        ended = self.client.read_flow_run(run.id)
+        assert ended.state is not None
+        assert ended.state.is_final(), done.stdout + done.stderr
+        return ended
+
+
+def _schedule(every: timedelta) -> IntervalSchedule:
+    return IntervalSchedule(interval=every, anchor_date=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def worker(prefect_api: str, settings: Settings) -> Iterator[Worker]:
+    with SyncPrefectClient(prefect_api) as client:
+        yield Worker(client, prefect_api, settings)

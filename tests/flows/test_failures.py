@@ -1,0 +1,110 @@
+"""Who is told when a task has failed for good: error tracking, and a mail for reports."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.policy import default
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import Envelope
+
+from tests.flows.conftest import Worker
+from tests.prefect_server import Receiver
+
+REPORT = "flows.generate_report.generate_report"
+SECRET = "a-very-secret-password"
+
+
+class Inbox:
+    """What a mail server has taken in."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope] = []
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802
+        self.envelopes.append(envelope)
+        return "250 OK"
+
+
+class MailServer(Controller):
+    """aiosmtpd's, on a port of the system's choosing."""
+
+    def _trigger_server(self) -> None:
+        assert self.server is not None
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
+@pytest.fixture
+def inbox() -> Iterator[tuple[Inbox, int]]:
+    made = Inbox()
+    controller = MailServer(made, hostname="127.0.0.1", port=0)
+    controller.start()
+    yield made, controller.port
+    controller.stop()
+
+
+@pytest.fixture
+def sentry() -> Iterator[Receiver]:
+    with Receiver() as made:
+        yield made
+
+
+def events(sentry: Receiver) -> list[dict[str, Any]]:
+    """The events in the envelopes that were sent to Sentry's endpoint."""
+    found = []
+    for path, headers, body in sentry.received:
+        assert path == "/api/42/envelope/"
+        plain = gzip.decompress(body) if headers.get("Content-Encoding") == "gzip" else body
+        lines = plain.split(b"\n")
+        if json.loads(lines[1])["type"] == "event":
+            found.append(json.loads(lines[2]))
+    return found
+
+
+def test_a_failed_report_is_tracked_and_mailed_once_without_secrets(
+    worker: Worker, inbox: tuple[Inbox, int], sentry: Receiver
+) -> None:
+    box, port = inbox
+    deployment = worker.deploy(REPORT, "failing")
+    run = worker.ask(deployment, report_type="weekly", format="pdf", email="jane@example.com")
+    env = {
+        "AUTOINDEX_SENTRY_DSN": f"http://key@{sentry.address}/42",
+        "AUTOINDEX_ALERT_EMAIL": "Operators <ops@example.com>",
+        "AUTOINDEX_SMTP_HOST": "127.0.0.1",
+        "AUTOINDEX_SMTP_PORT": str(port),
+        "AUTOINDEX_SMTP_SECURITY": "none",
+        "AUTOINDEX_SMTP_PASSWORD": SECRET,
+    }
+    ended = worker.run(run, env)
+    assert ended.state_name == "Failed"
+
+    (event,) = events(sentry)
+    assert event["tags"] == {"task_id": str(run.id), "kind": "generate-report"}
+    (raised,) = event["exception"]["values"]
+    assert raised["type"] == "ReportImpossible"
+    assert "no levels yet" in raised["value"]
+    assert raised["stacktrace"]["frames"][-1]["function"] == "_inputs"
+    parameters = {"report_type": "weekly", "format": "pdf", "email": "…@example.com"}
+    assert event["contexts"]["task"]["parameters"] == parameters
+    assert "jane" not in json.dumps(event)
+
+    (envelope,) = box.envelopes
+    assert envelope.rcpt_tos == ["ops@example.com"]
+    mail = message_from_bytes(envelope.content, policy=default)  # type: ignore[arg-type]
+    assert mail["Subject"] == "Autoindex: failed: generate-report (weekly report as pdf)"
+    text = mail.get_content()
+    assert "no levels yet" in text
+    assert f"/runs/flow-run/{run.id}" in text
+
+    again = worker.ask(deployment, report_type="daily", format="json")
+    worker.run(again, env)
+    assert len(box.envelopes) == 2
+
+
+def test_nobody_is_told_where_nobody_wants_to_know(worker: Worker) -> None:
+    run = worker.ask(worker.deploy(REPORT, "quiet"), report_type="weekly", format="pdf")
+    assert worker.run(run).state_name == "Failed"
