@@ -1,4 +1,4 @@
-"""Bring databases, work pool, queues and deployments to what `prefect.yaml` says; repeatable."""
+"""Bring databases, work pool, queues, notices and deployments to what they shall be; repeatable."""
 
 import os
 import subprocess
@@ -19,6 +19,7 @@ from sqlalchemy import make_url
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from autoindex.storage import migrate
+from deployments import alerting
 from deployments.worker import POOL, AutoindexWorker
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
@@ -71,7 +72,9 @@ def bootstrap(settings: Settings, say: Say = print) -> None:
             "as in PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
     say(register_pool(api))
+    say(f"notices: {alerting.apply(settings, api)}")
     say(f"deployments: {deploy(os.environ)}")
+    alerting.arm(settings, api)
 
 
 def prepare_database(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
-from deployments import bootstrap, local_secret
+from deployments import alerting, bootstrap, local_secret
 from deployments.child import Child, ChildFailed
 from deployments.postgres import EmbeddedPostgres
 from deployments.progress import Progress, Step
@@ -137,10 +137,14 @@ def _start(stack: Stack, progress: Progress) -> None:
         stack.wait(f"{stack.prefect_url}/api/health", step)
         step.done(stack.prefect_url)
     with progress.step("Deployments", "work pool and queues") as step:
-        bootstrap.register_pool(stack.env["PREFECT_API_URL"])
+        api = stack.env["PREFECT_API_URL"]
+        bootstrap.register_pool(api)
+        alerting.apply(settings, api)
         stack.start("Worker", "prefect", "worker", "start", "--pool", POOL)
         step.update("`prefect deploy --all`")
-        step.done(bootstrap.deploy(stack.env))
+        deployed = bootstrap.deploy(stack.env)
+        alerting.arm(settings, api)
+        step.done(deployed)
     with progress.step("Worker and facade", "a worker online") as step:
         stack.wait(f"{stack.api_url}/ready", step)
         step.done(stack.api_url)
@@ -205,6 +209,8 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        # After 15 seconds, as is the default, a run is not late: all slots may be taken.
+        "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "300",
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
         # A server that is restarted is away for longer than the default of five tries.
         "PREFECT_CLIENT_MAX_RETRIES": "8",

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final
 
-from prefect import flow, get_run_logger
+from prefect import State, flow, get_run_logger
 from pydantic import Field
 
 from autoindex.requests import (
@@ -15,7 +15,7 @@ from autoindex.requests import (
     CleanupType,
 )
 from autoindex.storage import cleanup, maintenance, versions
-from flows import finished_runs
+from flows import failures, finished_runs, succession
 from flows.outcome import Progress, finish, invalidate_cache
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -24,15 +24,21 @@ from flows.runtime import Runtime, opened
 TEMPORARY_FILES_KEPT: Final = timedelta(days=1)
 
 
-@flow(name="clean-up", flow_run_name="clean up older than {older_than_days} days")
+@flow(
+    name="clean-up",
+    flow_run_name="clean up older than {older_than_days} days",
+    on_failure=[failures.track],
+)
 def clean_up(
     older_than_days: Annotated[int, Field(ge=SHORTEST_KEPT_DAYS, le=LONGEST_KEPT_DAYS)] = 365,
     types: list[CleanupType] = ["prices", "news", "logs"],  # noqa: B006 - shown in the UI, not changed
     dry_run: bool = True,
-) -> dict[str, Any]:
+) -> dict[str, Any] | State[Any]:
     """Archive and delete what is past its keep-by date; a dry run only counts."""
     request = CleanupRequest(older_than_days=older_than_days, types=types, dry_run=dry_run)
     with opened() as run:
+        if (end := succession.skipped(run, "cleanup")) is not None:
+            return end
         began = time.monotonic()
         progress = Progress("cleanup", len(request.types) + 1)
         removed: dict[str, Any] = {}

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 import pandas as pd
-from prefect import flow, get_run_logger
+from prefect import State, flow, get_run_logger
 from sqlalchemy import Connection
 
 from autoindex import sessions
@@ -36,6 +36,7 @@ from autoindex.storage.allocations import Allocations
 from autoindex.storage.assets import Asset
 from autoindex.storage.holdings import Holdings
 from autoindex.storage.metrics import Values
+from flows import failures, succession
 from flows.outcome import finish, invalidate_cache
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -44,18 +45,24 @@ from flows.runtime import Runtime, opened
 GAP_SESSIONS = 10
 
 
-@flow(name="compute-index", flow_run_name="compute {strategy} {frequency}")
+@flow(
+    name="compute-index",
+    flow_run_name="compute {strategy} {frequency}",
+    on_failure=[failures.track],
+)
 def compute_index(
     start_date: PastDate | None = None,
     end_date: PastDate | None = None,
     strategy: Strategy = PUBLISHED_STRATEGY,
     frequency: Frequency = PUBLISHED_FREQUENCY,
-) -> dict[str, Any]:
+) -> dict[str, Any] | State[Any]:
     """Compute levels, allocations and metrics of one index, and store them."""
     request = ComputeIndexRequest(
         start_date=start_date, end_date=end_date, strategy=strategy, frequency=frequency
     )
     with opened() as run:
+        if (end := succession.skipped(run, "compute")) is not None:
+            return end
         return finish(run, "compute", recompute(run, request))
 
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import State, flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import EmailStr
 
@@ -32,6 +32,7 @@ from autoindex.requests import (
 )
 from autoindex.storage import allocations, assets, deliveries, levels, prices, reports
 from autoindex.storage.reports import StoredReport
+from flows import failures, succession
 from flows.outcome import finish
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -39,15 +40,21 @@ from flows.runtime import Runtime, opened
 USER_TAG = "user:"
 
 
-@flow(name="generate-report", flow_run_name="{report_type} report as {format}")
+@flow(
+    name="generate-report",
+    flow_run_name="{report_type} report as {format}",
+    on_failure=[failures.track, failures.mail],
+)
 def generate_report(
     report_type: ReportType,
     format: ReportFormat,  # noqa: A002 - the documented name of the field
     email: EmailStr | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | State[Any]:
     """Make a report on the published index, and mail it where an address is given."""
     request = ReportRequest(report_type=report_type, format=format, email=email)
     with opened() as run:
+        if (end := succession.skipped(run, "report")) is not None:
+            return end
         began = time.monotonic()
         content = aggregate(run, request)
         path = render(run, request, content)

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from prefect import flow, get_run_logger
+from prefect import State, flow, get_run_logger
 from pydantic import SecretStr
 
 from autoindex.errors import (
@@ -25,11 +25,13 @@ from autoindex.settings import Settings
 from autoindex.storage import assets, locks, prices, versions
 from autoindex.storage.assets import Asset
 from autoindex.storage.prices import Counts
+from flows import failures, succession
 from flows.budget import DAY_SPENT, TIME_LIMIT, Budget
 from flows.compute_index import recompute
 from flows.outcome import Progress, finish, invalidate_cache
 from flows.retry import longest_delay, retrying
 from flows.runtime import Runtime, opened
+from flows.watch import watch
 
 LIMIT_SECONDS: Final = 300
 # What fetching may take of the limit; the rest is for the index.
@@ -38,13 +40,20 @@ FETCH_SECONDS: Final = 220
 CALL_SECONDS: Final = 30
 
 
-@flow(name="refresh-market-data", flow_run_name="refresh {mode}", timeout_seconds=LIMIT_SECONDS)
+@flow(
+    name="refresh-market-data",
+    flow_run_name="refresh {mode}",
+    timeout_seconds=LIMIT_SECONDS,
+    on_failure=[failures.track],
+)
 def refresh_market_data(
     mode: Mode = Mode.SMART, symbols: list[Symbol] | None = None, force: bool = False
-) -> dict[str, Any]:
+) -> dict[str, Any] | State[Any]:
     """Bring daily prices up to date, then the index."""
     request = RefreshRequest(mode=mode, symbols=symbols, force=force)
     with opened() as run, locks.exclusive(run.engine, "refresh"):
+        if (end := succession.skipped(run, "refresh")) is not None:
+            return end
         began = time.monotonic()
         universe, due = resolve_symbols(run, request)
         tally = Tally(fresh=len(universe) - len(due))
@@ -54,6 +63,7 @@ def refresh_market_data(
         evicted = invalidate_cache(run, versions.PRICES)
         result = tally.result() | {"index": _recompute_index(run, tally)}
         result |= {"cache_entries_evicted": evicted}
+        watch(run)
         return finish(
             run, "refresh", result | {"duration_seconds": round(time.monotonic() - began, 3)}
         )

@@ -33,6 +33,14 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class DayUsage:
+    """How many credits of a day are spent, of how many."""
+
+    used: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
     """Credits set aside at an instant. `day_spent` says that it is the day that gave no more."""
 
@@ -126,6 +134,15 @@ def exhaust(connection: Connection, limits: Plan, now: datetime, *, daily: bool)
         _raise_to(connection, _minute(now), limits.per_minute)
     else:
         _raise_to(connection, _day(now), _NO_LIMIT if limits.per_day is None else limits.per_day)
+
+
+def day_usage(connection: Connection, now: datetime) -> DayUsage | None:
+    """What of the day's credits is spent; None where the day has no limit, or none is known."""
+    known = plan(connection, now)
+    if known is None or known.per_day is None:
+        return None
+    query = select(credit_ledger.c.used).where(_is_one_of([_day(now)]))
+    return DayUsage(connection.execute(query).scalar_one_or_none() or 0, known.per_day)
 
 
 def next_minute(now: datetime) -> datetime:

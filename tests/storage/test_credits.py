@@ -225,3 +225,14 @@ def test_no_minute_and_no_day_is_ever_overdrawn(
         periods = {when.strftime(unit) for when, _ in spent_at}
         for period in periods:
             assert sum(c for when, c in spent_at if when.strftime(unit) == period) <= limit
+
+
+def test_what_is_spent_of_a_day(connection: Connection) -> None:
+    assert ledger.day_usage(connection, NOON) is None
+    ledger.store_plan(connection, BASIC, NOON)
+    assert ledger.day_usage(connection, NOON) == ledger.DayUsage(0, 800)
+    ledger.reserve(connection, 5, BASIC, NOON)
+    assert ledger.day_usage(connection, NOON) == ledger.DayUsage(5, 800)
+    assert ledger.day_usage(connection, NOON + 24 * 60 * MINUTE) is None
+    ledger.store_plan(connection, PRO, NOON)
+    assert ledger.day_usage(connection, NOON) is None

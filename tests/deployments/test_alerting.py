@@ -1,0 +1,183 @@
+"""Notices, from a real Prefect server to a real receiver."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Running, Scheduled, State
+from pydantic import SecretStr
+
+from autoindex.settings import Settings
+from deployments import alerting
+from deployments.worker import POOL
+from flows import events
+from flows.finished_runs import TAG
+from tests.prefect_server import Receiver
+
+GRACE = timedelta(seconds=10)  # Prefect takes no less
+
+
+@flow(name="refresh-market-data")
+def refresh() -> None:
+    """Never run here: its runs are moved from state to state by hand."""
+
+
+@flow(name="generate-report")
+def report() -> None:
+    """As above."""
+
+
+@pytest.fixture(scope="module")
+def api(prefect_api: str) -> str:
+    return prefect_api
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def slack_settings(slack: Receiver) -> Settings:
+    return Settings(slack_webhook_url=SecretStr(f"http://{slack.address}/services/T0/B0/secret"))
+
+
+class Stage:
+    """A worker, played on a real server."""
+
+    def __init__(self, client: SyncPrefectClient, slack: Receiver) -> None:
+        self.client = client
+        self.deployments = {one: self._deploy(one) for one in (refresh, report)}
+        self.slack = slack
+
+    def _deploy(self, one: object) -> UUID:
+        flow_id = self.client.create_flow(one)  # type: ignore[arg-type]
+        return self.client.create_deployment(
+            flow_id, "only", work_pool_name=POOL, work_queue_name="default", tags=[TAG]
+        )
+
+    def begin(self, of: object, name: str) -> FlowRun:
+        run = self.due(of, name)
+        self.move(run, Running())
+        return run
+
+    def due(self, of: object, name: str) -> FlowRun:
+        deployment = self.deployments[of]  # type: ignore[index]
+        return self.client.create_flow_run_from_deployment(deployment, name=name, tags=[TAG])
+
+    def move(self, run: FlowRun, *states: State) -> None:
+        for state in states:
+            self.client.set_flow_run_state(run.id, state, force=True)
+
+    def tell(self, event: str, resource: str, reason: str = "") -> None:
+        made = events.as_json(event, resource, []) | {"payload": {"reason": reason}}
+        self.client.request("POST", "/events", json=[made]).raise_for_status()
+
+    def heard(self, *words: str, seconds: float = 30) -> str:
+        """The one message with these words, once it has come."""
+        deadline = time.monotonic() + seconds
+        while not (found := self._with(*words)):
+            assert time.monotonic() < deadline, f"no message with {words} in {self.slack.texts}"
+            time.sleep(0.1)
+        (only,) = found
+        return only
+
+    def _with(self, *words: str) -> list[str]:
+        return [text for text in self.slack.texts if all(word in text for word in words)]
+
+
+@pytest.fixture(scope="module")
+def stage(api: str, slack: Receiver, slack_settings: Settings) -> Iterator[Stage]:
+    assert alerting.apply(slack_settings, api, GRACE).startswith("to Slack: 8 created")
+    with SyncPrefectClient(api) as client:
+        made = Stage(client, slack)
+        alerting.arm(slack_settings, api)
+        yield made
+
+
+def test_the_list_is_applied_once_and_keeps_what_was_switched_off(
+    api: str, stage: Stage, slack_settings: Settings
+) -> None:
+    one = stage.client.read_automations_by_name("Autoindex: a task failed")[0]
+    stage.client.pause_automation(one.id)
+    unchanged = "to Slack: 0 created, 0 updated, 8 unchanged, 0 removed"
+    assert alerting.apply(slack_settings, api, GRACE) == unchanged
+    again = stage.client.read_automations_by_name("Autoindex: a task failed")[0]
+    assert (again.id, again.enabled) == (one.id, False)
+    stage.client.resume_automation(one.id)
+
+
+def test_one_incident_gives_one_notice_with_task_reason_and_link(stage: Stage) -> None:
+    first, second = (stage.begin(refresh, f"refresh {n}") for n in ("one", "two"))
+    other = stage.begin(report, "weekly report as pdf")
+    reason = 'Flow run encountered an exception: ProviderRefused: a "bad" key <&>'
+    stage.move(first, Failed(message=reason))
+    stage.move(second, Failed(message=reason))
+    text = stage.heard("refresh-market-data failed")
+    assert "refresh one" in text
+    assert 'ProviderRefused: a "bad" key &lt;&amp;&gt;' in text
+    assert f"/runs/flow-run/{first.id}|" in text
+    stage.move(other, Failed(message="another task"))
+    stage.heard("generate-report failed", "another task")
+    assert "refresh two" not in str(stage.slack.texts)
+
+
+def test_a_success_arms_the_next_notice(stage: Stage) -> None:
+    good, bad = stage.begin(refresh, "good"), stage.begin(refresh, "bad again")
+    stage.move(good, Completed())
+    stage.move(bad, Failed(message="the second incident"))
+    stage.heard("refresh-market-data failed", "the second incident")
+
+
+def test_what_must_last_a_while_before_it_is_told(stage: Stage) -> None:
+    taken_up, lost = stage.begin(refresh, "taken up"), stage.begin(refresh, "lost")
+    stage.move(taken_up, Crashed(message="killed"), AwaitingRetry(scheduled_time=soon()))
+    stage.move(lost, Crashed(message="exited with -9"))
+    beat = {"name": "worker", "heartbeat_interval_seconds": 1}
+    stage.client.request("POST", f"/work_pools/{POOL}/workers/heartbeat", json=beat)  # type: ignore[arg-type]
+    late = stage.due(report, "late one")
+    stage.move(late, Scheduled(scheduled_time=datetime.now(UTC) - timedelta(minutes=1)))
+    assert "generate-report is late" in stage.heard("late one")
+    assert "exited with -9" in stage.heard("refresh-market-data crashed", "lost")
+    assert f"/work-pools/work-pool/{POOL}|" in stage.heard("no worker is online")
+    assert not [text for text in stage.slack.texts if "taken up" in text]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "health", "resource", "words"),
+    [
+        (events.QUEUE_TOO_OLD, events.QUEUE_MOVING, "autoindex.queue.default", "queue is too old"),
+        (events.DATA_STALE, events.DATA_CURRENT, events.DATA, "data are stale"),
+        (events.CREDITS_NEARLY_SPENT, events.CREDITS_LEFT, events.CREDITS, "credits nearly spent"),
+    ],
+)
+def test_what_the_watch_has_seen(
+    stage: Stage, trouble: str, health: str, resource: str, words: str
+) -> None:
+    stage.tell(trouble, resource, "first")
+    stage.heard(words, "first")
+    stage.tell(trouble, resource, "still")
+    stage.tell(health, resource)
+    # Events of one instant may overtake each other, so this is said until it is heard, and once.
+    while not [text for text in stage.slack.texts if words in text and "again" in text]:
+        stage.tell(trouble, resource, "again")
+        time.sleep(0.3)
+    stage.heard(words, "again")
+    assert not [text for text in stage.slack.texts if words in text and "still" in text]
+
+
+def test_without_the_webhook_nothing_of_it_stays(api: str, stage: Stage) -> None:
+    said = alerting.apply(Settings(), api)
+    assert said == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set), 8 removed"
+    assert alerting.apply(Settings(), api) == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)"
+    assert stage.client.read_automations() == []
+
+
+def soon() -> datetime:
+    return datetime.now(UTC) + timedelta(minutes=1)
