@@ -1,9 +1,10 @@
-"""The `autoindex` command: the local stack, the demonstration, set-up, universe and tokens."""
+"""The `autoindex` command: local stack, demonstration, set-up, universe, archive and tokens."""
 
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -86,6 +87,30 @@ def token(
 
     settings = local_secret.fill_in(Settings())
     print(tokens.mint(settings, user=user, scopes=scope, lifetime=timedelta(hours=hours)))
+
+
+@app.command()
+def archive() -> None:
+    """Show what the clean-up has archived, every file read back and verified."""
+    from deployments import archived  # noqa: PLC0415
+
+    Console().print(archived.table(Settings()))
+
+
+@app.command()
+def restore(
+    kind: Annotated[Literal["prices", "news", "logs"], typer.Argument(help="What to bring back.")],
+    start: Annotated[
+        datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first day, as 2020-01-31.")
+    ],
+    end: Annotated[
+        datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last day, included.")
+    ],
+) -> None:
+    """Bring archived rows of some days back; rows that are stored stay as they are."""
+    from deployments import archived  # noqa: PLC0415
+
+    print(archived.bring_back(Settings(), kind, start.date(), end.date()))
 
 
 @universe.command("import")

@@ -48,8 +48,8 @@ def clean_up(
         result: dict[str, Any] = {"dry_run": request.dry_run, "removed": removed}
         if "logs" in request.types:
             removed["runs"] = remove_finished_runs(request)
+        result["files_removed"] = clear_files(run, request)
         if not request.dry_run:
-            result["files_removed"] = clear_files(run, request)
             result["cache_entries_evicted"] = invalidate_cache(run, versions.PRICES)
             result["optimised"] = optimise(run)
         progress.update(len(request.types) + 1, "record types")
@@ -93,14 +93,24 @@ def remove_finished_runs(request: CleanupRequest) -> dict[str, Any]:
 
 @retrying("clear files")
 def clear_files(run: Runtime, request: CleanupRequest) -> dict[str, int]:
-    """Remove expired reports, and what runs that died have left behind."""
+    """Remove expired reports, the records of mails, and what runs that died have left behind."""
     now = datetime.now(UTC)
-    return {
-        "temporary": maintenance.clear_temporary(run.settings, now - TEMPORARY_FILES_KEPT),
-        "reports": maintenance.clear_reports(
-            run.engine, run.settings, now - timedelta(days=request.older_than_days)
-        ),
+    day, died = now - timedelta(days=request.older_than_days), now - TEMPORARY_FILES_KEPT
+    dry = request.dry_run
+    cleared = {
+        "temporary": maintenance.clear_temporary(run.settings, died, dry_run=dry),
+        "mails": maintenance.clear_mails(run.engine, day, dry_run=dry),
+        "reports": maintenance.clear_reports(run.engine, run.settings, day, dry_run=dry),
     }
+    verb = "would remove" if dry else "removed"
+    get_run_logger().info(
+        "%s %d temporary files, %d reports, %d records of mails",
+        verb,
+        cleared["temporary"],
+        cleared["reports"],
+        cleared["mails"],
+    )
+    return cleared
 
 
 @retrying("optimise")

@@ -76,5 +76,16 @@ def forget(connection: Connection, task_ids: Sequence[UUID]) -> int:
     return connection.execute(delete(deliveries).where(chosen)).rowcount
 
 
+def count_before(connection: Connection, instant: datetime) -> int:
+    """How many mails were claimed before `instant`."""
+    query = select(func.count()).where(deliveries.c.claimed_at < instant)
+    return connection.execute(query).scalar_one()
+
+
+def forget_before(connection: Connection, instant: datetime) -> int:
+    """Remove the rows of mails claimed before `instant`; how many."""
+    return connection.execute(delete(deliveries).where(deliveries.c.claimed_at < instant)).rowcount
+
+
 def _is(task_id: UUID, recipient: str) -> ColumnElement[bool]:
     return and_(deliveries.c.task_id == task_id, deliveries.c.recipient == recipient)

@@ -29,12 +29,14 @@ class Optimised:
     seconds: float
 
 
-def clear_temporary(settings: Settings, older_than: datetime) -> int:
+def clear_temporary(settings: Settings, older_than: datetime, *, dry_run: bool = False) -> int:
     """Remove files left behind by tasks that died before `older_than`; how many."""
     left_behind = [
         *_files(settings.temporary_dir, "*"),
         *_files(settings.reports_dir, _UNFINISHED),
     ]
+    if dry_run:
+        return sum(_is_older(path, older_than) for path in left_behind)
     # Looked at before: taking a file out makes its folder new.
     emptied = _old_folders(settings.temporary_dir, older_than)
     removed = _remove(path for path in left_behind if _is_older(path, older_than))
@@ -44,15 +46,28 @@ def clear_temporary(settings: Settings, older_than: datetime) -> int:
     return removed
 
 
-def clear_reports(engine: Engine, settings: Settings, older_than: datetime) -> int:
+def clear_reports(
+    engine: Engine, settings: Settings, older_than: datetime, *, dry_run: bool = False
+) -> int:
     """Remove reports made before `older_than`, and old files that are no report's; how many.
 
     The records of their mails go with them.
     """
+    if dry_run:
+        return _count_reports(engine, settings.reports_dir, older_than)
     removed = 0
     while expired := _remove_some(engine, settings.reports_dir, older_than):
         removed += expired
     return removed + _remove_orphans(engine, settings.reports_dir, older_than)
+
+
+def _count_reports(engine: Engine, folder: Path, older_than: datetime) -> int:
+    with engine.connect() as connection:
+        expired = reports.older_than(connection, older_than)
+        orphans = _orphans(connection, folder, older_than)
+    # The real run takes the files of expired reports, and unfinished ones, before it looks.
+    unfinished = set(folder.rglob(_UNFINISHED))
+    return len(expired) + len(set(orphans) - unfinished - {folder / one.path for one in expired})
 
 
 def _remove_some(engine: Engine, folder: Path, older_than: datetime) -> int:
@@ -66,11 +81,23 @@ def _remove_some(engine: Engine, folder: Path, older_than: datetime) -> int:
 
 
 def _remove_orphans(engine: Engine, folder: Path, older_than: datetime) -> int:
-    """A task that was killed before it stored its report leaves a file behind."""
-    old = [path for path in _files(folder, "*") if _is_older(path, older_than)]
     with engine.connect() as connection:
-        named = {folder / path for path in connection.scalars(select(reports_table.c.path))}
-    return _remove(path for path in old if path not in named)
+        return _remove(_orphans(connection, folder, older_than))
+
+
+def _orphans(connection: Connection, folder: Path, older_than: datetime) -> list[Path]:
+    """Old files without a report: a task killed before it stored its report leaves one behind."""
+    old = [path for path in _files(folder, "*") if _is_older(path, older_than)]
+    named = {folder / path for path in connection.scalars(select(reports_table.c.path))}
+    return [path for path in old if path not in named]
+
+
+def clear_mails(engine: Engine, older_than: datetime, *, dry_run: bool = False) -> int:
+    """Remove the records of mails claimed before `older_than`, sent or not; how many."""
+    with engine.begin() as connection:
+        if dry_run:
+            return deliveries.count_before(connection, older_than)
+        return deliveries.forget_before(connection, older_than)
 
 
 def _inside(folder: Path, relative: str) -> Path | None:

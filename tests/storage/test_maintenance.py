@@ -51,6 +51,8 @@ def test_only_old_temporary_files_go(settings: Settings, tmp_path: Path) -> None
     (settings.temporary_dir / "link").symlink_to(elsewhere.parent, target_is_directory=True)
     for folder in (settings.temporary_dir / "deep" / "er", settings.temporary_dir / "deep"):
         os.utime(folder, (OLD.timestamp(), OLD.timestamp()))
+    assert maintenance.clear_temporary(settings, WEEK_AGO, dry_run=True) == len(old)
+    assert all(path.exists() for path in old)
     assert maintenance.clear_temporary(settings, WEEK_AGO) == len(old)
     assert not any(path.exists() for path in old)
     assert not (settings.temporary_dir / "deep").exists()
@@ -68,7 +70,12 @@ def test_expired_reports_go_with_file_row_and_mail(settings: Settings, engine: E
     gone = record(engine, 1, "old.json", OLD)
     kept = record(engine, 2, "young.json", YOUNG)
     record(engine, 3, "never-there.json", OLD)
-    assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 2
+    write(settings.reports_dir / ".writing-old", OLD)
+    write(settings.reports_dir / "orphan.pdf", OLD)
+    assert maintenance.clear_reports(engine, settings, WEEK_AGO, dry_run=True) == 3
+    assert old.exists()
+    assert maintenance.clear_temporary(settings, WEEK_AGO) == 1
+    assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 3
     assert not old.exists()
     assert young.exists()
     with engine.connect() as connection:
@@ -77,6 +84,17 @@ def test_expired_reports_go_with_file_row_and_mail(settings: Settings, engine: E
         assert reports.find(connection, kept) is not None
         assert deliveries.find(connection, kept, "ann@example.org") is not None
     assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 0
+
+
+def test_old_records_of_mails_go(settings: Settings, engine: Engine) -> None:
+    record(engine, 1, "young.json", YOUNG)
+    with engine.begin() as connection:
+        claimed_at = text("update deliveries set claimed_at = :old")
+        connection.execute(claimed_at, {"old": OLD})
+    record(engine, 2, "young.json", YOUNG)
+    assert maintenance.clear_mails(engine, WEEK_AGO, dry_run=True) == 1
+    assert maintenance.clear_mails(engine, WEEK_AGO) == 1
+    assert maintenance.clear_mails(engine, WEEK_AGO) == 0
 
 
 def test_more_reports_than_a_batch_go(settings: Settings, engine: Engine) -> None:

@@ -1,0 +1,72 @@
+"""The commands that look at the archive and bring rows back, as an operator types them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import date
+
+import pytest
+from sqlalchemy import Engine
+
+from autoindex.settings import Settings
+from tests.storage.conftest import Scene
+
+
+def autoindex(settings: Settings, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "deployments.cli", *words],
+        env={**os.environ, **settings.environment(), "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def cleaned(engine: Engine, settings: Settings) -> Scene:
+    scene = Scene(engine, settings.data_dir / "archive")
+    scene.fill()
+    scene.clean()
+    return scene
+
+
+def test_a_range_comes_back(cleaned: Scene, settings: Settings) -> None:
+    words = ("restore", "prices", "--from", "2020-02-01", "--to", "2020-02-03")
+    done = autoindex(settings, *words)
+    assert done.stdout.startswith("6 prices rows of 2020-02-01 to 2020-02-03 restored"), done.stderr
+    days = {row[1] for row in cleaned.stored()["prices"]}
+    assert date(2020, 2, 3) in days
+    assert date(2020, 2, 4) not in days
+    assert autoindex(settings, *words).stdout.startswith("0 prices rows")
+
+
+def test_the_archive_is_shown_and_a_damaged_file_named(cleaned: Scene, settings: Settings) -> None:
+    damaged = cleaned.folder / "news_articles" / "2020-02" / "news_articles.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    shown = autoindex(settings, "archive").stdout
+    assert "2020-01" in shown
+    assert shown.count("verified") == 8
+    assert "not the file" in shown
+    before = cleaned.stored()
+    done = autoindex(settings, "restore", "news", "--from", "2020-01-01", "--to", "2020-02-28")
+    assert done.returncode == 1
+    assert "is not the file its manifest names" in " ".join(done.stderr.split())
+    assert cleaned.stored() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("restore", "prices", "--from", "2020-02-02", "--to", "2020-02-01"), "--from"),
+        (("restore", "assets", "--from", "2020-02-02", "--to", "2020-02-03"), "assets"),
+        (("restore", "prices", "--from", "soon", "--to", "2020-02-03"), "soon"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    settings: Settings, words: Sequence[str], named: str
+) -> None:
+    done = autoindex(settings, *words)
+    assert done.returncode != 0
+    assert named in done.stderr
