@@ -17,10 +17,12 @@ from api.prefect import Connection, Prefect
 from api.routes import background, health, index, reports
 from api.tasks import TaskRunner
 from autoindex.errors import ConfigurationError
+from autoindex.reports import links
 from autoindex.settings import Settings
 from autoindex.storage import database
 
-_OPEN: Final = frozenset({"/health", "/ready"})
+# A link to a report carries its own signature.
+_OPEN: Final = frozenset({"/health", "/ready", links.PATH})
 _DOCUMENTATION: Final = frozenset({"/docs", "/openapi.json"})
 
 

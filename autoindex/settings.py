@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     api_docs: bool = Field(
         default=False, description="Show the facade's documentation at /docs to everybody."
     )
+    api_url: str | None = Field(
+        default=None,
+        description="Where users reach the facade, for links; its own address if unset.",
+    )
     prefect_port: int = Field(
         default=4200, ge=1, le=65535, description="Port of the local stack's Prefect server."
     )
@@ -129,6 +133,11 @@ class Settings(BaseSettings):
         url = self.database_url.get_secret_value()
         scheme, _, rest = url.partition("://")
         return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else url
+
+    @property
+    def public_url(self) -> str:
+        """Where users reach the facade; without a slash at its end."""
+        return (self.api_url or f"http://{self.api_host}:{self.api_port}").rstrip("/")
 
     @property
     def reports_dir(self) -> Path:

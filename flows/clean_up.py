@@ -15,7 +15,7 @@ from autoindex.requests import (
     CleanupType,
 )
 from autoindex.storage import cleanup, maintenance, versions
-from flows import failures, finished_runs, succession
+from flows import failures, finished_runs, names, succession
 from flows.outcome import Progress, finish, invalidate_cache
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -26,7 +26,7 @@ TEMPORARY_FILES_KEPT: Final = timedelta(days=1)
 
 @flow(
     name="clean-up",
-    flow_run_name="clean up older than {older_than_days} days",
+    flow_run_name=names.clean_up,
     on_failure=[failures.track],
 )
 def clean_up(

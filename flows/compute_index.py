@@ -36,7 +36,7 @@ from autoindex.storage.allocations import Allocations
 from autoindex.storage.assets import Asset
 from autoindex.storage.holdings import Holdings
 from autoindex.storage.metrics import Values
-from flows import failures, succession
+from flows import artifacts, failures, names, succession
 from flows.outcome import finish, invalidate_cache
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -47,7 +47,7 @@ GAP_SESSIONS = 10
 
 @flow(
     name="compute-index",
-    flow_run_name="compute {strategy} {frequency}",
+    flow_run_name=names.compute,
     on_failure=[failures.track],
 )
 def compute_index(
@@ -73,6 +73,8 @@ def recompute(run: Runtime, request: ComputeIndexRequest) -> dict[str, Any]:
         loaded = load_prices(run, request)
         computed = compute(loaded, request)
         store(run, request, loaded, computed)
+    if not computed.series.levels.empty:
+        artifacts.index(computed.series.weights, computed.metrics["all"])
     evicted = invalidate_cache(run, versions.INDEX)
     return _summary(request, computed) | {
         "cache_entries_evicted": evicted,

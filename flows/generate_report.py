@@ -19,7 +19,7 @@ from autoindex.errors import (
     ReportImpossible,
 )
 from autoindex.index.metrics import metrics as performance
-from autoindex.reports import delivery, files, quality
+from autoindex.reports import delivery, files, links, quality
 from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
 from autoindex.reports.inputs import AssetFacts, ReportInputs
@@ -32,7 +32,7 @@ from autoindex.requests import (
 )
 from autoindex.storage import allocations, assets, deliveries, levels, prices, reports
 from autoindex.storage.reports import StoredReport
-from flows import failures, succession
+from flows import artifacts, failures, names, succession
 from flows.outcome import finish
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -42,7 +42,7 @@ USER_TAG = "user:"
 
 @flow(
     name="generate-report",
-    flow_run_name="{report_type} report as {format}",
+    flow_run_name=names.report,
     on_failure=[failures.track, failures.mail],
 )
 def generate_report(
@@ -61,6 +61,7 @@ def generate_report(
         report = store(run, request, content, path)
         result = _summary(report, path) | {"email": deliver(run, request, content, path)}
         result |= {"duration_seconds": round(time.monotonic() - began, 3)}
+        artifacts.report(run.settings, report, content, path.name)
         return finish(run, "report", result)
 
 
@@ -162,6 +163,7 @@ def deliver(run: Runtime, request: ReportRequest, content: ReportContent, path: 
         recipient=recipient,
         identity=identity,
         sent_at=datetime.now(UTC),
+        link=links.signed(run.settings, run.task_id, datetime.now(UTC)),
     )
     return _send(run, mail, recipient)
 

@@ -25,7 +25,7 @@ from autoindex.settings import Settings
 from autoindex.storage import assets, locks, prices, versions
 from autoindex.storage.assets import Asset
 from autoindex.storage.prices import Counts
-from flows import failures, succession
+from flows import artifacts, failures, names, succession
 from flows.budget import DAY_SPENT, TIME_LIMIT, Budget
 from flows.compute_index import recompute
 from flows.outcome import Progress, finish, invalidate_cache
@@ -42,7 +42,7 @@ CALL_SECONDS: Final = 30
 
 @flow(
     name="refresh-market-data",
-    flow_run_name="refresh {mode}",
+    flow_run_name=names.refresh,
     timeout_seconds=LIMIT_SECONDS,
     on_failure=[failures.track],
 )
@@ -59,6 +59,7 @@ def refresh_market_data(
         tally = Tally(fresh=len(universe) - len(due))
         if due:
             _bring_in(run, universe, due, tally)
+        artifacts.left_out(tally.refused, tally.deferred)
         tally.check()
         evicted = invalidate_cache(run, versions.PRICES)
         result = tally.result() | {"index": _recompute_index(run, tally)}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import FileResponse
 
 from api.bodies import GuardedRoute
@@ -14,7 +14,10 @@ from api.identity import User
 from api.problems import Problem
 from api.schemas import TaskId
 from api.tokens import Scope
+from autoindex.reports import links
+from autoindex.settings import Settings
 from autoindex.storage import reports
+from autoindex.storage.reports import StoredReport
 
 router = APIRouter(prefix="/api/v1/reports", tags=["reports"], route_class=GuardedRoute)
 
@@ -40,9 +43,31 @@ async def download(
     if report is None:
         raise _missing(task_id)
     _check_may_fetch(user, report.requested_by)
+    return _file(settings, report, if_none_match)
+
+
+@router.get("/shared", operation_id="downloadSharedReport", response_class=Response)
+async def download_shared(
+    database: Stored,
+    settings: CurrentSettings,
+    link: Annotated[str, Query(max_length=2_048, description="What the link was signed with.")],
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Fetch a report's file by a link from a mail or the Prefect UI: the link is the token."""
+    try:
+        task_id = links.opened(settings, link)
+    except links.LinkRefused as refused:
+        raise Problem(HTTPStatus.FORBIDDEN, str(refused)) from refused
+    report = await database.read(reports.find, task_id)
+    if report is None:
+        raise _missing(task_id)
+    return _file(settings, report, if_none_match)
+
+
+def _file(settings: Settings, report: StoredReport, if_none_match: str | None) -> Response:
     path = _inside(settings.reports_dir, report.path)
     if path is None or not path.is_file():
-        raise _missing(task_id)
+        raise _missing(report.task_id)
     tag = f'"{report.sha256}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if tag in (if_none_match or ""):

@@ -53,6 +53,8 @@ def message(
     app) is named instead. `recipient` is one address; raises MailRefused where it is none or more.
     """
     attached = path.stat().st_size <= LARGEST_ATTACHMENT_BYTES
+    if attached:
+        link = None  # whoever has the mail has the file
     mail = EmailMessage(policy=SMTP)
     mail["Subject"] = letter.subject(content)
     mail["From"] = address(sender)

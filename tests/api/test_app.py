@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from api.app import create_app
 from api.in_memory import InMemory
 from api.tasks import Kind
+from autoindex.reports import links
 from autoindex.settings import Settings
 from autoindex.storage import results
 from autoindex.storage.tables import reports
@@ -387,6 +388,25 @@ class TestReports:
         problem(await http.get(f"/api/v1/reports/{NOBODYS}/file"), 404)
         (settings.reports_dir / f"weekly-{report}.pdf").unlink()
         problem(await http.get(f"/api/v1/reports/{report}/file"), 404)
+
+    async def test_a_signed_link_opens_one_report_without_a_token(
+        self, app: FastAPI, report: UUID, settings: Settings, api_engine: Engine
+    ) -> None:
+        other = self.made(settings, api_engine, "ada")
+        link = links.signed(settings, report, datetime.now(UTC))
+        assert link is not None
+        async with client(app, None) as stranger:
+            answer = await stranger.get(link.partition(settings.public_url)[2])
+            assert (answer.status_code, answer.content[-16:]) == (200, report.bytes)
+            for wrong in (link[:-4], f"{links.PATH}?link=", f"{links.PATH}?link={other}"):
+                answer = await stranger.get(wrong.partition(settings.public_url)[2] or wrong)
+                assert problem(answer, 403)["title"] == "Forbidden"
+            problem(await stranger.get(links.PATH), 422)
+            problem(await stranger.get(f"/api/v1/reports/{other}/file"), 401)
+        used_as_token = {"Authorization": f"Bearer {link.partition('=')[2]}"}
+        async with client(app, None) as stranger:
+            answer = await stranger.get(f"{TASKS}/active", headers=used_as_token)
+            problem(answer, 401)
 
 
 class TestSecurity:

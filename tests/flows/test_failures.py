@@ -74,6 +74,7 @@ def test_a_failed_report_is_tracked_and_mailed_once_without_secrets(
     env = {
         "AUTOINDEX_SENTRY_DSN": f"http://key@{sentry.address}/42",
         "AUTOINDEX_ALERT_EMAIL": "Operators <ops@example.com>",
+        "AUTOINDEX_CLOCK": "2022-12-28T22:00:00Z",
         "AUTOINDEX_SMTP_HOST": "127.0.0.1",
         "AUTOINDEX_SMTP_PORT": str(port),
         "AUTOINDEX_SMTP_SECURITY": "none",
@@ -95,7 +96,8 @@ def test_a_failed_report_is_tracked_and_mailed_once_without_secrets(
     (envelope,) = box.envelopes
     assert envelope.rcpt_tos == ["ops@example.com"]
     mail = message_from_bytes(envelope.content, policy=default)  # type: ignore[arg-type]
-    assert mail["Subject"] == "Autoindex: failed: generate-report (weekly report as pdf)"
+    subject = "Autoindex: failed: generate-report (weekly report as pdf to 2022-12-28)"
+    assert mail["Subject"] == subject
     text = mail.get_content()
     assert "no levels yet" in text
     assert f"/runs/flow-run/{run.id}" in text

@@ -1,0 +1,53 @@
+"""What a run is called: what it does, and for when. Prefect asks as the run begins."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any, Final
+
+from prefect.runtime import flow_run
+
+from autoindex import sessions
+from autoindex.settings import Settings
+
+_NAMED: Final = 3
+
+
+def refresh() -> str:
+    """As in "smart refresh to 2022-12-28", or "full refresh of AAPL, KO to 2022-12-28"."""
+    return f"{_asked('mode', 'smart')} refresh{_of(_asked('symbols'))} to {_session()}"
+
+
+def compute() -> str:
+    """As in "composite monthly index from 2020-01-02 to 2022-12-28"."""
+    start, end = _asked("start_date"), _asked("end_date")
+    since = f" from {start}" if start else ""
+    which = f"{_asked('strategy', 'composite')} {_asked('frequency', 'monthly')}"
+    return f"{which.replace('_', ' ')} index{since} to {end or _session()}"
+
+
+def report() -> str:
+    """As in "weekly report as pdf to 2022-12-28"."""
+    return f"{_asked('report_type')} report as {_asked('format')} to {_session()}"
+
+
+def clean_up() -> str:
+    """As in "clean up before 2021-12-28", or "count what is before 2021-12-28"."""
+    before: date = Settings().now().date() - timedelta(days=int(_asked("older_than_days", 365)))
+    return (
+        f"count what is before {before}" if _asked("dry_run", True) else f"clean up before {before}"
+    )
+
+
+def _asked(name: str, default: object = None) -> Any:
+    found = (flow_run.parameters or {}).get(name)
+    return default if found is None else getattr(found, "value", found)
+
+
+def _session() -> date:
+    return sessions.last_closed(Settings().now())
+
+
+def _of(symbols: Sequence[str] | None) -> str:
+    if not symbols:
+        return ""
+    return f" of {', '.join(symbols[:_NAMED])}" + (", …" if len(symbols) > _NAMED else "")
