@@ -6,6 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 # A lock is complete: pip need not look for anything, and then any pip will do.
 LOCKED := $(PIP) install --no-deps --require-hashes --requirement
 KEEP ?=
+TEST_PROCESSES ?= 2
 
 .PHONY: help demo up test lint types format bench lock clean
 .DEFAULT_GOAL := help
@@ -20,7 +21,7 @@ up: .venv/runtime  ## the whole stack in the foreground, until Ctrl-C
 	@$(BIN)/autoindex up
 
 test: .venv/dev  ## every test: unit, storage, flows, API, the whole stack
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
 
 lint: .venv/dev  ## style and formatting
 	$(BIN)/ruff check

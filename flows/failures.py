@@ -66,8 +66,8 @@ def _letter(
 ) -> EmailMessage:
     ui_url = PREFECT_UI_URL.value()
     return failure_notice.message(
-        task=f"{flow.name} ({flow_run.name})",
-        task_id=flow_run.id,
+        name=flow_run.name,
+        task=f"{flow.name} {flow_run.id}",
         reason=reason,
         link=f"{ui_url.rstrip('/')}/runs/flow-run/{flow_run.id}" if ui_url else None,
         sender=settings.mail_from,

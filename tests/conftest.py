@@ -23,6 +23,21 @@ def pytest_configure() -> None:
     os.environ["DO_NOT_TRACK"] = "1"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares a stack or a Prefect server in one process, and begin with it."""
+    for item in items:
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: ("stack", "prefect", None).index(_group(item)))
+
+
+def _group(item: pytest.Item) -> str | None:
+    for fixture, group in (("stack", "stack"), ("prefect_api", "prefect")):
+        if fixture in getattr(item, "fixturenames", ()):
+            return group
+    return None
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """An embedded PostgreSQL with a migrated template database."""

@@ -3,15 +3,14 @@
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
-from uuid import UUID
 
 from autoindex.reports import delivery
 
 
 def message(
     *,
+    name: str,
     task: str,
-    task_id: UUID,
     reason: str,
     link: str | None,
     sender: str,
@@ -21,16 +20,16 @@ def message(
 ) -> EmailMessage:
     """A short text; `identity` is the Message-ID, `link` leads to the run's page."""
     mail = EmailMessage(policy=SMTP)
-    mail["Subject"] = " ".join(f"Autoindex: failed: {task}".split())
+    mail["Subject"] = " ".join(f"Autoindex failed: {name}".split())
     mail["From"] = delivery.address(sender)
     mail["To"] = delivery.address(recipient)
     mail["Message-ID"] = identity
     mail["Date"] = sent_at
     mail["Auto-Submitted"] = "auto-generated"
     lines = [
-        f"{task} has failed, and will not be tried again.",
+        f"The {name} has failed, and will not be tried again.",
         f"Reason: {reason}",
-        f"Task: {task_id}",
+        f"Task: {task}",
         f"Its log: {link}" if link else "Its log is in Prefect.",
     ]
     mail.set_content("\n\n".join(lines) + "\n")

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -40,11 +40,12 @@ class Worker:
     client: SyncPrefectClient
     api_url: str
     settings: Settings
+    deployed: list[UUID] = field(default_factory=list)
 
     def deploy(self, entrypoint: str, name: str, every: timedelta | None = None) -> UUID:
         flow_id = self.client.create_flow(import_object(entrypoint))
         schedules = [DeploymentScheduleCreate(schedule=_schedule(every))] if every else None
-        return self.client.create_deployment(
+        made = self.client.create_deployment(
             flow_id,
             name,
             entrypoint=entrypoint,
@@ -53,6 +54,8 @@ class Worker:
             tags=[TAG],
             schedules=schedules,
         )
+        self.deployed.append(made)
+        return made
 
     def ask(self, deployment: UUID, **parameters: Any) -> FlowRun:
         return self.client.create_flow_run_from_deployment(deployment, parameters=parameters)
@@ -92,4 +95,7 @@ def _schedule(every: timedelta) -> IntervalSchedule:
 @pytest.fixture
 def worker(prefect_api: str, settings: Settings) -> Iterator[Worker]:
     with SyncPrefectClient(prefect_api) as client:
-        yield Worker(client, prefect_api, settings)
+        made = Worker(client, prefect_api, settings)
+        yield made
+        for deployment in made.deployed:  # and with it what it still has to run
+            client.delete_deployment(deployment)

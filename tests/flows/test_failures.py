@@ -96,10 +96,11 @@ def test_a_failed_report_is_tracked_and_mailed_once_without_secrets(
     (envelope,) = box.envelopes
     assert envelope.rcpt_tos == ["ops@example.com"]
     mail = message_from_bytes(envelope.content, policy=default)  # type: ignore[arg-type]
-    subject = "Autoindex: failed: generate-report (weekly report as pdf to 2022-12-28)"
+    subject = "Autoindex failed: weekly report as pdf to 2022-12-28"
     assert mail["Subject"] == subject
     text = mail.get_content()
     assert "no levels yet" in text
+    assert f"generate-report {run.id}" in text
     assert f"/runs/flow-run/{run.id}" in text
 
     again = worker.ask(deployment, report_type="daily", format="json")
