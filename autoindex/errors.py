@@ -18,13 +18,16 @@
         ├── ReportImpossible      too little data for the period
         ├── MailRefused           the mail server refused sender, recipient or message for good
         ├── MailUncertain         the mail server went away before it said whether it took the mail
-        └── ArchiveUnverified     an archive could not be read back; nothing was deleted
+        ├── ArchiveUnverified     an archive could not be read back; nothing was deleted
+        ├── SoftTimeLimit         the time for an orderly end has come
+        └── LeaseLost             another worker has taken the task over
 
 Transient errors are retried by the flows, from one policy (`flows.retry`); the others are not.
 """
 
 from collections.abc import Sequence
 from datetime import date
+from uuid import UUID
 
 
 class AutoindexError(Exception):
@@ -137,3 +140,15 @@ class MailUncertain(PermanentError):
 
 class ArchiveUnverified(PermanentError):
     """An archive could not be read back as it was written; nothing was deleted."""
+
+
+class SoftTimeLimit(PermanentError):
+    """The soft time limit is reached: what is done is kept, and what is left is said."""
+
+
+class LeaseLost(PermanentError):
+    """Another worker has taken the task over, so that nothing more may be written for it."""
+
+    def __init__(self, task_id: UUID) -> None:
+        super().__init__(f"another worker has taken task {task_id} over")
+        self.task_id = task_id

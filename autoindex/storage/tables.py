@@ -189,3 +189,25 @@ credit_plan = Table(
     _now("asked_at"),
     CheckConstraint("singleton", name="singleton"),
 )
+
+# Who holds a running task. `token` goes up with every holder, and whatever an earlier one still
+# writes is refused. Without a holder the row only remembers how many attempts have died.
+leases = Table(
+    "leases",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    Column("token", BigInteger, nullable=False),
+    Column("holder", Text),
+    Column("expires_at", DateTime(timezone=True), nullable=False, index=True),
+    Column("deaths", Integer, nullable=False, server_default="0"),
+)
+
+# What earlier attempts of a task leave to the next one: retries spent by subtask, and what is done.
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    Column("retries", JSONB, nullable=False, server_default="{}"),
+    Column("done", JSONB, nullable=False, server_default="{}"),
+    _now("updated_at"),
+)

@@ -1,0 +1,50 @@
+"""What the attempts of one task leave to the next: retries spent, and work done.
+
+A task that waits for a retry, or whose process died, goes on elsewhere under the same id.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from autoindex.storage.tables import checkpoints
+
+
+def count_retry(connection: Connection, task_id: UUID, subtask: str) -> int:
+    """Count one more retry of a subtask; how many it has had with this one."""
+    new = insert(checkpoints).values(task_id=task_id, retries={subtask: 1})
+    spent = func.coalesce(checkpoints.c.retries[subtask].as_integer(), 0)
+    counted = new.on_conflict_do_update(
+        index_elements=[checkpoints.c.task_id],
+        set_={
+            "retries": checkpoints.c.retries.op("||")(func.jsonb_build_object(subtask, spent + 1)),
+            "updated_at": func.now(),
+        },
+    ).returning(checkpoints.c.retries[subtask].as_integer())
+    count: int = connection.execute(counted).scalar_one()
+    return count
+
+
+def store(connection: Connection, task_id: UUID, done: Mapping[str, Any]) -> None:
+    """Keep what is done so far, in the transaction that does it."""
+    row = {"done": dict(done), "updated_at": func.now()}
+    statement = insert(checkpoints).values(task_id=task_id, **row)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[checkpoints.c.task_id], set_=row)
+    )
+
+
+def load(connection: Connection, task_id: UUID) -> dict[str, Any]:
+    """What earlier attempts have done; empty where this is the first."""
+    query = select(checkpoints.c.done).where(checkpoints.c.task_id == task_id)
+    found: dict[str, Any] | None = connection.execute(query).scalar_one_or_none()
+    return found or {}
+
+
+def forget(connection: Connection, task_ids: Sequence[UUID]) -> int:
+    """Remove the rows of tasks that have ended; how many."""
+    chosen = checkpoints.c.task_id.in_(list(task_ids))
+    return connection.execute(delete(checkpoints).where(chosen)).rowcount

@@ -1,0 +1,99 @@
+"""A running task has one holder; whoever has lost it can write nothing more."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from autoindex.errors import LeaseLost
+from autoindex.storage import fence, leases
+from autoindex.storage.leases import Lease
+
+TASK = UUID(int=7)
+LONG, OVER = timedelta(minutes=1), timedelta(seconds=-1)
+
+
+def take(engine: Engine, holder: str, lifetime: timedelta = LONG) -> Lease | None:
+    with engine.begin() as connection:
+        return leases.take(connection, TASK, holder, lifetime)
+
+
+def taken(engine: Engine, holder: str, lifetime: timedelta = LONG) -> Lease:
+    lease = take(engine, holder, lifetime)
+    assert lease is not None
+    return lease
+
+
+def test_a_good_lease_keeps_others_out_until_it_is_given_back(engine: Engine) -> None:
+    mine = taken(engine, "a")
+    assert mine == Lease(TASK, 1, "a", 0)
+    assert take(engine, "b") is None
+    with engine.begin() as connection:
+        assert leases.give_back(connection, mine, died=True)
+    assert taken(engine, "b") == Lease(TASK, 2, "b", 1)
+    with engine.begin() as connection:
+        assert not leases.give_back(connection, mine)
+        assert not leases.end(connection, mine)
+
+
+def test_renewing_lengthens_what_is_still_held_and_names_what_is_lost(engine: Engine) -> None:
+    mine = taken(engine, "a", OVER)
+    with engine.begin() as connection:
+        assert leases.renew(connection, {TASK: mine.token}, LONG) == frozenset()
+        assert leases.expired(connection) == []
+        assert leases.renew(connection, {TASK: 9, UUID(int=8): 1}, LONG) == {TASK, UUID(int=8)}
+        assert leases.renew(connection, {}, LONG) == frozenset()
+
+
+def test_an_expired_lease_is_seized_once(engine: Engine) -> None:
+    taken(engine, "a", OVER)
+    with engine.begin() as connection:
+        (lost,) = leases.expired(connection)
+        seized = leases.seize(connection, lost, "b", LONG)
+        assert seized == Lease(TASK, 2, "b", 0)
+        assert leases.seize(connection, lost, "c", LONG) is None
+        assert leases.held(connection, [TASK, UUID(int=8)]) == {TASK}
+
+
+def test_an_ended_task_leaves_no_lease(engine: Engine) -> None:
+    mine = taken(engine, "a")
+    with engine.begin() as connection:
+        assert leases.end(connection, mine)
+        assert leases.held(connection, [TASK]) == frozenset()
+    waiting = taken(engine, "a")
+    with engine.begin() as connection:
+        leases.give_back(connection, waiting)
+        assert leases.forget_idle(connection, timedelta(days=1)) == 0
+        assert leases.forget_idle(connection, OVER) == 1
+
+
+def test_a_former_holder_commits_nothing(database_url: str, engine: Engine) -> None:
+    mine = taken(engine, "a", OVER)
+    guarded = create_engine(database_url)
+    fence.guard(guarded, TASK, mine.token)
+    insert = text("insert into data_versions (name, version) values (:name, 1)")
+    with guarded.begin() as connection:
+        connection.execute(insert, {"name": "held"})
+    with guarded.connect() as connection:  # begun while the lease was good
+        connection.execute(insert, {"name": "lost"})
+        taken(engine, "b")
+        with pytest.raises(LeaseLost, match=str(TASK)):
+            connection.commit()
+    with pytest.raises(LeaseLost), guarded.begin() as connection:
+        connection.execute(insert, {"name": "lost"})
+    guarded.dispose()
+    with engine.connect() as connection:
+        assert connection.execute(text("select name from data_versions")).scalars().all() == [
+            "held"
+        ]
+
+
+def test_a_lease_does_not_change_hands_between_the_check_and_the_commit(engine: Engine) -> None:
+    mine = taken(engine, "a", OVER)
+    with engine.connect() as connection:
+        fence.check(connection, TASK, mine.token)
+        with engine.connect() as other:
+            other.execute(text("set lock_timeout = '200ms'"))
+            with pytest.raises(Exception, match="lock timeout"):
+                leases.take(other, TASK, "b", LONG)
