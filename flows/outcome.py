@@ -14,6 +14,7 @@ from prefect.artifacts import (
 from prefect.runtime import flow_run
 
 from autoindex.storage import results, versions
+from flows import telling
 from flows.retry import retrying
 from flows.runtime import Runtime
 
@@ -21,7 +22,7 @@ _SECONDS_BETWEEN_UPDATES: Final = 0.5
 
 
 class Progress:
-    """How far a run is, as a progress artifact on its page."""
+    """How far a run is: on its page in Prefect, and for those who follow it through the facade."""
 
     def __init__(self, kind: str, total: int) -> None:
         self._total = max(total, 1)
@@ -34,6 +35,7 @@ class Progress:
         if completed < self._total and now - self._updated < _SECONDS_BETWEEN_UPDATES:
             return
         self._updated = now
+        telling.count(completed, self._total, what)
         percent = 100 * min(1.0, completed / self._total)
         text = f"{what}: {completed} of {self._total}"
         update_progress_artifact(self._artifact, percent, description=text)

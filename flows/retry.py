@@ -1,6 +1,7 @@
 """The one retry policy: transient errors, three more times, about a minute apart, with jitter."""
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -10,6 +11,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from autoindex.errors import TransientError
 from autoindex.settings import Settings
+from flows import telling
 
 RETRIES: Final = 3
 # Spreads waits over 0.5 to 1.5 times the delay, so that runs that failed together part.
@@ -27,6 +29,11 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     """
 
     def make(function: Callable[P, R]) -> Task[P, R]:
+        @wraps(function)
+        def step(*args: P.args, **kwargs: P.kwargs) -> R:
+            telling.step(name)
+            return function(*args, **kwargs)
+
         return task(
             name=name,
             retries=RETRIES,
@@ -35,7 +42,7 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
             retry_condition_fn=is_transient,
             cache_policy=NO_CACHE,
             persist_result=False,
-        )(function)
+        )(step)
 
     return make
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from autoindex.settings import Settings
 from autoindex.storage import database
 from autoindex.storage.cache import Cache, from_settings
+from flows import telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,15 @@ def opened() -> Iterator[Runtime]:
     """Read the settings, connect, and disconnect at the end."""
     settings = Settings()
     engine = database.engine(settings, "autoindex-flow")
+    task_id = UUID(str(flow_run.id))
     try:
-        yield Runtime(
-            settings=settings,
-            engine=engine,
-            cache=from_settings(settings),
-            now=settings.now(),
-            task_id=UUID(str(flow_run.id)),
-        )
+        with telling.opened(engine, task_id):
+            yield Runtime(
+                settings=settings,
+                engine=engine,
+                cache=from_settings(settings),
+                now=settings.now(),
+                task_id=task_id,
+            )
     finally:
         engine.dispose()

@@ -211,3 +211,30 @@ checkpoints = Table(
     Column("done", JSONB, nullable=False, server_default="{}"),
     _now("updated_at"),
 )
+
+# Where a running task is, for whoever follows it: written as it goes, never what decides a status.
+task_progress = Table(
+    "task_progress",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    Column("step", Text),
+    Column("completed", Integer),
+    Column("total", Integer),
+    Column("what", Text),
+    # How many lines the task has said; the number of the last one.
+    Column("lines", Integer, nullable=False, server_default="0"),
+    Column("updated_at", DateTime(timezone=True), nullable=False, index=True),
+)
+
+# What a task has said, numbered without gaps in the order in which it became visible.
+task_lines = Table(
+    "task_lines",
+    metadata,
+    Column(
+        "task_id", Uuid, ForeignKey("task_progress.task_id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("level", Text, nullable=False),
+    Column("text", Text, nullable=False),
+)
