@@ -50,15 +50,25 @@ def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values
     first = begin(levels, name)
     if first is None:
         return dict.fromkeys((*OWN, *RELATIVE))
-    chosen = levels[first:]
-    returns = chosen.pct_change().iloc[1:]
-    values = {metric: _number(rule, returns) for metric, rule in OWN.items()}
+    returns = levels[first:].pct_change().iloc[1:]
+    values = _own(returns)
     if reference is None:
         return values | dict.fromkeys(RELATIVE)
     theirs = reference[first:].pct_change(fill_method=None).iloc[1:]
     both = theirs.notna()
     pair = returns[both], theirs[both]
     return values | {metric: _number(rule, *pair) for metric, rule in RELATIVE.items()}
+
+
+def own(closes: pd.Series) -> Values:
+    """The metrics that need no benchmark, of closes without gaps."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # as above
+        return _own(closes.pct_change().iloc[1:])
+
+
+def _own(returns: pd.Series) -> Values:
+    return {metric: _number(rule, returns) for metric, rule in OWN.items()}
 
 
 def begin(levels: pd.Series, name: str) -> pd.Timestamp | None:

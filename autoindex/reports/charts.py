@@ -160,11 +160,29 @@ def contributions(content: ReportContent, width: float, height: float) -> Figure
     for y, row in enumerate(rows):
         up = row.contribution >= 0
         side = gap if up else -gap
-        text = percent(row.contribution, signed=True)
+        text = number_text(100.0 * row.contribution, signed=True)
         own, other = ("left", "right") if up else ("right", "left")
         plot.text(row.contribution + side, y, text, va="center", ha=own)
         plot.text(-side, y, row.symbol, va="center", ha=other, bold=True)
     return plot.figure
+
+
+def years(content: ReportContent, width: float, height: float) -> Figure:
+    """Returns of the calendar years, index beside benchmark."""
+    rows = content.monthly_returns
+    at = days([date(row.year, 1, 1) for row in rows])
+    plot = Plot(width, height)
+    plot.index_bars(at + 20.0, [row.year_return for row in rows], content.index_name)
+    theirs = floats([row.benchmark_year_return for row in rows])
+    plot.benchmark_bars(at + 190.0, theirs, content.benchmark_name)
+    plot.time_axis(_whole_years(at))
+    plot.value_axis(short_percent, zero=True)
+    return plot.figure
+
+
+def _whole_years(at: Floats) -> Floats:
+    """Room for a bar each year; a young index has as many as make bars of a usual width."""
+    return np.array([at[0], max(at[-1], at[0] + _FEWEST_YEARS * 365.0) + 365.0])
 
 
 def turnover(content: ReportContent, width: float, height: float) -> Figure:
@@ -173,6 +191,6 @@ def turnover(content: ReportContent, width: float, height: float) -> Figure:
     at = days([date(row.year, 1, 1) for row in rows])
     plot = Plot(width, height, top=4.0)
     plot.axes.bar(at + 182.0, [row.turnover for row in rows], width=250.0, color=theme.ACCENT)
-    plot.time_axis(np.array([at[0], max(at[-1], at[0] + _FEWEST_YEARS * 365.0) + 365.0]))
+    plot.time_axis(_whole_years(at))
     plot.value_axis(short_percent, floor=0.0)
     return plot.figure

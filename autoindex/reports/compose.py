@@ -44,7 +44,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
     portfolio = Portfolio.align(inputs.weights, inputs.closes, last)
     period = periods.ending_at(len(history) - 1, history.sessions, inputs.report_type)
     previous = periods.before(period, history.sessions, inputs.report_type)
-    comparisons = performance.comparisons(history, period, previous)
+    comparisons = performance.comparisons(history, period, previous, inputs.report_type)
     series = risk.series(history)
     headline = _headline(history, comparisons, series)
     parts = attribution.contributions(history, portfolio, period, inputs.assets)

@@ -11,7 +11,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from autoindex.reports import checks, native_charts, sheets, theme, zipped
 from autoindex.reports.content import ReportContent
-from autoindex.reports.wording import span, to_date, words
+from autoindex.reports.wording import return_label, subtitle, words
 from autoindex.reports.worksheet import DAY, LEVEL, PERCENT, RATIO, TEXT, to_print, with_every_digit
 
 FIRST_FACT: Final = 7
@@ -53,9 +53,7 @@ def _cover(page: Worksheet, content: ReportContent) -> None:
         page.column_dimensions[column].width = width
     page["A1"] = content.index_name
     page["A1"].font = Font(name="Calibri", size=22, bold=True, color=theme.ACCENT[1:])
-    ending = to_date(content.period, content.report_type)
-    parts = (content.period.label, span(content.period), ending)
-    page["A2"] = f"{content.report_type.capitalize()} report. {', '.join(filter(None, parts))}"
+    page["A2"] = subtitle(content)
     page["A2"].font = Font(name="Calibri", size=12, color=theme.MUTED[1:])
     page["A4"] = content.summary
     page["A4"].alignment = Alignment(wrap_text=True, vertical="top")
@@ -74,7 +72,7 @@ def _facts(content: ReportContent) -> list[tuple[str, Any, str]]:
     head = content.headline
     return [
         ("Level", head.level, LEVEL),
-        (f"Return, {content.report_type}", head.period_return, PERCENT),
+        (return_label(content), head.period_return, PERCENT),
         ("Benchmark's return", head.benchmark_period_return, PERCENT),
         ("Difference", head.period_difference, PERCENT),
         ("Year to date", head.year_to_date_return, PERCENT),

@@ -19,7 +19,7 @@ def _style(name: str, font: str, size: float, leading: float, **more: Any) -> Pa
     return ParagraphStyle(name, fontName=font, fontSize=size, leading=leading, **more)
 
 
-TITLE: Final = _style("title", theme.BOLD, 25, 28, textColor=theme.INK)
+TITLE: Final = _style("title", theme.BOLD, 25, 31, textColor=theme.INK)
 SUBTITLE: Final = _style("subtitle", theme.REGULAR, 11, 15, textColor=theme.MUTED)
 LEAD: Final = _style("lead", theme.REGULAR, 10.5, 14.5, textColor=theme.INK)
 HEADING: Final = _style("heading", theme.BOLD, 11.5, 15, textColor=theme.ACCENT, spaceAfter=1)
@@ -30,6 +30,8 @@ CELL: Final = _style("cell", theme.REGULAR, 8, 10, textColor=theme.INK)
 NUMBER: Final = _style("number", theme.REGULAR, 8, 10, textColor=theme.INK, alignment=TA_RIGHT)
 
 _FLUSH: Final = [
+    # Also for a cell without text: ReportLab's own font is not embedded.
+    ("FONT", (0, 0), (-1, -1), theme.REGULAR),
     ("VALIGN", (0, 0), (-1, -1), "TOP"),
     ("LEFTPADDING", (0, 0), (-1, -1), 0),
     ("RIGHTPADDING", (0, 0), (-1, -1), 0),
@@ -39,8 +41,8 @@ _FLUSH: Final = [
 
 
 def say(text: str, style: ParagraphStyle) -> Paragraph:
-    """A paragraph of plain text: names may hold `&` and `<`."""
-    return Paragraph(escape(text), style)
+    """A paragraph of plain text: names may hold `&` and `<`; a figure stays with its unit."""
+    return Paragraph(escape(text).replace(" pp", "\N{NO-BREAK SPACE}pp"), style)
 
 
 class Heading(Paragraph):
@@ -95,16 +97,16 @@ def grid(
     padding: float = 2.2,
     heads: int = 1,
 ) -> Table:
-    """A table of figures: the first row is its head, the first column words, the rest numbers."""
+    """A table of figures: the first `heads` rows are its head, the first column words."""
     commands: list[tuple[Any, ...]] = [
         ("FONT", (0, 0), (-1, -1), theme.REGULAR, 8, 10),
-        ("FONT", (0, 0), (-1, 0), theme.BOLD, 7.5, 9),
-        ("TEXTCOLOR", (0, 0), (-1, 0), theme.MUTED),
-        ("TEXTCOLOR", (0, 1), (-1, -1), theme.INK),
+        ("FONT", (0, 0), (-1, heads - 1), theme.BOLD, 7.5, 9),
+        ("TEXTCOLOR", (0, 0), (-1, heads - 1), theme.MUTED),
+        ("TEXTCOLOR", (0, heads), (-1, -1), theme.INK),
         ("ALIGN", (1, 0), (-1, -1), "RIGHT"),
         ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-        ("LINEBELOW", (0, 0), (-1, 0), 0.7, theme.INK),
-        ("LINEBELOW", (0, 1), (-1, -1), 0.3, theme.RULE),
+        ("LINEBELOW", (0, heads - 1), (-1, heads - 1), 0.7, theme.INK),
+        ("LINEBELOW", (0, heads), (-1, -1), 0.3, theme.RULE),
         ("LEFTPADDING", (0, 0), (-1, -1), 0),
         ("LEFTPADDING", (1, 0), (-1, -1), 3),
         ("RIGHTPADDING", (0, 0), (-1, -1), 0),

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from autoindex.reports import charts, plot, theme
 from autoindex.reports.content import ReportContent
-from autoindex.reports.wording import day, percent, points, span, to_date
+from autoindex.reports.wording import day, percent, points, subtitle
 
 _WIDTH: Final = 480.0
 _HEIGHT: Final = 220.0
@@ -24,7 +24,7 @@ def subject(content: ReportContent) -> str:
 def text(content: ReportContent, where: str) -> str:
     """The plain part; `where` says where the report itself is."""
     figures = "\n".join(f"{label + ':':<22}{value}" for label, value in _figures(content))
-    return f"{_period(content)}\n\n{content.summary}\n\n{figures}\n\n{where}\n\n{_NOTICE}\n"
+    return f"{subtitle(content)}\n\n{content.summary}\n\n{figures}\n\n{where}\n\n{_NOTICE}\n"
 
 
 _NOTICE: Final = "Past performance says little about the future. Method and sources: in the report."
@@ -46,7 +46,7 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
         f'<div style="max-width:{_WIDTH:.0f}px;padding:24px;color:{theme.INK};font-size:15px;'
         f'line-height:1.45;{_FONT};border-top:4px solid {theme.ACCENT}">'
         f'<h1 style="font-size:22px;margin:0">{escape(content.index_name)}</h1>'
-        f'<p style="margin:2px 0 16px;color:{theme.MUTED}">{escape(_period(content))}</p>'
+        f'<p style="margin:2px 0 16px;color:{theme.MUTED}">{escape(subtitle(content))}</p>'
         f"<p>{escape(content.summary)}</p>"
         f'<table role="presentation" cellspacing="0" style="font-size:15px">{rows}</table>'
         f'<p><img src="cid:{chart_id}" alt="{escape(alt, quote=True)}" width="{_WIDTH:.0f}" '
@@ -64,12 +64,6 @@ def chart(content: ReportContent) -> bytes:
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def _period(content: ReportContent) -> str:
-    ending = to_date(content.period, content.report_type)
-    parts = (content.period.label, span(content.period), ending)
-    return f"{content.report_type.capitalize()} report: {', '.join(filter(None, parts))}"
 
 
 def _figures(content: ReportContent) -> list[tuple[str, str]]:

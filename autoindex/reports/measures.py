@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
+from autoindex.index.metrics import own
 from autoindex.reports.content import Metric, Number
-from autoindex.reports.history import Floats, History, number
-from autoindex.reports.performance import annual, returned
-from autoindex.reports.risk import drawdown, volatility_and_sharpe
+from autoindex.reports.history import History, number
 
 _SPAN: Final = re.compile(r"([0-9]+)([MY])")
 _WHOLE: Final = "all"
@@ -33,22 +33,9 @@ def beside_benchmark(
 
 def _of_benchmark(history: History, window: str) -> dict[str, Number]:
     start = window_start(window, history.sessions)
-    if start is None or number(history.benchmark[start]) is None:
+    if start is None or np.isnan(history.benchmark[start:]).any():
         return {}
-    return measured(history.benchmark[start:])
-
-
-def measured(values: Floats) -> dict[str, Number]:
-    """Return, volatility, Sharpe ratio and drawdown, by empyrical's names and definitions."""
-    total = returned(values, 0, len(values) - 1)
-    volatility, sharpe = volatility_and_sharpe(values)
-    return {
-        "total_return": total,
-        "annual_return": annual(total, len(values) - 1) if len(values) > 2 else None,
-        "annual_volatility": volatility,
-        "sharpe_ratio": sharpe,
-        "max_drawdown": number(drawdown(values).min()),
-    }
+    return own(pd.Series(history.benchmark[start:]))
 
 
 def window_start(window: str, sessions: pd.DatetimeIndex) -> int | None:

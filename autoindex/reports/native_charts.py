@@ -4,27 +4,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from openpyxl import Workbook
-from openpyxl.chart import AreaChart, BarChart, LineChart, Reference
+from openpyxl.chart import AreaChart, BarChart, LineChart, Reference, Series
 from openpyxl.chart.axis import ChartLines, DateAxis
 from openpyxl.chart.legend import Legend
 from openpyxl.chart.shapes import GraphicalProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
 from autoindex.reports import theme
-from autoindex.reports.charts import is_logarithmic
+from autoindex.reports.charts import REBALANCES, is_logarithmic
 from autoindex.reports.content import ReportContent
 from autoindex.reports.worksheet import to_print
 
 _WIDTH = 17.0
 _HEIGHT = 8.5
-_PLACES = ("A2", "K2", "A21", "K21", "A40", "K40")
+_PLACES = ("A2", "J2", "A20", "J20", "A38", "J38")
 
 
 def add_sheet(book: Workbook, content: ReportContent) -> None:
     """Add the sheet `Charts` behind the cover; the tables must be there already."""
     page: Worksheet = book.create_sheet("Charts", 1)
     to_print(page)
-    page.page_setup.orientation, page.page_setup.fitToHeight = "portrait", 1
+    page.page_setup.fitToHeight = 1
     daily = book["Daily"]
     growth = _lines(daily, "Growth since inception", (2, 3), "#,##0")
     if is_logarithmic(content):
@@ -60,12 +60,12 @@ def _lines(page: Worksheet, title: str, columns: Sequence[int], number_format: s
     return chart
 
 
-def _dates(chart: LineChart | AreaChart, page: Worksheet) -> None:
-    chart.set_categories(Reference(page, min_col=1, min_row=2, max_row=page.max_row))
+def _dates(chart: LineChart | AreaChart, page: Worksheet, row: int = 2) -> None:
+    chart.set_categories(Reference(page, min_col=1, min_row=row, max_row=page.max_row))
     chart.x_axis = DateAxis(crossAx=100)
     chart.x_axis.number_format, chart.x_axis.majorTimeUnit = "yyyy", "years"
     chart.x_axis.tickLblPos, chart.x_axis.delete = "low", False
-    first: Any = page.cell(2, 1).value
+    first: Any = page.cell(row, 1).value
     last: Any = page.cell(page.max_row, 1).value
     chart.x_axis.majorUnit = max(1, round((last.year - first.year) / 7))
     chart.y_axis.crossAx, chart.y_axis.delete = 500, False
@@ -83,12 +83,15 @@ def _shape(chart: LineChart | BarChart | AreaChart, title: str) -> None:
 
 def _sectors(page: Worksheet) -> AreaChart:
     chart = AreaChart(grouping="percentStacked")
-    _shape(chart, "Target weights by sector")
-    values = Reference(page, min_col=2, max_col=page.max_column, min_row=1, max_row=page.max_row)
-    chart.add_data(values, titles_from_data=True)
+    # As many as the PDF shows: more would run into each other.
+    first = max(page.max_row - REBALANCES + 1, 2)
+    _shape(chart, "Sector weights, recent rebalances")
+    for column in range(2, page.max_column + 1):
+        values = Reference(page, min_col=column, min_row=first, max_row=page.max_row)
+        chart.series.append(Series(values, title_from_data=False, title=page.cell(1, column).value))
     for area, shade in zip(chart.series, theme.shades(len(chart.series)), strict=True):
         area.graphicalProperties.solidFill = shade[1:]
-    _dates(chart, page)
+    _dates(chart, page, first)
     chart.y_axis.number_format = "0%"
     return chart
 
@@ -105,6 +108,8 @@ def _contributions(page: Worksheet) -> BarChart:
     chart.series[0].graphicalProperties.solidFill = theme.ACCENT[1:]
     chart.series[0].invertIfNegative = False
     chart.y_axis.number_format, chart.y_axis.delete = "0.0%", False
+    # Upside down, so that the largest stands on top; the scale stays at the foot.
+    chart.y_axis.crosses, chart.x_axis.tickLblSkip = "max", 1
     chart.x_axis.tickLblPos, chart.x_axis.delete = "low", False
     chart.x_axis.scaling.orientation = "maxMin"
     return chart

@@ -22,7 +22,7 @@ from autoindex.reports.flowables import (
     say,
     side_by_side,
 )
-from autoindex.reports.wording import day, percent, span, to_date, words
+from autoindex.reports.wording import day, percent, subtitle, words
 
 _SMALL: Final = GAP / 2
 
@@ -48,9 +48,6 @@ def story(content: ReportContent, width: float) -> list[Flowable]:
 
 def _front(content: ReportContent, width: float) -> list[Flowable]:
     half = half_of(width)
-    ending = to_date(content.period, content.report_type)
-    parts = (content.period.label, span(content.period), ending)
-    subtitle = f"{content.report_type.capitalize()} report. {', '.join(filter(None, parts))}"
     scale = "log scale" if charts.is_logarithmic(content) else "linear scale"
     left = [Heading("Key facts"), tables.facts(content, half)]
     right: list[Flowable] = [Heading("Largest holdings")]
@@ -59,7 +56,7 @@ def _front(content: ReportContent, width: float) -> list[Flowable]:
     )
     return [
         say(content.index_name, TITLE),
-        say(subtitle, SUBTITLE),
+        say(subtitle(content), SUBTITLE),
         Spacer(0, _SMALL),
         tables.tiles(content, width),
         Spacer(0, _SMALL),
@@ -81,15 +78,19 @@ def _front(content: ReportContent, width: float) -> list[Flowable]:
 
 def _performance(content: ReportContent, width: float) -> list[Flowable]:
     half = half_of(width)
-    since = content.series.sessions[charts.period_start(content)]
+    start = charts.period_start(content)
+    since = content.series.sessions[start]
+    # A period of a few sessions is drawn among those before it.
+    longer = since < content.period.base
+    sessions = len(content.series.sessions) - 1 - start
     left = [
-        Heading("The period"),
+        Heading(f"Last {sessions} sessions" if longer else "The period"),
         say(f"Return from the close of {day(since)}", CAPTION),
         Chart(charts.period(content, half, 94 * mm)),
     ]
     right: list[Flowable] = [
         Heading("Contributions to return"),
-        say(f"From the close of {day(content.period.base)}", CAPTION),
+        say(f"Percentage points, from the close of {day(content.period.base)}", CAPTION),
     ]
     if content.contributions:
         right.append(Chart(charts.contributions(content, half, 94 * mm)))
@@ -162,6 +163,14 @@ def _months(content: ReportContent, width: float) -> list[Flowable]:
         Heading("Monthly returns"),
         say(caption, CAPTION),
         tables.months(content, width),
+        Spacer(0, GAP),
+        KeepTogether(
+            [
+                Heading("Calendar years"),
+                say("Return of each year, as far as it is in the table above", CAPTION),
+                Chart(charts.years(content, width, 52 * mm)),
+            ]
+        ),
     ]
 
 

@@ -42,6 +42,8 @@ class _Document(BaseDocTemplate):
             keywords=[content.index_name, content.report_type.value, str(content.period.last)],
             invariant=1,
             lang="en-GB",
+            # ReportLab's own first font is one that is not embedded.
+            initialFontName=theme.REGULAR,
         )
         self._content = content
         body = Frame(

@@ -8,22 +8,29 @@ import pandas as pd
 from autoindex import sessions as exchange
 from autoindex.reports.content import Comparison, MonthlyReturns, Number, Period
 from autoindex.reports.history import SESSIONS_A_YEAR, Floats, History, number
+from autoindex.requests import ReportType
 
 _YEARS: Final = (1, 3, 5, 10)
+_AROUND: Final = {
+    ReportType.DAILY: ("M", "month"),
+    ReportType.WEEKLY: ("M", "month"),
+    ReportType.MONTHLY: ("Q", "quarter"),
+}
 # Windows that are shorter are not annualised, which would only exaggerate.
 _SHORTEST_YEAR_DAYS: Final = 360
 
 
 def comparisons(
-    history: History, period: Period, previous: Period | None
+    history: History, period: Period, previous: Period | None, report_type: ReportType
 ) -> tuple[Comparison, ...]:
-    """The period, the one before, year to date, whole years back, and since inception.
+    """The period, the one before, the month or quarter it is in, the year, and longer windows.
 
     A window that reaches back further than the index has no figures.
     """
     rows = [_between("period", period.label, history, period)]
     label = f"{previous.label} (previous)" if previous else "Previous period"
     rows.append(_between("previous_period", label, history, previous))
+    rows += _around(history, report_type)
     rows.append(_since("year_to_date", "Year to date", history, _year_end(history.sessions)))
     for years in _YEARS:
         label = f"{years} year{'s' if years > 1 else ''}"
@@ -33,8 +40,20 @@ def comparisons(
     return tuple(rows)
 
 
+def _around(history: History, report_type: ReportType) -> list[Comparison]:
+    """The month a day or week is in, the quarter a month is in, so far."""
+    if report_type not in _AROUND:
+        return []
+    unit, name = _AROUND[report_type]
+    base = _before(history.sessions, history.sessions[-1].to_period(unit).start_time)
+    return [_since(f"{name}_to_date", f"{name.capitalize()} to date", history, base)]
+
+
 def _year_end(sessions: pd.DatetimeIndex) -> int | None:
-    start = pd.Timestamp(year=sessions[-1].year, month=1, day=1)
+    return _before(sessions, pd.Timestamp(year=sessions[-1].year, month=1, day=1))
+
+
+def _before(sessions: pd.DatetimeIndex, start: pd.Timestamp) -> int | None:
     before = int(sessions.searchsorted(start)) - 1
     return before if before >= 0 else None
 
@@ -54,7 +73,7 @@ def _between(key: str, label: str, history: History, period: Period | None) -> C
 
 def _since(key: str, label: str, history: History, base: int | None) -> Comparison:
     row = _window(key, label, history, base, len(history) - 1)
-    if key == "year_to_date" or row.base is None or row.last is None:
+    if key.endswith("_to_date") or row.base is None or row.last is None:
         return row
     if base is None or (row.last - row.base).days < _SHORTEST_YEAR_DAYS:
         return row

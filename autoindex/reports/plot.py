@@ -25,6 +25,7 @@ _GUTTER: Final = 34.0
 _TOP: Final = 16.0
 _BOTTOM: Final = 14.0
 _LONG: Final = 1_500
+_HALF_A_YEAR: Final = 160.0
 _DASHES: Final = (0, (3.0, 1.2))
 _LEVELS: Final = tuple(unit * 10**power for power in range(7) for unit in (1, 2, 5))
 
@@ -82,6 +83,21 @@ class Plot:
         }
         self.axes.plot(days, values, zorder=1.5, **look)
         self._legend(name, {**look, "linewidth": 1.0})
+
+    def index_bars(self, starts: Floats, values: Sequence[float] | Floats, name: str) -> None:
+        """A bar of half a year from each of `starts`, in the accent."""
+        self._bars(starts, values, name, theme.ACCENT)
+
+    def benchmark_bars(self, starts: Floats, values: Floats, name: str | None) -> None:
+        """The benchmark's bars: grey and lighter; nothing where there is no benchmark."""
+        if name is not None:
+            self._bars(starts, values, name, theme.RULE)
+
+    def _bars(
+        self, starts: Floats, values: Sequence[float] | Floats, name: str, colour: str
+    ) -> None:
+        self.axes.bar(starts, values, width=_HALF_A_YEAR, align="edge", color=colour)
+        self._legend(name, {"color": colour, "linewidth": 5.0, "solid_capstyle": "butt"})
 
     def _legend(self, name: str, look: dict[str, Any]) -> None:
         x, y = self._legend_at, 1.0 + 9.0 / self._height

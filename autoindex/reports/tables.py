@@ -16,7 +16,7 @@ from autoindex.reports.wording import (
     metric_value,
     percent,
     points,
-    to_date,
+    return_label,
     window_label,
     words,
 )
@@ -41,7 +41,7 @@ def tiles(content: ReportContent, width: float) -> Table:
     """The headline figures in a row."""
     head = content.headline
     shown = [
-        (_period_label(content), percent(head.period_return, signed=True)),
+        (return_label(content), percent(head.period_return, signed=True)),
         ("Against benchmark", points(head.period_difference)),
         ("Year to date", percent(head.year_to_date_return, signed=True)),
         ("Annual return", percent(head.annual_return, signed=True)),
@@ -71,11 +71,6 @@ def benchmark_head(content: ReportContent) -> str:
     """The benchmark's name where it fits over a column."""
     name = content.benchmark_name or ""
     return name if 0 < len(name) <= _LONGEST_HEAD else "Benchmark"
-
-
-def _period_label(content: ReportContent) -> str:
-    ending = to_date(content.period, content.report_type)
-    return ending.capitalize() if ending else f"Return, {content.report_type}"
 
 
 def comparisons(content: ReportContent, width: float) -> Table:
@@ -198,14 +193,8 @@ def measures(content: ReportContent, width: float) -> Table:
     first = width * 0.3
     muted = [("TEXTCOLOR", (at, 2), (at, -1), theme.MUTED) for at in range(2, columns + 1, 2)]
     spans = [("SPAN", (at, 0), (at + 1, 0)) for at in range(1, columns, 2)]
-    second = [
-        ("FONT", (0, 1), (-1, 1), theme.BOLD, 7.5, 9),
-        ("TEXTCOLOR", (0, 1), (-1, 1), theme.MUTED),
-        ("LINEBELOW", (0, 0), (-1, 0), 0.3, theme.WHITE),
-        ("LINEBELOW", (0, 1), (-1, 1), 0.7, theme.INK),
-    ]
     widths = [first, *[(width - first) / columns] * columns]
-    return grid(rows, widths, extra=[*spans, *second, *muted], padding=1.7, heads=2)
+    return grid(rows, widths, extra=[*spans, *muted], padding=1.7, heads=2)
 
 
 def months(content: ReportContent, width: float) -> Table:
@@ -324,6 +313,6 @@ def changes(content: ReportContent, width: float) -> Table:
     unit = width / 12
     return grid(
         rows,
-        [1.5 * unit, 4.6 * unit, 1.8 * unit, 1.8 * unit, 2.3 * unit],
+        [1.4 * unit, 5.1 * unit, 1.7 * unit, 1.7 * unit, 2.1 * unit],
         extra=[("ALIGN", (1, 0), (1, -1), "LEFT"), bold(0), bold(4)],
     )

@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from autoindex.reports.content import Number, Period
+from autoindex.reports.content import Number, Period, ReportContent
 from autoindex.requests import ReportType
 
 MINUS = "\N{MINUS SIGN}"
@@ -88,9 +88,21 @@ def metric_label(metric: str) -> str:
     return _METRICS.get(metric, words(metric))
 
 
-def span(period: Period) -> str:
-    """The period's sessions: `1 Dec 2022 to 28 Dec 2022, month to date`."""
-    return f"{day(period.first)} to {day(period.last)}"
+def subtitle(content: ReportContent) -> str:
+    """`Monthly report. December 2022, 1 Dec 2022 to 28 Dec 2022, month to date`."""
+    period, kind = content.period, content.report_type
+    parts = [period.label]
+    if kind is not ReportType.DAILY:
+        parts.append(f"{day(period.first)} to {day(period.last)}")
+    if ending := to_date(period, kind):
+        parts.append(ending)
+    return f"{kind.capitalize()} report. {', '.join(parts)}"
+
+
+def return_label(content: ReportContent) -> str:
+    """Over the period's return: `Month to date`, or `Return of the month` once it has ended."""
+    ending = to_date(content.period, content.report_type)
+    return ending.capitalize() or f"Return of the {_CURRENT[content.report_type]}"
 
 
 def to_date(period: Period, report_type: ReportType) -> str:

@@ -1,12 +1,15 @@
 """One table a sheet: typed cells, number formats, frozen head, filter, ready to print."""
 
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 from typing import Any, Final
 
 from openpyxl import Workbook
 from openpyxl.cell import Cell, MergedCell
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
+from openpyxl.worksheet.header_footer import HeaderFooterItem, _HeaderFooterPart
+from openpyxl.worksheet.page import PageMargins
 from openpyxl.worksheet.properties import PageSetupProperties
 from openpyxl.worksheet.worksheet import Worksheet
 
@@ -23,7 +26,9 @@ TEXT: Final = "@"
 HEAD_FONT: Final = Font(name="Calibri", size=10, bold=True, color="FFFFFF")
 HEAD_FILL: Final = PatternFill("solid", fgColor=theme.ACCENT[1:])
 _WIDTH: Final = 13.0
-_WRAPPED: Final = Alignment(wrap_text=True, vertical="center")
+_POINTS_A_LINE: Final = 14.0
+# Longer than this no table fits a page across at a readable size.
+_LONG: Final = 60
 
 
 def add_table(
@@ -39,16 +44,13 @@ def add_table(
     """
     page: Worksheet = book.create_sheet(title)
     page.append([head for head, _ in columns])
-    for cell in page[1]:
-        cell.font, cell.fill, cell.alignment = HEAD_FONT, HEAD_FILL, _WRAPPED
     for row in rows:
         page.append([_literal(value) for value in row])
     for column, (_, number_format) in enumerate(columns, start=1):
         for (cell,) in page.iter_rows(2, page.max_row, column, column):
             cell.number_format = number_format
             with_every_digit(cell)
-        width = widths[column - 1] if column <= len(widths) else _WIDTH
-        page.column_dimensions[get_column_letter(column)].width = width
+    _head(page, columns, widths)
     page.freeze_panes = "B2"
     page.auto_filter.ref = page.dimensions
     page.print_title_rows = "1:1"
@@ -56,10 +58,28 @@ def add_table(
     return page
 
 
+def _head(page: Worksheet, columns: Sequence[tuple[str, str]], widths: Sequence[float]) -> None:
+    """The first row: words to the left, the heads of figures over them, as high as it takes."""
+    lines = 1
+    for column, (head, number_format) in enumerate(columns, start=1):
+        width = widths[column - 1] if column <= len(widths) else _WIDTH
+        page.column_dimensions[get_column_letter(column)].width = width
+        lines = max(lines, len(wrap(head, int(width) - 2)))
+        cell = page.cell(1, column)
+        cell.font, cell.fill = HEAD_FONT, HEAD_FILL
+        side = "left" if number_format == TEXT else "right"
+        cell.alignment = Alignment(horizontal=side, vertical="center", wrap_text=True)
+    page.row_dimensions[1].height = lines * _POINTS_A_LINE + 4.0
+
+
 def to_print(page: Worksheet) -> None:
-    """A4 across, as wide as the paper and as long as it takes; no gridlines on the screen."""
+    """A4, as wide as the paper and as long as it takes; no gridlines on the screen."""
     page.sheet_view.showGridLines = False
-    page.page_setup.orientation = "landscape"
+    page.page_setup.orientation = "portrait" if page.max_row > _LONG else "landscape"
+    page.page_margins = PageMargins(left=0.5, right=0.5, top=0.5, bottom=0.6)
+    page.oddFooter = HeaderFooterItem(
+        left=_HeaderFooterPart("&A", size=8), right=_HeaderFooterPart("Page &P of &N", size=8)
+    )
     page.page_setup.paperSize = page.PAPERSIZE_A4
     page.page_setup.fitToHeight = 0
     page.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)

@@ -75,6 +75,25 @@ def test_cells_are_typed_and_formatted(book: Workbook, content: ReportContent) -
     assert book["Cover"]["B24"].value == datetime(2022, 12, 28, 22)  # noqa: DTZ001
 
 
+def test_a_head_of_several_lines_is_shown_whole(book: Workbook) -> None:
+    head = book["Daily"]["G1"]
+    assert (head.value, head.alignment.horizontal) == ("Benchmark rolling volatility", "right")
+    assert book["Daily"].column_dimensions["G"].width == 13  # so it takes three lines
+    assert book["Daily"].row_dimensions[1].height == pytest.approx(3 * 14 + 4)
+    assert book["Holdings"]["B1"].alignment.horizontal == "left"
+
+
+def test_the_chart_of_sectors_has_no_more_rebalances_than_can_be_told_apart(
+    book: Workbook, content: ReportContent
+) -> None:
+    rows = len(content.allocations.sessions)
+    assert rows > 36
+    (chart,) = [c for c in book["Charts"]._charts if type(c).__name__ == "AreaChart"]
+    areas = {area.val.numRef.f for area in chart.series}
+    assert f"'Sectors'!$B${rows - 34}:$B${rows + 1}" in areas
+    assert len(areas) == len(content.allocations.sectors)
+
+
 @pytest.mark.parametrize("name", ["Daily", "Holdings", "Monthly returns", "Weights"])
 def test_tables_have_frozen_heads_and_filters(book: Workbook, name: str) -> None:
     assert book[name].freeze_panes == "B2"
@@ -113,7 +132,7 @@ def test_checks_point_at_the_stated_figures(book: Workbook, content: ReportConte
     stated = {sentence: place for sentence, place, _ in checks.formulas(content)}
     assert len(stated) == 11
     cover = book["Cover"]
-    assert cover["A8"].value == "Return, monthly"
+    assert cover["A8"].value == "Month to date"
     assert cover["B8"].value == content.headline.period_return
     assert cover["B15"].value == content.headline.max_drawdown
     assert stated["The contributions add up to the period's return"] == "Cover!B8"

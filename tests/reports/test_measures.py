@@ -3,11 +3,9 @@
 import pandas as pd
 import pytest
 
-from autoindex.index.metrics import WINDOWS, metrics
+from autoindex.index.metrics import OWN, WINDOWS, metrics
 from autoindex.reports import measures
 from autoindex.reports.history import History
-
-MEASURED = ("total_return", "annual_return", "annual_volatility", "sharpe_ratio", "max_drawdown")
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +18,7 @@ def rows(
 
 
 @pytest.mark.parametrize("window", list(WINDOWS))
-@pytest.mark.parametrize("metric", MEASURED)
+@pytest.mark.parametrize("metric", list(OWN))
 def test_every_window_of_the_benchmark(
     rows: dict[tuple[str, str], tuple[object, object]],
     benchmark: pd.Series,

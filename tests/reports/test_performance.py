@@ -53,11 +53,16 @@ def test_windows_by_hand() -> None:
     benchmark = pd.Series([50.0, 55.0, 55.0, 60.0, 66.0], sessions)
     history = History.align(levels, benchmark)
     period = periods.ending_at(4, sessions, ReportType.MONTHLY)
-    rows = {row.key: row for row in performance.comparisons(history, period, None)}
+    rows = {
+        row.key: row for row in performance.comparisons(history, period, None, ReportType.MONTHLY)
+    }
     assert rows["period"].index_return == pytest.approx(99 / 110 - 1)
     assert rows["period"].benchmark_return == pytest.approx(0.1)
     assert rows["period"].difference == pytest.approx(-0.2)
     assert rows["year_to_date"].base == date(2021, 12, 31)
+    # The quarter began after the close of 31 December 2021, as far as these sessions tell.
+    assert rows["quarter_to_date"].index_return == pytest.approx(99 / 121 - 1)
+    assert rows["quarter_to_date"].index_annual_return is None
     assert rows["year_to_date"].index_return == pytest.approx(99 / 121 - 1)
     assert rows["previous_period"].index_return is None
     assert rows["3_year"].index_return is None
@@ -67,7 +72,7 @@ def test_windows_by_hand() -> None:
 def test_only_windows_of_a_year_or_more_are_annualised(spx: History) -> None:
     last = len(spx) - 1
     period = periods.ending_at(last, spx.sessions, ReportType.QUARTERLY)
-    rows = {row.key: row for row in performance.comparisons(spx, period, None)}
+    rows = {row.key: row for row in performance.comparisons(spx, period, None, ReportType.MONTHLY)}
     assert rows["year_to_date"].index_annual_return is None
     assert rows["period"].index_annual_return is None
     returns = pd.Series(spx.level, spx.sessions).pct_change().iloc[1:]
@@ -84,3 +89,21 @@ def test_a_benchmark_with_a_gap_is_carried_five_sessions(closes: pd.DataFrame) -
     assert (history.benchmark[10:15] == levels.iloc[9]).all()
     assert np.isnan(history.benchmark[15])
     assert history.benchmark[16] == levels.iloc[16]
+
+
+@pytest.mark.parametrize(
+    ("report_type", "around"),
+    [
+        (ReportType.DAILY, {"month_to_date": date(2022, 11, 30)}),
+        (ReportType.WEEKLY, {"month_to_date": date(2022, 11, 30)}),
+        (ReportType.MONTHLY, {"quarter_to_date": date(2022, 9, 30)}),
+        (ReportType.QUARTERLY, {}),
+    ],
+)
+def test_each_kind_of_report_has_the_longer_period_it_is_part_of(
+    spx: History, report_type: ReportType, around: dict[str, date]
+) -> None:
+    period = periods.ending_at(len(spx) - 1, spx.sessions, report_type)
+    rows = performance.comparisons(spx, period, None, report_type)
+    found = {row.key: row.base for row in rows if row.key.endswith("_to_date")}
+    assert found == {**around, "year_to_date": date(2021, 12, 31)}
