@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Coroutine, Iterator
 from itertools import islice
 from typing import Any, Final
@@ -16,6 +17,8 @@ from api.problems import MOST_ERRORS, FieldError, unprocessable
 TEMPLATE_KEY: Final = "__prefect_kind"
 ANSWER_SECONDS: Final = 4.5
 
+log = logging.getLogger("autoindex.api")
+
 
 class GuardedRoute(APIRoute):
     """A route that refuses templates in a body, and answers within `ANSWER_SECONDS`."""
@@ -23,15 +26,48 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap what FastAPI would call."""
         handle = super().get_route_handler()
+        in_time = InTime()
 
         async def guarded(request: Request) -> Response:
             body = await request.body()
             if body:
                 refuse_templates(body)
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await handle(request)
+            return await in_time.answer(handle(request))
 
         return guarded
+
+
+class InTime:
+    """Answers by `ANSWER_SECONDS`, or raises `TimeoutError` then.
+
+    What is late is cancelled but not waited for: psycopg, told to stop, asks the database to stop
+    too, and gives one that hangs ten more seconds.
+    """
+
+    def __init__(self) -> None:
+        self._late: set[asyncio.Task[Response]] = set()
+
+    async def answer(self, handling: Coroutine[Any, Any, Response]) -> Response:
+        """The answer, or what was raised instead."""
+        task = asyncio.create_task(handling)
+        try:
+            await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        finally:
+            if not task.done():
+                self._let_go(task)
+        if task in self._late:
+            raise TimeoutError
+        return task.result()
+
+    def _let_go(self, task: asyncio.Task[Response]) -> None:
+        task.cancel()
+        self._late.add(task)
+        task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[Response]) -> None:
+        self._late.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a request that had been given up has failed", exc_info=error)
 
 
 def refuse_templates(body: bytes) -> None:

@@ -1,6 +1,8 @@
 """The facade over its own HTTP, on a real database and the runner in memory."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
@@ -13,8 +15,9 @@ import jwt
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from api import bodies
 from api.app import create_app
 from api.in_memory import InMemory
 from api.tasks import Kind
@@ -521,6 +524,24 @@ class TestTrouble:
         for answer in answers:
             assert "database" in problem(answer, 503)["detail"]
             assert int(answer.headers["retry-after"]) > 0
+
+    async def test_a_database_that_hangs_is_not_waited_for(
+        self, app: FastAPI, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bodies, "ANSWER_SECONDS", 0.5)
+        backend = text("select pg_backend_pid()")
+        pid = await app.state.database.read(lambda c: c.execute(backend).scalar_one())
+        began = time.monotonic()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            answer = await http.post(f"{TASKS}/refresh", json={"symbols": ["AAPL"]})
+            took = time.monotonic() - began
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert int(answer.headers["retry-after"]) > 0
+        problem(answer, 503)
+        # The driver gives a query that it has cancelled five seconds more.
+        assert took < 5
 
     async def test_without_a_worker_it_is_not_ready(
         self, http: httpx.AsyncClient, runner: InMemory
