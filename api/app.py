@@ -9,6 +9,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from api import openapi, problems
+from api.backlog import Backlog
 from api.database import Database
 from api.gate import AccessLog, Gate
 from api.identity import Identity
@@ -45,11 +46,13 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     identity = Identity(settings)
     limits = Limits(settings)
     runner = runner or Prefect(Connection())
+    backlog = Backlog(runner, settings.queued_tasks_per_kind)
     stored = Database(database.async_engine(settings))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await backlog.aclose()
         await runner.aclose()
         await stored.aclose()
         await limits.aclose()
@@ -63,6 +66,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
+    app.state.backlog = backlog
     for routes in (background, index, reports, health):
         app.include_router(routes.router)
     problems.install(app)

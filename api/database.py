@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class Database:
-    """Reads through the functions of `autoindex.storage`, each call in a connection of its own."""
+    """Calls the functions of `autoindex.storage`, each call in a connection of its own."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -27,6 +27,17 @@ class Database:
         """Call a storage function."""
         async with self._engine.connect() as connection:
             return await connection.run_sync(query, *args, **kwargs)
+
+    async def write(
+        self,
+        statement: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call a storage function each of whose statements is a transaction of its own."""
+        async with self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            return await connection.run_sync(statement, *args, **kwargs)
 
     async def snapshot(self, query: Callable[[Connection], R]) -> R:
         """Call a function whose queries all see the database as of one instant."""

@@ -82,7 +82,8 @@ def _too_many(refused: TooManyRequests) -> Problem:
         "RateLimit-Remaining": "0",
         "RateLimit-Reset": seconds,
     }
-    return Problem(HTTPStatus.TOO_MANY_REQUESTS, str(refused), headers=headers)
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    return Problem(status, str(refused), headers=headers, name="rate-limit")
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes:

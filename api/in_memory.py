@@ -148,6 +148,12 @@ class InMemory:
                 scheduled.append(run.task)
         return Activity(_whole(active), _whole(reserved), _whole(scheduled), tuple(self.online))
 
+    async def queued(self, kind: Kind) -> int:
+        """Count the tasks of a kind that are due and that no worker has claimed."""
+        now = datetime.now(UTC)
+        waiting = (run for run in self.runs.values() if run.state_name != states.AWAITING_RETRY)
+        return sum(run.kind is kind and _is_due(run, now) for run in waiting)
+
     async def workers(self) -> Sequence[str]:
         """Names of the workers that are online."""
         return tuple(self.online)

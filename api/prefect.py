@@ -265,6 +265,17 @@ class Prefect:
         found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE)
         return Page(tuple(self._tasks(found, await self._which_wait(found))), total)
 
+    async def queued(self, kind: Kind) -> int:
+        """Count the runs that are due now and that no worker has claimed."""
+        due = {
+            "deployment_id": {"any_": await self._our_deployments(kind)},
+            "state": _in_state("SCHEDULED"),
+            "next_scheduled_start_time": {"before_": datetime.now(UTC).isoformat()},
+        }
+        answer = await self._send("POST", "/flow_runs/count", {"flow_runs": due})
+        answer.raise_for_status()
+        return int(answer.json())
+
     async def workers(self) -> Sequence[str]:
         """Names of the pool's workers whose heartbeat is fresh."""
         answer = await self._send("POST", f"/work_pools/{POOL}/workers/filter", {})

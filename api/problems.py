@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.backlog import QueueFull
 from api.tasks import TaskFinished, TaskUnknown
 from autoindex.errors import InvalidRequest, PartUnavailable
 
@@ -21,6 +22,9 @@ MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
 # A body of thousands of unknown fields must not become an answer ten times its size.
 MOST_ERRORS: Final = 20
+_NAMESPACE: Final = "urn:problem-type:autoindex:"
+# About as long as a few tasks take.
+_QUEUE_FULL_SECONDS: Final = 30
 
 log = logging.getLogger("autoindex.api")
 
@@ -38,7 +42,12 @@ class ProblemDetails(BaseModel):
     title: str = Field(description="The kind of problem.", examples=["Unprocessable Entity"])
     status: int = Field(description="The HTTP status.", examples=[422])
     detail: str = Field(description="What happened this time.", examples=["symbols.0: malformed"])
-    type: str = Field(default="about:blank", description="`about:blank`: the status says it all.")
+    type: str = Field(
+        default="about:blank",
+        description="Tells problems of one status apart: a name that stays, to be compared. "
+        "`about:blank` where the status says it all.",
+        examples=["about:blank", f"{_NAMESPACE}queue-full"],
+    )
     errors: list[FieldError] | None = Field(
         default=None, description="The fields to mend, where some are to be mended."
     )
@@ -54,8 +63,10 @@ class Problem(Exception):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__(detail)
+        self.type = "about:blank" if name is None else _NAMESPACE + name
         self.status = status
         self.detail = detail
         self.errors = tuple(errors)
@@ -68,7 +79,7 @@ class Problem(Exception):
             "title": self.status.phrase,
             "status": self.status.value,
             "detail": self.detail,
-            "type": "about:blank",
+            "type": self.type,
         }
         if self.errors:
             problem["errors"] = [error.model_dump() for error in self.errors]
@@ -99,6 +110,7 @@ def install(app: FastAPI) -> None:
         HTTPException: _http,
         RequestValidationError: _validation,
         InvalidRequest: _invalid_request,
+        QueueFull: _queue_full,
         TaskUnknown: _task_unknown,
         TaskFinished: _task_finished,
         PartUnavailable: _part_unavailable,
@@ -141,12 +153,18 @@ async def _invalid_request(_: Request, error: InvalidRequest) -> Response:
     return unprocessable([FieldError(field=error.field, message=error.reason)]).response
 
 
+async def _queue_full(_: Request, error: QueueFull) -> Response:
+    headers = {"Retry-After": str(_QUEUE_FULL_SECONDS)}
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    return Problem(status, str(error), headers=headers, name="queue-full").response
+
+
 async def _task_unknown(_: Request, __: TaskUnknown) -> Response:
     return Problem(HTTPStatus.NOT_FOUND, "there is no task with this id").response
 
 
 async def _task_finished(_: Request, error: TaskFinished) -> Response:
-    return Problem(HTTPStatus.CONFLICT, str(error)).response
+    return Problem(HTTPStatus.CONFLICT, str(error), name="task-ended").response
 
 
 async def _part_unavailable(_: Request, error: PartUnavailable) -> Response:

@@ -148,6 +148,10 @@ class TaskRunner(Protocol):
         """Read what is running, due and scheduled."""
         ...
 
+    async def queued(self, kind: Kind) -> int:
+        """Count the tasks of a kind that are due and that no worker has claimed."""
+        ...
+
     async def workers(self) -> Sequence[str]:
         """Names of the workers that are online."""
         ...

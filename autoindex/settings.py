@@ -76,6 +76,10 @@ class Settings(BaseSettings):
         default=60, ge=1, description="Rate limit per user, requests that start a task."
     )
 
+    queued_tasks_per_kind: int = Field(
+        default=1_000, ge=1, description="Bound on the tasks of one kind that wait to begin."
+    )
+
     archive_url: str | None = Field(
         default=None,
         description="fsspec URL of the archive; `archive` in the data folder if unset.",

@@ -93,13 +93,14 @@ def remove_finished_runs(request: CleanupRequest) -> dict[str, Any]:
 
 @retrying("clear files")
 def clear_files(run: Runtime, request: CleanupRequest) -> dict[str, int]:
-    """Remove expired reports, the records of mails, and what runs that died have left behind."""
+    """Remove old reports, what was noted of mails and requests, and what runs that died left."""
     now = datetime.now(UTC)
     day, died = now - timedelta(days=request.older_than_days), now - TEMPORARY_FILES_KEPT
     dry = request.dry_run
     cleared = {
         "temporary": maintenance.clear_temporary(run.settings, died, dry_run=dry),
         "mails": maintenance.clear_mails(run.engine, day, dry_run=dry),
+        "bookings": maintenance.clear_bookings(run.engine, day, dry_run=dry),
         "reports": maintenance.clear_reports(run.engine, run.settings, day, dry_run=dry),
     }
     verb = "would remove" if dry else "removed"

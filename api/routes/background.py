@@ -1,12 +1,11 @@
 """Start a task, follow it, cancel it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from api import tasks
@@ -25,6 +24,7 @@ from api.schemas import (
     UserName,
     grouped,
 )
+from api.starting import NAMES, Start
 from api.tasks import DEPLOYMENTS, Kind, Status, Task, TaskFinished
 from api.tokens import Scope
 from autoindex.requests import (
@@ -32,7 +32,6 @@ from autoindex.requests import (
     ComputeIndexRequest,
     RefreshRequest,
     ReportRequest,
-    TaskRequest,
 )
 from autoindex.storage import assets, results
 
@@ -40,77 +39,12 @@ PREFIX: Final = "/api/v1/background"
 
 router = APIRouter(prefix=PREFIX, tags=["background tasks"], route_class=GuardedRoute)
 
-_NAMES: Final[Mapping[Kind, str]] = {
-    Kind.REFRESH: "Refresh",
-    Kind.COMPUTE: "Index computation",
-    Kind.REPORT: "Report generation",
-    Kind.CLEANUP: "Cleanup",
-}
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
 reader = Depends(requires(Scope.READ))
 starter = Depends(requires(Scope.RUN))
 administrator = Depends(requires(Scope.ADMIN))
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        min_length=1,
-        max_length=200,
-        description="The same key and body again give the same task, not a second one.",
-    ),
-]
-
-
-class Starting:
-    """Queues tasks for one request."""
-
-    def __init__(
-        self,
-        request: Request,
-        response: Response,
-        user: CurrentUser,
-        runner: Runner,
-        idempotency_key: IdempotencyKey = None,
-    ) -> None:
-        self.request_id: str = request.state.request_id
-        self.response = response
-        self.user = user
-        self.runner = runner
-        self.idempotency_key = idempotency_key
-
-    async def queue(self, kind: Kind, body: TaskRequest) -> TaskQueued:
-        """Queue a task; raises a 409 where its key was used for another body."""
-        parameters = body.model_dump(mode="json")
-        started = await self.runner.start(
-            kind,
-            parameters,
-            user=self.user.name,
-            tags=[f"request:{self.request_id}"],
-            idempotency_key=self._key(kind),
-        )
-        task = started.task
-        message = f"{_NAMES[kind]} task queued"
-        if not started.new:
-            _check_same(task, parameters)
-            message = f"{_NAMES[kind]} task was queued before with this Idempotency-Key"
-        self.response.headers["Location"] = f"{PREFIX}/status/{task.id}"
-        return TaskQueued(task_id=task.id, status=task.status, message=message)
-
-    def _key(self, kind: Kind) -> str | None:
-        if self.idempotency_key is None:
-            return None
-        return sha256(f"{self.user.name}\0{kind}\0{self.idempotency_key}".encode()).hexdigest()
-
-
-def _check_same(task: Task, parameters: Mapping[str, Any]) -> None:
-    if any(task.parameters.get(name) != value for name, value in parameters.items()):
-        detail = f"this Idempotency-Key started task {task.id}, which was asked for other things"
-        raise Problem(HTTPStatus.CONFLICT, detail)
-
-
-Start = Annotated[Starting, Depends()]
 
 
 @router.post(
@@ -247,7 +181,7 @@ async def cancel(task_id: TaskId, user: CurrentUser, runner: Runner) -> TaskQueu
     _check_may_cancel(user, task)
     cancelled = await runner.cancel(task_id, user=user.name)
     ended = cancelled.completed_at is not None
-    message = f"{_NAMES[task.kind]} task " + ("cancelled" if ended else "is being cancelled")
+    message = f"{NAMES[task.kind]} task " + ("cancelled" if ended else "is being cancelled")
     return TaskQueued(task_id=task_id, status=cancelled.status, message=message)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, func, select, text
 
 from autoindex.settings import Settings
-from autoindex.storage import deliveries, reports
+from autoindex.storage import bookings, deliveries, reports
 from autoindex.storage.tables import metadata
 from autoindex.storage.tables import reports as reports_table
 
@@ -98,6 +98,14 @@ def clear_mails(engine: Engine, older_than: datetime, *, dry_run: bool = False) 
         if dry_run:
             return deliveries.count_before(connection, older_than)
         return deliveries.forget_before(connection, older_than)
+
+
+def clear_bookings(engine: Engine, older_than: datetime, *, dry_run: bool = False) -> int:
+    """Remove what was noted of requests before `older_than`; how many."""
+    with engine.begin() as connection:
+        if dry_run:
+            return bookings.count_before(connection, older_than)
+        return bookings.forget_before(connection, older_than)
 
 
 def _inside(folder: Path, relative: str) -> Path | None:

@@ -148,6 +148,23 @@ news_articles = Table(
     Column("body", Text),
 )
 
+# Digests of what was asked for, and the key under which Prefect knows the run that came of it.
+bookings = Table(
+    "bookings",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("asked", Text, nullable=False),
+    Column("run_key", Uuid, nullable=False),
+    Column("task_id", Uuid),
+    Column(
+        "booked_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.now(),
+        index=True,
+    ),
+)
+
 # `result` becomes null when it expires; the row stays as long as the run is kept.
 task_results = Table(
     "task_results",

@@ -480,7 +480,7 @@ class TestSecurity:
     ) -> None:
         tight = settings.model_copy(update={"requests_per_minute": 5, "tasks_per_minute": 2})
         app = create_app(tight, runner)
-        async with client(app) as ada, client(app, "bob") as bob:
+        async with app.router.lifespan_context(app), client(app) as ada, client(app, "bob") as bob:
             posts = [await ada.post(f"{TASKS}/refresh", json={}) for _ in range(3)]
             reads = [await ada.get(f"{TASKS}/tasks") for _ in range(4)]
             assert (await bob.get(f"{TASKS}/tasks")).status_code == 200

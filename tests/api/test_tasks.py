@@ -263,6 +263,16 @@ async def test_activity_sorts_tasks_by_where_they_are(scene: Scene, user: str) -
         assert page.total >= len(page.tasks)
 
 
+async def test_what_is_due_and_unclaimed_is_queued(scene: Scene, user: str) -> None:
+    before = await scene.runner.queued(Kind.CLEANUP)
+    running, waiting, _ = [await start(scene, user, Kind.CLEANUP) for _ in range(3)]
+    await start(scene, user, Kind.REPORT)
+    await scene.stage.schedule(Kind.CLEANUP, timedelta(hours=1))
+    await scene.stage.move(running.id, "RUNNING")
+    await scene.stage.move(waiting.id, "SCHEDULED", "AwaitingRetry")
+    assert await scene.runner.queued(Kind.CLEANUP) == before + 1
+
+
 async def test_workers_that_are_online_are_named(scene: Scene) -> None:
     await scene.stage.worker_online("host-7")
     assert "host-7" in await scene.runner.workers()

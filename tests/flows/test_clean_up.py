@@ -8,7 +8,7 @@ from uuid import UUID
 from prefect.states import Completed
 from sqlalchemy import Engine, create_engine, text
 
-from autoindex.storage import deliveries
+from autoindex.storage import bookings, deliveries
 from deployments.postgres import EmbeddedPostgres
 from tests.flows.conftest import Worker
 from tests.storage.conftest import Scene
@@ -44,6 +44,9 @@ def test_a_dry_run_counts_what_the_real_run_removes(
     with engine.begin() as connection:
         deliveries.claim(connection, worker.ask(deployment).id, "ann@example.org", "<1@x>")
         connection.execute(text("update deliveries set claimed_at = :at"), {"at": LONG_AGO})
+        bookings.book(connection, "long-ago", "a refresh")
+        connection.execute(text("update bookings set booked_at = :at"), {"at": LONG_AGO})
+        bookings.book(connection, "today", "a refresh")
     for name in ("tmp/left-behind", "reports/orphan.pdf", "reports/.writing-x"):
         file = worker.settings.data_dir / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +70,7 @@ def test_a_dry_run_counts_what_the_real_run_removes(
         "runs": 3,
         "temporary": 2,
         "mails": 1,
+        "bookings": 1,
         "reports": 1,
     }
     assert set(counts(again).values()) == {0}
