@@ -15,10 +15,10 @@ help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/runtime  ## the main job on real sample prices, through the REST facade (KEEP=1: stay up)
-	@$(BIN)/autoindex demo $(if $(KEEP),--keep)
+	@$(BIN)/autoindex demo --with-parent $(if $(KEEP),--keep)
 
 up: .venv/runtime  ## the whole stack in the foreground, until Ctrl-C
-	@$(BIN)/autoindex up
+	@$(BIN)/autoindex up --with-parent
 
 test: .venv/dev  ## every test: unit, storage, flows, API, the whole stack
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup

@@ -3,17 +3,32 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, SecretStr, field_validator
+from pydantic import (
+    AwareDatetime,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from autoindex.errors import ConfigurationError
 
 # A Unix socket's whole path must fit into 108 bytes on Linux and 104 on macOS.
 _LONGEST_SOCKET_FOLDER = 80
+# What pydantic puts before the text of an error of ours.
+_PREFIX = "Value error, "
 
 
 class Settings(BaseSettings):
-    """The settings of one process; frozen, so that nobody changes them underway."""
+    """The settings of one process; frozen, so that nobody changes them underway.
+
+    Raises `ConfigurationError`, which names the variables that are wrong.
+    """
 
     model_config = SettingsConfigDict(env_prefix="AUTOINDEX_", frozen=True, extra="ignore")
 
@@ -104,6 +119,27 @@ class Settings(BaseSettings):
     sentry_dsn: SecretStr | None = Field(
         default=None, description="Error tracking; off when unset."
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _named(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return build(values)
+        except ValidationError as error:
+            # The value is not shown: it may be a secret.
+            found = error.errors(include_input=False)
+            wrong = {f"AUTOINDEX_{one['loc'][0]}".upper(): one["msg"] for one in found}
+            reasons = [f"{name}: {text.removeprefix(_PREFIX)}" for name, text in wrong.items()]
+            raise ConfigurationError("; ".join(reasons)) from None
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgresql(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("postgresql", "postgres:")):
+            raise ValueError(
+                "must begin with postgresql://, as in postgresql://user@host/autoindex"
+            )
+        return url
 
     @field_validator("data_dir")
     @classmethod

@@ -20,6 +20,7 @@ from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from autoindex.storage import migrate
 from deployments import alerting
+from deployments.connection import answering
 from deployments.worker import POOL, AutoindexWorker
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
@@ -78,9 +79,13 @@ def bootstrap(settings: Settings, say: Say = print) -> None:
 
 
 def prepare_database(settings: Settings) -> str:
-    """Create our database where it is missing and bring its tables up to date."""
-    migrate.create_database(settings.database())
-    return migrate.upgrade(settings.database())
+    """Create our database where it is missing and bring its tables up to date.
+
+    Raises `ConfigurationError` where PostgreSQL does not answer.
+    """
+    with answering(settings):
+        migrate.create_database(settings.database())
+        return migrate.upgrade(settings.database())
 
 
 def prefect_database(settings: Settings) -> str:
@@ -93,7 +98,8 @@ def prefect_database(settings: Settings) -> str:
 def create_prefect_database(settings: Settings) -> None:
     """Create the local Prefect server's database where it is missing."""
     url = make_url(settings.database()).set(database="prefect")
-    migrate.create_database(url.render_as_string(hide_password=False))
+    with answering(settings):
+        migrate.create_database(url.render_as_string(hide_password=False))
 
 
 def register_pool(api_url: str) -> str:

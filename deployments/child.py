@@ -13,7 +13,7 @@ from typing import Final
 from autoindex.errors import AutoindexError
 
 _PR_SET_PDEATHSIG: Final = 1
-_STOP_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 20.0
 
 
 class ChildFailed(AutoindexError):
@@ -84,6 +84,11 @@ class Child:
         """Process id."""
         return self.process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.process.poll() is None
+
     def check_alive(self) -> None:
         """Raise `ChildFailed` with the end of its log if it has ended."""
         status = self.process.poll()
@@ -93,7 +98,7 @@ class Child:
                 f"the end of {self.log}:\n{last_lines(self.log)}"
             )
 
-    def stop(self, seconds: float = _STOP_SECONDS) -> None:
+    def stop(self, seconds: float = STOP_SECONDS) -> None:
         """Ask it to stop, then kill what is left of its session."""
         if self.process.poll() is None:
             self.process.send_signal(self._stop_signal)

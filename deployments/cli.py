@@ -1,6 +1,7 @@
 """The `autoindex` command: local stack, demonstration, set-up, universe, archive and tokens."""
 
 import os
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.markup import escape
 
 from autoindex.errors import AutoindexError
 from autoindex.settings import Settings
+from deployments.child import ask_to_die_with_parent
 
 # Modules that import Prefect or pandas are imported by the commands that need them, so that
 # `autoindex token` answers at once.
@@ -37,21 +39,31 @@ def main() -> None:
         sys.exit(1)
 
 
+WithParent = Annotated[
+    bool, typer.Option("--with-parent", help="Stop too when what started this command ends.")
+]
+
+
 @app.command()
-def up() -> None:
+def up(with_parent: WithParent = False) -> None:
     """Run the whole stack in the foreground until Ctrl-C."""
     from deployments import up as stack_up  # noqa: PLC0415 - see above
 
+    if with_parent:
+        ask_to_die_with_parent(signal.SIGTERM)
     stack_up.run(Settings(), Console())
 
 
 @app.command()
 def demo(
-    keep: Annotated[bool, typer.Option(help="Leave the stack up until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up until Ctrl-C.")] = False,
+    with_parent: WithParent = False,
 ) -> None:
     """Do the main job on real sample prices, through the REST facade, and show what came of it."""
     from deployments import demo as demonstration  # noqa: PLC0415
 
+    if with_parent:
+        ask_to_die_with_parent(signal.SIGTERM)
     demonstration.run(Settings(), Console(), keep=keep)
 
 

@@ -16,14 +16,22 @@ def connected(settings: Settings) -> Iterator[Connection]:
     """One transaction; raises `ConfigurationError` where the database does not answer."""
     engine = database.engine(settings, "autoindex-cli")
     try:
-        with engine.begin() as connection:
+        with answering(settings), engine.begin() as connection:
             yield connection
-    except OperationalError as error:
-        where = (
-            f"the embedded PostgreSQL in {settings.data_dir} (is `make up` running?)"
-            if settings.embedded
-            else "PostgreSQL (AUTOINDEX_DATABASE_URL)"
-        )
-        raise ConfigurationError(f"can't use {where}: {error.orig}") from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def answering(settings: Settings) -> Iterator[None]:
+    """Raise `ConfigurationError`, naming the database and the way out, where it does not answer."""
+    try:
+        yield
+    except OperationalError as error:
+        where = (
+            f"the embedded PostgreSQL in {settings.data_dir}: start it with `make up`, "
+            "or set AUTOINDEX_DATA_DIR to the folder of the stack that is running"
+            if settings.embedded
+            else "PostgreSQL: see AUTOINDEX_DATABASE_URL"
+        )
+        raise ConfigurationError(f"can't use {where}\n{error.orig}") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 
 
@@ -25,7 +26,15 @@ def ensure(data_dir: Path) -> str:
 def find(data_dir: Path) -> str | None:
     """The secret, or None where no stack was ever started."""
     path = _path(data_dir)
-    return path.read_text() or None if path.exists() else None
+    try:
+        return path.read_text() or None
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{path} belongs to another user: ask whoever started that stack, "
+            "or set AUTOINDEX_DATA_DIR to the folder of your own"
+        ) from error
 
 
 def _path(data_dir: Path) -> Path:
@@ -33,8 +42,17 @@ def _path(data_dir: Path) -> Path:
 
 
 def fill_in(settings: Settings) -> Settings:
-    """The settings with the local stack's secret, where none is set and a stack has made one."""
+    """The settings with the local stack's secret, where none is set.
+
+    Raises `ConfigurationError` where no stack has made one.
+    """
     if settings.jwt_secret is not None or settings.jwt_jwks_url is not None:
         return settings
     made = find(settings.data_dir)
-    return settings if made is None else settings.model_copy(update={"jwt_secret": SecretStr(made)})
+    if made is None:
+        raise ConfigurationError(
+            f"no stack has been started in {settings.data_dir}, so there is no key to sign with: "
+            "start one with `make up`, set AUTOINDEX_DATA_DIR to the folder of the one that runs, "
+            "or set AUTOINDEX_JWT_SECRET"
+        )
+    return settings.model_copy(update={"jwt_secret": SecretStr(made)})

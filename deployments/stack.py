@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Final
 
 import httpx
@@ -17,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from deployments import alerting, bootstrap, local_secret
-from deployments.child import Child, ChildFailed
+from deployments.child import STOP_SECONDS, Child, ChildFailed
 from deployments.postgres import EmbeddedPostgres
 from deployments.progress import Progress, Step
 from deployments.worker import POOL
@@ -26,6 +28,7 @@ from deployments.worker import POOL
 SANDBOX_CLOCK: Final = datetime(2022, 12, 28, 22, 0, tzinfo=UTC)
 _READY_SECONDS: Final = 120.0
 _POLL_SECONDS: Final = 0.1
+_BROKEN_STOP_SECONDS: Final = 3.0
 
 
 class Stack:
@@ -52,6 +55,11 @@ class Stack:
         for child in (self._database, *self.children):
             if child is not None:
                 child.check_alive()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no part has ended by itself."""
+        return all(child is None or child.is_running for child in (self._database, *self.children))
 
     def start_database(self) -> EmbeddedPostgres:
         """Start the embedded PostgreSQL; it is stopped by the caller, after all others."""
@@ -99,9 +107,11 @@ class Stack:
 def running(settings: Settings, progress: Progress) -> Iterator[Stack]:
     """Start every part, hand over once all are ready, stop them in reverse order.
 
-    Raises `ConfigurationError` before anything is started when the data folder is in use, a port
-    is taken, or the folder holds prices from another source; `ChildFailed` when a part fails.
+    Raises `ConfigurationError` before anything is started when the data folder is in use or cannot
+    be written to, a port is taken, or the folder holds prices from another source; `ChildFailed`
+    when a part fails.
     """
+    _check_folder(settings.data_dir)
     settings = _local(settings)
     _check_ports(settings)
     with ExitStack() as parts:
@@ -121,6 +131,9 @@ def _named(stack: Stack) -> Iterator[None]:
     """Name the part that has ended, where it was talked to in vain."""
     try:
         yield
+    except ConfigurationError:
+        stack.check_alive()
+        raise
     except (httpx.HTTPError, SQLAlchemyError) as error:
         stack.check_alive()
         raise ChildFailed(f"the stack did not start: {error}") from error
@@ -171,10 +184,12 @@ def _facade(settings: Settings) -> tuple[str, ...]:
 
 
 def _stop(stack: Stack, progress: Progress) -> None:
+    # Where a part has ended by itself, the others may wait for it in vain.
+    seconds = STOP_SECONDS if stack.is_whole else _BROKEN_STOP_SECONDS
     with progress.step("Stopping") as step:
         for child in reversed(stack.children):
             step.update(child.name)
-            child.stop()
+            child.stop(seconds)
 
 
 def _local(settings: Settings) -> Settings:
@@ -224,14 +239,30 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't write to {folder} ({error.strerror}): set AUTOINDEX_DATA_DIR to a folder of "
+            "your own"
+        ) from error
+
+
 def _check_ports(settings: Settings) -> None:
-    for field in ("api_port", "prefect_port", "sandbox_port"):
-        port = getattr(settings, field)
-        if (field != "sandbox_port" or settings.sandbox) and not is_free(port):
+    fields = ("api_port", "prefect_port", *(["sandbox_port"] if settings.sandbox else []))
+    ports: dict[int, str] = {}
+    for field in fields:
+        port, variable = getattr(settings, field), f"AUTOINDEX_{field.upper()}"
+        if port in ports:
+            raise ConfigurationError(f"{ports[port]} and {variable} are both {port}")
+        if not is_free(port):
             raise ConfigurationError(
-                f"port {port} is taken: stop what listens there, or set "
-                f"AUTOINDEX_{field.upper()} to another one"
+                f"port {port} is taken: stop what listens there, or set {variable} to another one"
             )
+        ports[port] = variable
 
 
 def is_free(port: int) -> bool:

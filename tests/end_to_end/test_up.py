@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,13 +21,13 @@ READY = "Ctrl-C stops everything."
 class Up:
     """One `autoindex up`, its output in a file."""
 
-    def __init__(self, folder: Path, ports: list[int]) -> None:
+    def __init__(self, folder: Path, ports: list[int], command: Sequence[str]) -> None:
         self.output = folder.parent / "output"
         names = ("API", "PREFECT", "SANDBOX")
         env = {f"AUTOINDEX_{name}_PORT": str(port) for name, port in zip(names, ports, strict=True)}
         with self.output.open("w") as output:
             self.process = psutil.Popen(
-                [sys.executable, "-m", "deployments.cli", "up"],
+                command,
                 env=os.environ | env | {"AUTOINDEX_DATA_DIR": str(folder)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -50,9 +50,12 @@ class Up:
         return int(self.process.wait(60))
 
 
+COMMAND = (sys.executable, "-m", "deployments.cli", "up")
+
+
 @contextmanager
-def up(folder: Path, ports: list[int]) -> Iterator[Up]:
-    running = Up(folder, ports)
+def up(folder: Path, ports: list[int], command: Sequence[str] = COMMAND) -> Iterator[Up]:
+    running = Up(folder, ports, command)
     try:
         yield running
     finally:
@@ -72,6 +75,13 @@ def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
         parts = killed.until("✓ Database")
         killed.process.kill()
         assert not psutil.wait_procs(parts, timeout=20)[1]
+
+    # As under `make up`: a shell that starts it and waits.
+    shell = ("/bin/sh", "-c", f"{' '.join(COMMAND)} --with-parent; true")
+    with up(folder, ports, shell) as orphaned:
+        parts = orphaned.until("✓ Database")
+        orphaned.process.kill()
+        assert not psutil.wait_procs(parts, timeout=60)[1]
 
     with up(folder, ports) as bereft:
         parts = bereft.until(READY)

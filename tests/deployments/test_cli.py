@@ -1,0 +1,71 @@
+"""The command's errors: one sentence that says what to do, and exit status 1."""
+
+from pathlib import Path
+
+import pytest
+
+from deployments import cli
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What a failing command writes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["autoindex", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Traceback" not in output.err
+    return output.err
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder in which no stack has ever run."""
+    monkeypatch.setenv("AUTOINDEX_DATA_DIR", str(tmp_path / "var"))
+    return tmp_path / "var"
+
+
+@pytest.mark.parametrize(
+    "command", [("migrate",), ("bootstrap",), ("universe", "list"), ("universe", "deactivate", "A")]
+)
+def test_without_a_database_it_says_how_to_start_one(
+    capsys: pytest.CaptureFixture[str], folder: Path, command: tuple[str, ...]
+) -> None:
+    error = said(capsys, *command)
+    assert f"the embedded PostgreSQL in {folder}: start it with `make up`" in error
+    assert "AUTOINDEX_DATA_DIR" in error
+
+
+def test_an_unreachable_database_is_named_by_its_setting(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOINDEX_DATABASE_URL", "postgresql://me:hunter2@127.0.0.1:1/nowhere")
+    error = said(capsys, "migrate")
+    assert "AUTOINDEX_DATABASE_URL" in error
+    assert "Connection refused" in error
+    assert "hunter2" not in error
+
+
+def test_a_token_needs_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    error = said(capsys, "token", "--user", "me", "--scope", "tasks:read")
+    assert "`make up`" in error
+    assert "AUTOINDEX_JWT_SECRET" in error
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOINDEX_DATA_DIR", "/proc/nowhere")
+    error = said(capsys, "up")
+    assert "can't write to /proc/nowhere" in error
+    assert "AUTOINDEX_DATA_DIR" in error
+
+
+def test_two_parts_cannot_share_a_port(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("API", "PREFECT", "SANDBOX"):
+        monkeypatch.setenv(f"AUTOINDEX_{part}_PORT", "18999")
+    assert "AUTOINDEX_API_PORT and AUTOINDEX_PREFECT_PORT are both 18999" in said(capsys, "up")

@@ -1,0 +1,34 @@
+"""Wrong settings are named by their variable, and never shown."""
+
+import pytest
+
+from autoindex.errors import ConfigurationError
+from autoindex.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("AUTOINDEX_API_PORT", "eighty", "valid integer"),
+        ("AUTOINDEX_API_PORT", "99999", "less than or equal to 65535"),
+        ("AUTOINDEX_CLOCK", "2022-12-28T22:00:00", "timezone"),
+        ("AUTOINDEX_SMTP_SECURITY", "ssl", "'starttls', 'tls' or 'none'"),
+        ("AUTOINDEX_DATABASE_URL", "mysql://me:hunter2@there/mine", "postgresql://"),
+    ],
+)
+def test_a_wrong_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as refused:
+        Settings()
+    assert str(refused.value).startswith(f"{variable}: ")
+    assert reason in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOINDEX_API_PORT", "0")
+    monkeypatch.setenv("AUTOINDEX_RESULT_TTL_HOURS", "0")
+    with pytest.raises(ConfigurationError, match=r"AUTOINDEX_API_PORT: .*; AUTOINDEX_RESULT_TTL"):
+        Settings()
