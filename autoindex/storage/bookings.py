@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, case, delete, exists, func, or_, select, update
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import Connection, TextClause, delete, func, select, text, update
 
-from autoindex.storage.tables import bookings, leases, task_results
+from autoindex.storage.tables import bookings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +24,33 @@ class Booking:
     task_id: UUID | None
 
 
+# Texts, because to build and compile these statements takes longer than to run them.
+_BOOK = text("""
+    insert into bookings (key, asked, run_key) values (:key, :asked, :run_key)
+    -- Changes nothing: only for an update does the row that was there come back.
+    on conflict (key) do update set key = excluded.key
+    returning key, asked, run_key, task_id
+""")
+_BOOK_WHILE_QUEUED = text("""
+    insert into bookings as mine (key, asked, run_key) values (:key, :asked, :run_key)
+    on conflict (key) do update
+    set (run_key, task_id, booked_at) = (
+        select case when left_queue then excluded.run_key else mine.run_key end,
+               case when left_queue then null else mine.task_id end,
+               now()
+        from (
+            select exists (select from leases where task_id = mine.task_id)
+                or exists (select from task_results where task_id = mine.task_id) as left_queue
+        ) as looked_up
+    )
+    returning key, asked, run_key, task_id
+""")
+_SETTLE = text("update bookings set task_id = :task_id where key = :key and run_key = :run_key")
+
+
 def book(connection: Connection, key: str, asked: str) -> Booking:
     """The booking of a key for good: the first request's, also where `asked` differs."""
-    new = _new(key, asked)
-    # An update that changes nothing, since only then does the row that was there come back.
-    return _one(connection, new.on_conflict_do_update(index_elements=["key"], set_={"key": key}))
+    return _booked(connection, _BOOK, key, asked)
 
 
 def book_while_queued(connection: Connection, key: str) -> Booking:
@@ -37,22 +58,7 @@ def book_while_queued(connection: Connection, key: str) -> Booking:
 
     Not every run that has left the queue is known here: see `renew`.
     """
-    new = _new(key, key)
-    left = or_(
-        exists().where(leases.c.task_id == bookings.c.task_id),
-        exists().where(task_results.c.task_id == bookings.c.task_id),
-    )
-    return _one(
-        connection,
-        new.on_conflict_do_update(
-            index_elements=["key"],
-            set_={
-                "run_key": case((left, new.excluded.run_key), else_=bookings.c.run_key),
-                "task_id": case((left, None), else_=bookings.c.task_id),
-                "booked_at": func.now(),
-            },
-        ),
-    )
+    return _booked(connection, _BOOK_WHILE_QUEUED, key, key)
 
 
 def renew(connection: Connection, booking: Booking) -> Booking:
@@ -61,18 +67,16 @@ def renew(connection: Connection, booking: Booking) -> Booking:
         bookings.c.key == booking.key, bookings.c.run_key == booking.run_key
     )
     connection.execute(mine.values(run_key=uuid4(), task_id=None, booked_at=func.now()))
-    query = select(*_COLUMNS).where(bookings.c.key == booking.key)
+    columns = (bookings.c.key, bookings.c.asked, bookings.c.run_key, bookings.c.task_id)
+    query = select(*columns).where(bookings.c.key == booking.key)
     row = connection.execute(query).one_or_none()
     return book_while_queued(connection, booking.key) if row is None else Booking(*row)
 
 
 def settle(connection: Connection, booking: Booking, task_id: UUID) -> None:
     """Note which task came of a booking."""
-    connection.execute(
-        update(bookings)
-        .where(bookings.c.key == booking.key, bookings.c.run_key == booking.run_key)
-        .values(task_id=task_id)
-    )
+    names = {"key": booking.key, "run_key": booking.run_key, "task_id": task_id}
+    connection.execute(_SETTLE, names)
 
 
 def count_before(connection: Connection, instant: datetime) -> int:
@@ -86,12 +90,6 @@ def forget_before(connection: Connection, instant: datetime) -> int:
     return connection.execute(delete(bookings).where(bookings.c.booked_at < instant)).rowcount
 
 
-_COLUMNS = (bookings.c.key, bookings.c.asked, bookings.c.run_key, bookings.c.task_id)
-
-
-def _new(key: str, asked: str) -> Insert:
-    return insert(bookings).values(key=key, asked=asked, run_key=uuid4())
-
-
-def _one(connection: Connection, statement: Insert) -> Booking:
-    return Booking(*connection.execute(statement.returning(*_COLUMNS)).one())
+def _booked(connection: Connection, statement: TextClause, key: str, asked: str) -> Booking:
+    values = {"key": key, "asked": asked, "run_key": uuid4()}
+    return Booking(*connection.execute(statement, values).one())
