@@ -19,8 +19,10 @@ from autoindex.index.strategies import LOOKBACK
 from autoindex.requests import Frequency, Strategy
 
 FIRST_LEVEL: Final = 100.0
-# Decisions are taken together for so many sessions, which bounds the memory that takes.
-_TOGETHER: Final = 256
+# Sessions are worked on together as long as their closes are about so many, which bounds the
+# memory that takes and stays within a processor's cache.
+_TOGETHER: Final = 131_072
+_FEWEST_TOGETHER: Final = 64
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -77,8 +79,9 @@ def compute(
 
     Raises `IndexImpossible` where a strategy lacks what it weights by.
     """
-    ordered = closes[sorted(closes.columns)]
-    run = _Run(ordered, strategy, shares, eligible)
+    if not closes.columns.is_monotonic_increasing:
+        closes = closes[sorted(closes.columns)]
+    run = _Run(closes, strategy, shares, eligible)
     decisions = run.index.get_indexer(sessions.rebalances(run.index, frequency))
     return run.go_on(base, decisions) if base is not None else run.begin(decisions)
 
@@ -95,8 +98,8 @@ class _Run:
     ) -> None:
         self.index: pd.DatetimeIndex = pd.DatetimeIndex(closes.index)
         self.symbols: list[str] = list(closes.columns)
-        listing = Listing.read(closes.to_numpy(np.float64), LOOKBACK[strategy])
-        self.closes, self.able, self.gaps = listing.closes, listing.tradable, listing.gaps
+        self.listing = Listing.read(closes.to_numpy(np.float64), LOOKBACK[strategy])
+        self.able = self.listing.tradable
         if eligible is not None:
             self.able &= np.isin(self.symbols, list(eligible))
         self.strategy = strategy
@@ -126,9 +129,10 @@ class _Run:
 
     def _value(self, session: int, units: Vector) -> float:
         held = np.flatnonzero(units)
-        value = float(self.closes[session, held] @ units[held])
+        (closes,) = self.listing.closes(slice(session, session + 1))
+        value = float(closes[held] @ units[held])
         if not value > 0:
-            unknown = [self.symbols[i] for i in held if np.isnan(self.closes[session, i])]
+            unknown = [self.symbols[i] for i in held if np.isnan(closes[i])]
             raise IndexImpossible(
                 f"the holdings of {self.index[session]:%Y-%m-%d} can't be valued: "
                 f"no close of {', '.join(unknown) or 'anything'}"
@@ -141,27 +145,31 @@ class _Run:
         """What follows from `level` at session `start`, each 1 of which holds `held`."""
         possible = self.able[decisions].any(axis=1)
         at = decisions[possible]
-        weights = self._weights(at)
         # What a level of 1 holds: from the start, and from each decision on.
         units = np.empty((1 + len(at), len(self.symbols)))
         units[0] = held
-        np.divide(weights, np.where(weights > 0, self.closes[at], 1), out=units[1:])
+        weights = self._decide(at, units[1:])
         levels = self._levels(start, level, units, at)
-        units = units[1:] * levels[at, None]
+        units[1:] *= levels[at, None]
         return IndexSeries(
             levels=pd.Series(levels[first:], self.index[first:], name="level"),
             weights=pd.DataFrame(weights, self.index[at], self.symbols, copy=False),
-            units=pd.DataFrame(units, self.index[at], self.symbols, copy=False),
+            units=pd.DataFrame(units[1:], self.index[at], self.symbols, copy=False),
             notes=self._notes(decisions[~possible]),
         )
 
-    def _weights(self, at: Rows) -> Matrix:
-        """Weights within limits, decisions × symbols."""
+    def _decide(self, at: Rows, units: Matrix) -> Matrix:
+        """Weights within limits, decisions × symbols; `units` becomes what they buy."""
         result = np.zeros((len(at), len(self.symbols)))
-        for rows in _split(at):
+        for rows in _split(at, len(self.symbols)):
             chosen = at[rows]
-            decisions = Decisions(self.closes, chosen, self.able[chosen], self.shares)
-            result[rows] = limited(strategies.weights(self.strategy, decisions))
+            first = chosen[0] - LOOKBACK[self.strategy] + 1
+            closes = self.listing.closes(slice(first, chosen[-1] + 1))
+            here = chosen - first
+            decisions = Decisions(closes, here, self.able[chosen], self.shares)
+            weights = limited(strategies.weights(self.strategy, decisions))
+            np.divide(weights, np.where(weights > 0, closes[here], 1), out=units[rows])
+            result[rows] = weights
         return result
 
     def _levels(self, start: int, level: float, units: Matrix, at: Rows) -> Vector:
@@ -173,11 +181,12 @@ class _Run:
         later = np.arange(start, len(self.index))
         held = np.searchsorted(at, later)
         worth = np.ones(len(self.index))
-        for rows in _split(later[1:]):
-            closes = self.closes[later[1:][rows]]
+        for rows in _split(later[1:], len(self.symbols)):
+            chosen = later[1:][rows]
+            closes = self.listing.closes(slice(chosen[0], chosen[-1] + 1))
             if np.isnan(closes).any():  # not listed yet, and not held
                 closes = np.nan_to_num(closes)
-            worth[later[1:][rows]] = np.einsum("ij,ij->i", closes, units[held[1:][rows]])
+            worth[chosen] = np.einsum("ij,ij->i", closes, units[held[1:][rows]])
         decided = level * np.cumprod(np.concatenate([[1], worth[at]]))
         worth[later] *= decided[held]
         return worth
@@ -187,14 +196,15 @@ class _Run:
             f"{session:%Y-%m-%d}: no symbol has a full lookback; holdings kept"
             for session in self.index[undecided]
         ]
-        if self.gaps:
-            kept.append(f"{self.gaps} missing bars carried forward")
+        if self.listing.gaps:
+            kept.append(f"{self.listing.gaps} missing bars carried forward")
         return tuple(kept)
 
 
-def _split(sessions: Rows) -> Iterator[slice]:
+def _split(sessions: Rows, symbols: int) -> Iterator[slice]:
     """Slices of row numbers, each within some sessions of the exchange."""
-    ends = np.flatnonzero(np.diff(sessions // _TOGETHER)) + 1
+    together = max(_FEWEST_TOGETHER, _TOGETHER // max(symbols, 1))
+    ends = np.flatnonzero(np.diff(sessions // together)) + 1
     for begin, end in pairwise([0, *ends.tolist(), len(sessions)]):
         if begin < end:
             yield slice(begin, end)

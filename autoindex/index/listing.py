@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 LONGEST_GAP: Final = 5
 # Symbols with gaps are worked on so many at a time, which bounds the memory that takes.
 _COLUMNS: Final = 64
+# Carried closes are kept of one session in so many; those between are carried on from there.
+_MARKED: Final = 64
 
 Closes = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -18,31 +20,32 @@ Sessions = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Closes carried forward, and which symbols have a full lookback at each session's close.
+    """Which symbols have a full lookback at each session's close, and closes carried forward.
 
-    Both are sessions × symbols; `closes` are NaN only before a symbol's first bar. `gaps` counts
-    the bars that were carried forward.
+    `tradable` is sessions × symbols. `gaps` counts the bars that are carried forward.
     """
 
-    closes: Closes
     tradable: Mask
     gaps: int
+    _closes: Closes
+    _gappy: NDArray[np.intp]
+    _marks: Closes
 
     @classmethod
     def read(cls, closes: Closes, lookback: int) -> Self:
-        """Carry gaps forward; the matrix is copied only where there is something to carry.
+        """Look closes through, sessions × symbols, NaN where there is no bar; they stay as given.
 
         A symbol is tradable with `lookback` sessions of closes, the session's own included, with
         no long gap in them or after them.
         """
         there = np.isfinite(closes)
         if not closes.size:
-            return cls(closes, there, 0)
+            return cls(there, 0, closes, np.empty(0, np.intp), closes[:0])
         first = np.where(there.any(axis=0), there.argmax(axis=0), len(closes))
         numbers = np.arange(len(closes), dtype=np.int32)[:, None]
         tradable = numbers >= (first + lookback - 1).astype(np.int32)
         gappy = np.flatnonzero(there.sum(axis=0) < len(closes) - first)
-        carried, gaps = closes.copy() if len(gappy) else closes, 0
+        marks, gaps = np.empty((-(-len(closes) // _MARKED), len(gappy))), 0
         for start in range(0, len(gappy), _COLUMNS):
             some = gappy[start : start + _COLUMNS]
             known = there[:, some]
@@ -50,10 +53,35 @@ class Listing:
             age = numbers - newest
             run = numbers - _run_begin(known, newest) + 1
             tradable[:, some] = (newest >= 0) & (age <= LONGEST_GAP) & (run >= lookback)
-            filled = np.take_along_axis(closes[:, some], np.maximum(newest, 0), axis=0)
-            carried[:, some] = np.where(newest >= 0, filled, np.nan)
+            marks[:, start : start + _COLUMNS] = _carried(closes[:, some], newest, _MARKED)
             gaps += int(((newest >= 0) & (age > 0)).sum())
-        return cls(carried, tradable, gaps)
+        return cls(tradable, gaps, closes, gappy, marks)
+
+    def closes(self, sessions: slice) -> Closes:
+        """Closes of some sessions carried forward, NaN only before a symbol's first bar.
+
+        Not to be written to. Carried on demand, because all of them would be the matrix once more.
+        """
+        start, stop, _ = sessions.indices(len(self._closes))
+        if not len(self._gappy) or start >= stop:
+            return self._closes[start:stop]
+        mark = start // _MARKED
+        before = self._closes[mark * _MARKED : stop, self._gappy]
+        # The newest close before, in the place of what was carried to the mark.
+        before[0] = self._marks[mark]
+        carried = self._closes[start:stop].copy()
+        carried[:, self._gappy] = _carried(before, _newest(np.isfinite(before)))[
+            start - mark * _MARKED :
+        ]
+        return carried
+
+
+def _carried(closes: Closes, newest: Sessions, step: int = 1) -> Closes:
+    """For each `step`-th session the newest close; NaN before the first."""
+    chosen = newest[::step]
+    filled = np.take_along_axis(closes, np.maximum(chosen, 0), axis=0)
+    result: Closes = np.where(chosen >= 0, filled, np.nan)
+    return result
 
 
 def _newest(known: Mask) -> Sessions:

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autoindex.index.compute import lookback_sessions
 from autoindex.index.listing import Listing
@@ -50,14 +52,15 @@ def test_who_is_tradable(column: list[float], lookback: int, expected: list[bool
 def test_closes_are_carried_forward_and_counted() -> None:
     column = np.array([NAN, 2, NAN, NAN, 5, NAN])
     listing = Listing.read(np.column_stack([column, np.arange(6.0)]), 1)
-    np.testing.assert_array_equal(listing.closes[:, 0], [NAN, 2, 2, 2, 5, 5])
-    np.testing.assert_array_equal(listing.closes[:, 1], np.arange(6.0))
+    carried = listing.closes(slice(None))
+    np.testing.assert_array_equal(carried[:, 0], [NAN, 2, 2, 2, 5, 5])
+    np.testing.assert_array_equal(carried[:, 1], np.arange(6.0))
     assert listing.gaps == 3
 
 
 def test_the_matrix_is_not_copied_where_nothing_is_missing() -> None:
     closes = random_closes(1).to_numpy()
-    assert Listing.read(closes, 1).closes is closes
+    assert np.shares_memory(Listing.read(closes, 1).closes(slice(3, 90)), closes)
 
 
 def test_many_spoilt_symbols_are_each_read_by_themselves() -> None:
@@ -67,8 +70,26 @@ def test_many_spoilt_symbols_are_each_read_by_themselves() -> None:
     whole = Listing.read(closes, 10)
     for column in range(0, 200, 7):
         alone = Listing.read(closes[:, [column]], 10)
-        np.testing.assert_array_equal(whole.closes[:, [column]], alone.closes)
+        one, other = (listing.closes(slice(None)) for listing in (whole, alone))
+        np.testing.assert_array_equal(one[:, [column]], other)
         np.testing.assert_array_equal(whole.tradable[:, [column]], alone.tradable)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 330), st.integers(0, 330), st.floats(0.01, 0.99))
+@settings(deadline=None)
+def test_any_stretch_of_closes_is_carried_as_the_whole_is(
+    seed: int, start: int, stop: int, missing: float
+) -> None:
+    random = np.random.default_rng(seed)
+    closes = random.uniform(1, 9, (320, 6))
+    closes[random.random(closes.shape) < missing] = np.nan
+    closes[random.integers(320) :, 0] = np.nan
+    closes[: random.integers(320), 1] = np.nan
+    given = closes.copy()
+    expected = pd.DataFrame(closes).ffill().to_numpy()[start:stop]
+    found = Listing.read(closes, 3).closes(slice(start, stop))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(closes, given)
 
 
 @pytest.mark.parametrize("strategy", Strategy)
