@@ -7,13 +7,15 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from psycopg import sql
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, delete, func, select
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import copying, versions
 from autoindex.storage.assets import Asset
 from autoindex.storage.tables import allocations
 
+# What is held is gathered of so many rebalances at a time, which bounds the memory that takes.
+_REBALANCES_A_LOAD: Final = 64
 _ROWS: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
 
 
@@ -40,23 +42,16 @@ def store(
             table.strategy == strategy, table.frequency == frequency, table.session >= start
         )
     )
-    staged = _held(rows, ids)
-    connection.execute(
-        text(
-            "create temporary table staged_allocations "
-            "(session date, asset_id int, weight float8, units float8) on commit drop"
-        )
-    )
-    copying.load(connection, "staged_allocations", staged)
-    connection.execute(
-        text(
-            "insert into allocations (strategy, frequency, session, asset_id, weight, units) "
-            "select :strategy, :frequency, session, asset_id, weight, units "
-            "from staged_allocations"
-        ),
-        {"strategy": strategy, "frequency": frequency},
-    )
-    connection.execute(text("drop table staged_allocations"))
+    for first in range(0, len(rows.weights), _REBALANCES_A_LOAD):
+        some = slice(first, first + _REBALANCES_A_LOAD)
+        part = Allocations(rows.weights.iloc[some], rows.units.iloc[some])
+        held = _held(part, ids)
+        count = len(held["session"])
+        which = {
+            "strategy": copying.repeated(strategy, count),
+            "frequency": copying.repeated(frequency, count),
+        }
+        copying.load(connection, "allocations", which | held)
     versions.bump(connection, versions.INDEX)
 
 

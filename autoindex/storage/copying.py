@@ -33,8 +33,8 @@ _EPOCH: Final = int(np.datetime64("2000-01-01", "D").astype(np.int64))
 def load(connection: Connection, table: str, columns: Mapping[str, NDArray[Any]]) -> None:
     """COPY arrays of equal length into a table's columns.
 
-    int32, int64 and float64 go in as they are, datetime64[D] as date. A masked array's masked
-    values go in as null.
+    int32, int64 and float64 go in as they are, datetime64[D] as date, what `repeated` makes as
+    text. A masked array's masked values go in as null.
     """
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     statement = sql.SQL("copy {} ({}) from stdin (format binary)")
@@ -45,6 +45,11 @@ def load(connection: Connection, table: str, columns: Mapping[str, NDArray[Any]]
             part = {n: v[start : start + _ROWS_A_WRITE] for n, v in columns.items()}
             copy.write(_encode(list(part.values())))
         copy.write(_TRAILER)
+
+
+def repeated(word: str, length: int) -> NDArray[np.bytes_]:
+    """A text column with the same word in every row; takes the memory of one."""
+    return np.broadcast_to(np.array(word.encode()), length)
 
 
 def _encode(columns: Sequence[NDArray[Any]]) -> bytes:
@@ -81,6 +86,8 @@ def _encode_with_nulls(columns: Sequence[NDArray[Any]]) -> bytes:
 def _wire_type(column: NDArray[Any]) -> str:
     if column.dtype.kind == "M":
         return ">i4"
+    if column.dtype.kind == "S":
+        return f"S{column.dtype.itemsize}"
     return f">{column.dtype.kind}{column.dtype.itemsize}"
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from psycopg import sql
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, delete, func, select
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import copying, versions
@@ -41,20 +41,13 @@ def store(
             table.session >= levels.index[0].date(),
         )
     )
-    connection.execute(
-        text("create temporary table staged_levels (session date, level float8) on commit drop")
-    )
-    days = levels.index.to_numpy().astype("datetime64[D]")
-    values = levels.to_numpy(np.float64)
-    copying.load(connection, "staged_levels", {"session": days, "level": values})
-    connection.execute(
-        text(
-            "insert into index_levels (strategy, frequency, session, level) "
-            "select :strategy, :frequency, session, level from staged_levels"
-        ),
-        {"strategy": strategy, "frequency": frequency},
-    )
-    connection.execute(text("drop table staged_levels"))
+    columns = {
+        "strategy": copying.repeated(strategy, len(levels)),
+        "frequency": copying.repeated(frequency, len(levels)),
+        "session": levels.index.to_numpy().astype("datetime64[D]"),
+        "level": levels.to_numpy(np.float64),
+    }
+    copying.load(connection, "index_levels", columns)
     versions.bump(connection, versions.INDEX)
 
 

@@ -47,7 +47,7 @@ def weights(connection: Connection, window: Window, *, limit: int, offset: int) 
     chosen = _in(allocations, window)
     query = (
         select(allocations.c.session, assets.c.symbol, allocations.c.weight)
-        .join(assets)
+        .join(assets, assets.c.id == allocations.c.asset_id)
         .where(*chosen)
         .order_by(allocations.c.session, assets.c.symbol)
     )

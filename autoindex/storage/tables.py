@@ -82,14 +82,15 @@ index_levels = Table(
 )
 
 # One row per constituent and rebalance session. `units` is the holding behind one index of level
-# `level`: weight x level / close, so that a series can go on when older closes are gone.
+# `level`: weight x level / close, so that a series can go on when older closes are gone. A trigger
+# checks the assets, as for prices; see revision 0006.
 allocations = Table(
     "allocations",
     metadata,
     Column("strategy", Text, primary_key=True),
     Column("frequency", Text, primary_key=True),
     Column("session", Date, primary_key=True),
-    Column("asset_id", Integer, ForeignKey("assets.id"), primary_key=True),
+    Column("asset_id", Integer, primary_key=True),
     Column("weight", Double, nullable=False),
     Column("units", Double, nullable=False),
     CheckConstraint("weight >= 0 and weight <= 1", name="weight"),

@@ -1,0 +1,98 @@
+"""Allocations and levels as they are stored, replaced and read back."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
+
+from autoindex import sessions
+from autoindex.requests import Frequency, Strategy
+from autoindex.storage import allocations, assets, levels, published
+from autoindex.storage.allocations import Allocations
+from autoindex.storage.assets import UniverseRow
+
+WHICH = (Strategy.INVERSE_VOLATILITY, Frequency.DAILY)
+OTHER = (Strategy.COMPOSITE, Frequency.DAILY)
+SYMBOLS = ["AAPL", "KO", "XOM"]
+# More sessions than are stored with one COPY.
+DAYS = sessions.between(date(2020, 1, 2), date(2020, 12, 31))
+
+
+@pytest.fixture
+def ids(engine: Engine) -> dict[str, int]:
+    with engine.begin() as connection:
+        rows = [UniverseRow(symbol=s, exchange="NYSE", currency="USD", name=s) for s in SYMBOLS]
+        assets.import_universe(connection, rows)
+        return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+
+
+def made(seed: int, days: pd.DatetimeIndex = DAYS) -> Allocations:
+    """Weights of which some are zero, and units."""
+    random = np.random.default_rng(seed)
+    weights = random.uniform(0.1, 1, (len(days), 3)) * (random.random((len(days), 3)) < 0.7)
+    weights[:, 0] += 0.1
+    weights /= weights.sum(axis=1, keepdims=True)
+    units = weights * random.uniform(1, 9)
+    return Allocations(*(pd.DataFrame(one, days, SYMBOLS) for one in (weights, units)))
+
+
+def assert_same(one: Allocations, other: Allocations) -> None:
+    for name in ("weights", "units"):
+        pd.testing.assert_frame_equal(
+            getattr(one, name), getattr(other, name), check_exact=True, check_freq=False
+        )
+
+
+def test_what_is_stored_is_read_back_to_the_last_bit(engine: Engine, ids: dict[str, int]) -> None:
+    stored, beside = made(1), made(2)
+    series = pd.Series(np.random.default_rng(3).uniform(90, 110, len(DAYS)), DAYS, name="level")
+    with engine.begin() as connection:
+        for which, rows in ((WHICH, stored), (OTHER, beside)):
+            allocations.store(connection, *which, rows, ids, DAYS[0].date())
+            levels.store(connection, *which, series)
+    with engine.connect() as connection:
+        universe = assets.list_assets(connection)
+        assert_same(allocations.load(connection, *WHICH, universe), stored)
+        assert_same(allocations.load(connection, *OTHER, universe), beside)
+        read = levels.load(connection, *WHICH)
+        page = published.weights(connection, published.Window(*WHICH), limit=2, offset=0)
+    pd.testing.assert_series_equal(read, series, check_exact=True, check_freq=False)
+    first = stored.weights.iloc[0]
+    expected = [(DAYS[0].date(), symbol, weight) for symbol, weight in first[first > 0].items()]
+    assert list(page.rows) == expected[:2]
+    assert page.total == int((stored.weights > 0).sum(axis=None))
+
+
+def test_what_is_stored_anew_replaces_from_a_day_on(engine: Engine, ids: dict[str, int]) -> None:
+    old, later = made(1), DAYS[DAYS >= "2020-09-01"]
+    new = made(2, later)
+    with engine.begin() as connection:
+        allocations.store(connection, *WHICH, old, ids, DAYS[0].date())
+        allocations.store(connection, *OTHER, old, ids, DAYS[0].date())
+        allocations.store(connection, *WHICH, new, ids, later[0].date())
+    kept = DAYS < "2020-09-01"
+    expected = Allocations(
+        pd.concat([old.weights[kept], new.weights]), pd.concat([old.units[kept], new.units])
+    )
+    with engine.connect() as connection:
+        universe = assets.list_assets(connection)
+        assert_same(allocations.load(connection, *WHICH, universe), expected)
+        assert_same(allocations.load(connection, *OTHER, universe), old)
+
+
+def test_every_allocation_is_to_an_asset_there_is(engine: Engine, ids: dict[str, int]) -> None:
+    wrong = ids | {"KO": 999}
+    with pytest.raises(IntegrityError, match="which assets lacks"), engine.begin() as connection:
+        allocations.store(connection, *WHICH, made(1), wrong, DAYS[0].date())
+    with engine.begin() as connection:
+        assert connection.execute(text("select count(*) from allocations")).scalar_one() == 0
+        allocations.store(connection, *WHICH, made(1), ids, DAYS[0].date())
+    moved = text("update allocations set asset_id = 999 where asset_id = :id")
+    with pytest.raises(IntegrityError, match="which assets lacks"), engine.begin() as connection:
+        connection.execute(moved, {"id": ids["KO"]})
+    gone = text("delete from assets where symbol = 'KO'")
+    with pytest.raises(IntegrityError, match="still has alloc"), engine.begin() as connection:
+        connection.execute(gone)
