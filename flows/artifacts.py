@@ -1,16 +1,10 @@
-"""What a run shows on its page in the Prefect UI: tables, a chart, a link to the report's file."""
+"""What a run shows on its page in the Prefect UI, as tables."""
 
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
-
-from autoindex.reports import letter, links
-from autoindex.reports.content import ReportContent
-from autoindex.settings import Settings
-from autoindex.storage.reports import StoredReport
+from prefect.artifacts import create_table_artifact
 
 _MOST_ROWS: Final = 200
 
@@ -39,17 +33,6 @@ def index(weights: pd.DataFrame, metrics: Mapping[str, float | None]) -> None:
     rows = [{"symbol": symbol, "weight": f"{weight:.2%}"} for symbol, weight in held.items()]
     text = f"Weights decided at the close of {weights.index[-1].date()}"
     create_table_artifact(rows[:_MOST_ROWS], key="index-weights", description=text)
-
-
-def report(settings: Settings, stored: StoredReport, content: ReportContent, name: str) -> None:
-    """A link to the file, and the index against its benchmark as a picture."""
-    link = links.signed(settings, stored.task_id, stored.created_at)
-    if link is not None:
-        create_link_artifact(link, link_text=name, key="report-file", description=content.summary)
-    # The UI runs in a browser that may not reach the facade: the picture is in the address itself.
-    picture = b64encode(letter.chart(content)).decode()
-    text = f"{content.title}: return over the last five years"
-    create_image_artifact(f"data:image/png;base64,{picture}", key="report-chart", description=text)
 
 
 def _rounded(value: float | None) -> Any:

@@ -32,7 +32,7 @@ from autoindex.requests import (
 )
 from autoindex.storage import allocations, assets, deliveries, levels, prices, reports
 from autoindex.storage.reports import StoredReport
-from flows import artifacts, failures, names, succession
+from flows import failure_mail, failures, names, report_artifacts, succession
 from flows.outcome import finish
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -43,7 +43,7 @@ USER_TAG = "user:"
 @flow(
     name="generate-report",
     flow_run_name=names.report,
-    on_failure=[failures.track, failures.mail],
+    on_failure=[failures.track, failure_mail.mail],
 )
 def generate_report(
     report_type: ReportType,
@@ -61,7 +61,7 @@ def generate_report(
         report = store(run, request, content, path)
         result = _summary(report, path) | {"email": deliver(run, request, content, path)}
         result |= {"duration_seconds": round(time.monotonic() - began, 3)}
-        artifacts.report(run.settings, report, content, path.name)
+        report_artifacts.show(run.settings, report, content, path.name)
         return finish(run, "report", result)
 
 
