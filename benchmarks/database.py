@@ -1,11 +1,13 @@
 """A PostgreSQL of the benchmark's own, and made-up prices to fill it with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Engine, create_engine, text
 
 from autoindex import sessions
@@ -15,6 +17,8 @@ from autoindex.storage.assets import UniverseRow
 from deployments.postgres import EmbeddedPostgres
 
 LAST_SESSION = "2022-12-28"
+
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 @contextmanager

@@ -8,7 +8,6 @@ on a tenth of the sessions, and vectorbt where it is installed: both are handed 
 only have to work out levels. Rounds alternate, the best of each counts.
 """
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,8 +36,7 @@ def ratios() -> Iterator[Ratio]:
         ours, floor = beside_floor(panel)
         took[symbols] = ours
         yield Ratio(f"index: {symbols} symbols", ours, floor, "NumPy floor", at_most=1.5)
-    growth = math.log(took[SIZES[-1]] / took[SIZES[0]]) / math.log(SIZES[-1] / SIZES[0])
-    yield Ratio("index: growth, exponent of symbols", growth, 1.0, "linear", unit="")
+    yield table.growth("index: growth, exponent of symbols", took)
     yield from beside_libraries(panel, took[SIZES[-1]])
     yield from of_metrics(panel)
     ours, floor = beside_floor(Panel.made(LARGE), rounds=3)
@@ -97,7 +95,14 @@ def agree(ours: IndexSeries, theirs: pd.Series) -> None:
 def of_metrics(panel: Panel) -> Iterator[Ratio]:
     """All metrics of all windows, beside the library's functions on returns cut beforehand."""
     levels = index_of(panel).levels
-    pairs = [_returns(levels, panel.market, name) for name in measured.WINDOWS]
+    alone = library_alone(levels, panel.market)
+    ours, theirs = alternating(lambda: measured.metrics(levels, panel.market), alone)
+    yield Ratio("index: metrics, 7 windows", ours, theirs, "empyrical alone")
+
+
+def library_alone(levels: pd.Series, market: pd.Series) -> Callable[[], None]:
+    """What calls the library's functions on returns that are cut beforehand."""
+    pairs = [_returns(levels, market, name) for name in measured.WINDOWS]
 
     def library() -> None:
         for returns, reference in pairs:
@@ -106,8 +111,7 @@ def of_metrics(panel: Panel) -> Iterator[Ratio]:
             for rule in measured.RELATIVE.values():
                 rule(returns, reference)
 
-    ours, theirs = alternating(lambda: measured.metrics(levels, panel.market), library)
-    yield Ratio("index: metrics, 7 windows", ours, theirs, "empyrical alone")
+    return library
 
 
 def _returns(levels: pd.Series, market: pd.Series, window: str) -> tuple[pd.Series, pd.Series]:

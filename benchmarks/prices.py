@@ -8,7 +8,6 @@ three times, the best counts. Peak memory is measured in processes of their own:
 to a process that has imported everything, ours beside pandas.
 """
 
-import math
 import sys
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -46,8 +45,7 @@ def ratios() -> Iterator[Ratio]:
                 yield Ratio(
                     "prices: memory added", peak["matrix"], peak["pandas"], against, unit="MB"
                 )
-    growth = math.log(took[SYMBOLS] / took[SYMBOLS // 4]) / math.log(4)
-    yield Ratio("prices: growth, exponent of the rows", growth, 1.0, "linear", unit="")
+    yield table.growth("prices: growth, exponent of the rows", took)
 
 
 def fill(engine: Engine, symbols: int) -> None:

@@ -2,8 +2,9 @@
 
 import argparse
 import json
+import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -56,6 +57,13 @@ class Ratio:
     def from_json(cls, line: dict[str, Any]) -> Self:
         """The line that `as_json` wrote."""
         return cls(**{name: line[name] for name in cls.__dataclass_fields__})
+
+
+def growth(what: str, took: Mapping[int, float]) -> Ratio:
+    """The exponent with which a measure grows from the smallest size to the largest."""
+    least, most = min(took), max(took)
+    exponent = math.log(took[most] / took[least]) / math.log(most / least)
+    return Ratio(what, exponent, 1.0, "linear", unit="")
 
 
 def main(measure: Callable[[], Iterable[Ratio]]) -> int:

@@ -1,0 +1,54 @@
+"""Made-up markets in PostgreSQL."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from sqlalchemy import Engine
+
+from autoindex.market_data.bars import Bars
+from autoindex.storage import assets, prices
+from autoindex.storage.assets import UniverseRow
+from benchmarks.panels import Panel
+from benchmarks.upsert import settle
+
+_SYMBOLS_A_LOAD = 100
+BENCHMARK = "MARKET"
+
+
+def store(engine: Engine, panel: Panel) -> dict[str, int]:
+    """Store a panel's closes, shares and market; the assets' numbers by symbol."""
+    ids = _universe(engine, panel)
+    for some in _loads(panel):
+        with engine.begin() as connection:
+            prices.upsert(connection, some, ids)
+    settle(engine)
+    return ids
+
+
+def _universe(engine: Engine, panel: Panel) -> dict[str, int]:
+    known = {"exchange": "NYSE", "currency": "USD"}
+    rows = [
+        UniverseRow(symbol=symbol, name=symbol, shares_outstanding=round(count), **known)
+        for symbol, count in panel.shares.items()
+    ]
+    rows.append(UniverseRow(symbol=BENCHMARK, name=BENCHMARK, role="benchmark", **known))
+    with engine.begin() as connection:
+        for start in range(0, len(rows), 1_000):
+            assets.import_universe(connection, rows[start : start + 1_000])
+        return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+
+
+def _loads(panel: Panel) -> Iterator[list[Bars]]:
+    days = panel.closes.index.to_numpy().astype("datetime64[D]")
+
+    def bars(symbol: str, close: np.ndarray) -> Bars:
+        known = np.isfinite(close)
+        kept = np.ascontiguousarray(close[known])
+        volume = np.full(len(kept), 1_000_000, np.int64)
+        return Bars(symbol, days[known], kept, kept * 1.01, kept * 0.99, kept, volume)
+
+    closes, symbols = panel.closes.to_numpy(), list(panel.closes.columns)
+    for start in range(0, len(symbols), _SYMBOLS_A_LOAD):
+        columns = range(start, min(start + _SYMBOLS_A_LOAD, len(symbols)))
+        yield [bars(symbols[column], closes[:, column]) for column in columns]
+    yield [bars(BENCHMARK, panel.market.to_numpy())]
