@@ -16,6 +16,7 @@ from api.identity import Identity
 from api.limits import Limits
 from api.prefect import Connection, Prefect
 from api.routes import background, health, index, reports
+from api.shared_cache import SharedCache
 from api.tasks import TaskRunner
 from autoindex.errors import ConfigurationError
 from autoindex.reports import links
@@ -66,7 +67,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
-    app.state.backlog = backlog
+    app.state.backlog, app.state.cache = backlog, SharedCache(settings)
     for routes in (background, index, reports, health):
         app.include_router(routes.router)
     problems.install(app)

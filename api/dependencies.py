@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 from api.database import Database
 from api.identity import User
 from api.problems import Problem
+from api.shared_cache import SharedCache
 from api.tasks import TaskRunner
 from api.tokens import Scope
 from autoindex.settings import Settings
@@ -37,6 +38,11 @@ def _database(request: Request) -> Database:
     return database
 
 
+def _cache(request: Request) -> SharedCache:
+    cache: SharedCache = request.app.state.cache
+    return cache
+
+
 def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
@@ -45,6 +51,7 @@ def _settings(request: Request) -> Settings:
 CurrentUser = Annotated[User, Depends(_user)]
 Runner = Annotated[TaskRunner, Depends(_runner)]
 Stored = Annotated[Database, Depends(_database)]
+Cached = Annotated[SharedCache, Depends(_cache)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 
 

@@ -25,6 +25,7 @@ _EVERYWHERE: Final = {
 _FORBIDDEN: Final = {403: "The token lacks the scope this needs."}
 _UNPROCESSABLE: Final = {422: "A field has to be mended; `errors` names it."}
 _UNKNOWN: Final = {404: "There is none with this id."}
+_NOT_ACCEPTABLE: Final = {406: "None of the media types in `Accept` is offered here."}
 _CONFLICT: Final = {409: "It contradicts what was done before."}
 _OPEN: Final = frozenset({"/health", "/ready"})
 
@@ -68,8 +69,10 @@ def _errors(path: str, method: str, operation: dict[str, Any]) -> dict[int, str]
     found |= _FORBIDDEN
     if "requestBody" in operation or "parameters" in operation:
         found |= _UNPROCESSABLE
-    if "{task_id}" in path or path.endswith("/metrics"):
+    if "{task_id}" in path or path.endswith("/shared"):
         found |= _UNKNOWN
+    if "/index/" in path:
+        found |= _NOT_ACCEPTABLE
     if method in ("post", "delete"):
         found |= _CONFLICT
     return found

@@ -1,17 +1,16 @@
 """Read the index: levels, allocations, metrics."""
 
 from datetime import date
-from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
+from api import pages
 from api.bodies import GuardedRoute
-from api.dependencies import Stored, requires
-from api.pages import CSV, Shown
-from api.problems import Problem
+from api.dependencies import Cached, Stored, requires
+from api.pages import CSV, Asked, Book, Row
 from api.tokens import Scope
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
@@ -20,7 +19,7 @@ from autoindex.requests import (
     IsoDate,
     Strategy,
 )
-from autoindex.storage import metrics, published
+from autoindex.storage import published
 from autoindex.storage.published import Window
 
 router = APIRouter(
@@ -30,13 +29,7 @@ router = APIRouter(
     dependencies=[Depends(requires(Scope.READ))],
 )
 
-_CSV_TOO: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {CSV: {"schema": {"type": "string"}}}},
-    304: {"description": "Nothing has changed since the `ETag` given."},
-}
-
-Accept = Annotated[str, Header(description="`text/csv` for a table instead of JSON.")]
-IfNoneMatch = Annotated[str | None, Header(description="An `ETag` from an earlier answer.")]
+Order = Literal["asc", "desc"]
 
 
 class IndexQuery(BaseModel):
@@ -48,6 +41,7 @@ class IndexQuery(BaseModel):
     frequency: Frequency = PUBLISHED_FREQUENCY
     start_date: IsoDate = Field(default=date(1900, 1, 1), description="First session to show.")
     end_date: IsoDate = Field(default=date(2999, 12, 31), description="Last session to show.")
+    order: Order = Field(default="asc", description="By session: oldest or newest first.")
     page: int = Field(default=1, ge=1, le=100_000)
     per_page: int = Field(default=1_000, ge=1, le=10_000)
 
@@ -62,7 +56,13 @@ class IndexQuery(BaseModel):
     @property
     def window(self) -> Window:
         """The same in the storage's words."""
-        return Window(self.strategy, self.frequency, self.start_date, self.end_date)
+        return Window(
+            self.strategy,
+            self.frequency,
+            self.start_date,
+            self.end_date,
+            newest_first=self.order == "desc",
+        )
 
 
 class Level(BaseModel):
@@ -89,76 +89,126 @@ class _Paged(BaseModel):
 
 
 class Levels(_Paged):
-    """A page of levels, oldest first."""
+    """A page of levels."""
 
     levels: list[Level]
 
 
 class Allocations(_Paged):
-    """A page of allocations, oldest first, then by symbol."""
+    """A page of allocations; those of one session by symbol."""
 
     allocations: list[Weight]
 
 
-class Metrics(BaseModel):
+class Performance(BaseModel):
     """Performance metrics as they stood at the close of a session."""
 
-    strategy: Strategy
-    frequency: Frequency
     session: date = Field(examples=["2022-12-28"])
-    metrics: dict[str, dict[str, float | None]] = Field(
+    values: dict[str, dict[str, float | None]] = Field(
         description="By window, then by name; null where the history is too short.",
         examples=[{"since_inception": {"sharpe_ratio": 0.71, "max_drawdown": -0.43}}],
     )
 
 
-@router.get("/levels", operation_id="readLevels", response_model=Levels, responses=_CSV_TOO)
-async def levels(
-    query: Annotated[IndexQuery, Query()],
-    database: Stored,
-    accept: Accept = "application/json",
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """Read index levels of a window."""
-    show = Shown(query, "levels", accept, if_none_match)
-    return await show.page(database, published.levels, Levels, Level)
+class Metrics(_Paged):
+    """A page of performance metrics."""
+
+    metrics: list[Performance]
+
+
+def _performance_lines(row: Row) -> list[Row]:
+    session, values = row
+    return [
+        (session, window, name, value)
+        for window, named in values.items()
+        for name, value in named.items()
+    ]
+
+
+LEVELS: Final = Book(
+    "levels", published.levels, fields=("session", "level"), columns=("session", "level")
+)
+ALLOCATIONS: Final = Book(
+    "allocations",
+    published.weights,
+    fields=("session", "symbol", "weight"),
+    columns=("session", "symbol", "weight"),
+)
+METRICS: Final = Book(
+    "metrics",
+    published.metrics,
+    fields=("session", "values"),
+    columns=("session", "window", "metric", "value"),
+    as_csv=_performance_lines,
+)
+
+IfNoneMatch = Annotated[
+    str | None,
+    Header(description="The `ETag` of an earlier answer.", examples=['"7-0f3a5c2e9b1d4f68"']),
+]
+
+
+class Pages:
+    """Answers one request for a page of an index."""
+
+    def __init__(
+        self,
+        request: Request,
+        query: Annotated[IndexQuery, Query()],
+        database: Stored,
+        cache: Cached,
+        if_none_match: IfNoneMatch = None,  # noqa: ARG002 - for the documentation
+    ) -> None:
+        self.request, self.query = request, query
+        self.database, self.cache = database, cache
+
+    async def of(self, book: Book) -> Response:
+        """The page of this book."""
+        asked = Asked.by(self.request, book, self.query)
+        return await pages.answer(asked, self.request, self.database, self.cache)
+
+
+Asking = Annotated[Pages, Depends()]
+
+
+def _responses(header: str) -> dict[int | str, dict[str, Any]]:
+    """What a page is answered with besides JSON; `header` is the CSV's first line."""
+    tag = {"ETag": {"description": "Names this version.", "schema": {"type": "string"}}}
+    csv = {"schema": {"type": "string"}, "example": f"{header}\r\n"}
+    return {
+        200: {"content": {CSV: csv}, "headers": tag},
+        304: {"description": "Nothing has changed since the `ETag` given.", "headers": tag},
+    }
 
 
 @router.get(
-    "/allocations", operation_id="readAllocations", response_model=Allocations, responses=_CSV_TOO
+    "/levels",
+    operation_id="readLevels",
+    response_model=Levels,
+    responses=_responses(",".join(LEVELS.columns)),
 )
-async def allocations(
-    query: Annotated[IndexQuery, Query()],
-    database: Stored,
-    accept: Accept = "application/json",
-    if_none_match: IfNoneMatch = None,
-) -> Response:
-    """Read the weights decided at each rebalance of a window."""
-    show = Shown(query, "allocations", accept, if_none_match)
-    return await show.page(database, published.weights, Allocations, Weight)
+async def levels(pages: Asking) -> Response:
+    """Read index levels of a window; as CSV where `Accept` prefers `text/csv`."""
+    return await pages.of(LEVELS)
 
 
-class MetricsQuery(BaseModel):
-    """Which index, and as of when."""
+@router.get(
+    "/allocations",
+    operation_id="readAllocations",
+    response_model=Allocations,
+    responses=_responses(",".join(ALLOCATIONS.columns)),
+)
+async def allocations(pages: Asking) -> Response:
+    """Read the weights decided at each rebalance of a window; JSON or CSV."""
+    return await pages.of(ALLOCATIONS)
 
-    model_config = {"extra": "forbid"}
 
-    strategy: Strategy = PUBLISHED_STRATEGY
-    frequency: Frequency = PUBLISHED_FREQUENCY
-    until: IsoDate = Field(default=date(2999, 12, 31), description="The newest not after this day.")
-
-
-@router.get("/metrics", operation_id="readMetrics")
-async def read_metrics(query: Annotated[MetricsQuery, Query()], database: Stored) -> Metrics:
-    """Read the newest performance metrics."""
-    found = await database.read(metrics.newest, query.strategy, query.frequency, query.until)
-    if found is None:
-        raise Problem(
-            HTTPStatus.NOT_FOUND, f"no metrics of {query.strategy} {query.frequency} are stored"
-        )
-    return Metrics(
-        strategy=query.strategy,
-        frequency=query.frequency,
-        session=found.session,
-        metrics={window: dict(values) for window, values in found.values.items()},
-    )
+@router.get(
+    "/metrics",
+    operation_id="readMetrics",
+    response_model=Metrics,
+    responses=_responses(",".join(METRICS.columns)),
+)
+async def metrics(pages: Asking) -> Response:
+    """Read performance metrics; `order=desc&per_page=1` gives the newest; JSON or CSV."""
+    return await pages.of(METRICS)

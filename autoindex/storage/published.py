@@ -1,26 +1,29 @@
-"""What an index shows to the outside: pages of levels and allocations, as plain rows."""
+"""What an index shows to the outside: pages of levels, allocations and metrics, as plain rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage.tables import allocations, assets, index_levels
-
-COLUMNS: Final = {"levels": ("session", "level"), "allocations": ("session", "symbol", "weight")}
+from autoindex.storage.tables import metrics as metrics_table
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which part of an index to show: sessions from `start` to `end`, both included."""
+    """Which part of an index to show: sessions from `start` to `end`, both included.
+
+    Oldest first, or newest first.
+    """
 
     strategy: Strategy
     frequency: Frequency
     start: date = date.min
     end: date = date.max
+    newest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +35,41 @@ class Rows:
 
 
 def levels(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
-    """Rows of session and level, oldest first."""
+    """Rows of session and level."""
     chosen = _in(index_levels, window)
     query = (
         select(index_levels.c.session, index_levels.c.level)
         .where(*chosen)
-        .order_by(index_levels.c.session)
+        .order_by(_in_order(index_levels, window))
     )
     return _page(connection, query, index_levels, chosen, limit, offset)
 
 
 def weights(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
-    """Rows of rebalance session, symbol and weight, oldest first, then by symbol."""
+    """Rows of rebalance session, symbol and weight; those of a session by symbol."""
     chosen = _in(allocations, window)
     query = (
         select(allocations.c.session, assets.c.symbol, allocations.c.weight)
         .join(assets, assets.c.id == allocations.c.asset_id)
         .where(*chosen)
-        .order_by(allocations.c.session, assets.c.symbol)
+        .order_by(_in_order(allocations, window), assets.c.symbol)
     )
     return _page(connection, query, allocations, chosen, limit, offset)
+
+
+def metrics(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
+    """Rows of session and values: {window: {metric: number or None}}."""
+    table = metrics_table
+    chosen = _in(table, window)
+    query = (
+        select(table.c.session, table.c["values"]).where(*chosen).order_by(_in_order(table, window))
+    )
+    return _page(connection, query, table, chosen, limit, offset)
+
+
+def _in_order(table: Table, window: Window) -> ColumnElement[date]:
+    session: ColumnElement[date] = table.c.session
+    return session.desc() if window.newest_first else session
 
 
 def _in(table: Table, window: Window) -> tuple[ColumnElement[bool], ...]:

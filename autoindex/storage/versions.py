@@ -1,14 +1,27 @@
 """Data versions: a number that rises in the transaction that changes data."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.storage.tables import data_versions
 
 PRICES: Final = "prices"
 INDEX: Final = "index"
+
+# A text, because every reader of the index asks this first.
+_STAMP: Final = text("select version, changed_at from data_versions where name = :name")
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A version, and when it was made: None before the first change."""
+
+    version: int
+    changed_at: datetime | None
 
 
 def bump(connection: Connection, name: str) -> int:
@@ -26,3 +39,9 @@ def current(connection: Connection, name: str) -> int:
     """The version there is; 0 before the first change."""
     query = select(data_versions.c.version).where(data_versions.c.name == name)
     return connection.execute(query).scalar_one_or_none() or 0
+
+
+def stamp(connection: Connection, name: str) -> Stamp:
+    """The version there is, told apart from one of the same number in another database."""
+    row = connection.execute(_STAMP, {"name": name}).one_or_none()
+    return Stamp(0, None) if row is None else Stamp(row.version, row.changed_at)

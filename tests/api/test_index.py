@@ -61,7 +61,8 @@ async def test_a_level_keeps_every_digit(http: httpx.AsyncClient) -> None:
 async def test_another_strategy_has_nothing_yet(http: httpx.AsyncClient) -> None:
     found = (await http.get(f"{INDEX}/levels", params={"strategy": "momentum"})).json()
     assert (found["total"], found["levels"]) == (0, [])
-    problem(await http.get(f"{INDEX}/metrics", params={"strategy": "momentum"}), 404)
+    found = (await http.get(f"{INDEX}/metrics", params={"strategy": "momentum"})).json()
+    assert (found["total"], found["metrics"]) == (0, [])
 
 
 async def test_allocations_name_their_symbols(http: httpx.AsyncClient) -> None:
@@ -72,10 +73,61 @@ async def test_allocations_name_their_symbols(http: httpx.AsyncClient) -> None:
     ]
 
 
-async def test_metrics_are_the_newest(http: httpx.AsyncClient) -> None:
+async def test_metrics_are_read_in_either_order(
+    http: httpx.AsyncClient, api_engine: Engine
+) -> None:
+    with api_engine.begin() as connection:
+        values = {"all": {"sharpe_ratio": 0.25, "beta": 1.5}}
+        metrics.store(connection, Strategy.COMPOSITE, Frequency.MONTHLY, FIRST, values)
+    newest = {"session": "2022-01-07", "values": {"all": {"sharpe_ratio": 0.5, "beta": None}}}
+    oldest = {"session": "2022-01-03", "values": values}
     found = (await http.get(f"{INDEX}/metrics")).json()
-    assert found["session"] == "2022-01-07"
-    assert found["metrics"] == {"all": {"sharpe_ratio": 0.5, "beta": None}}
+    assert (found["total"], found["metrics"]) == (2, [oldest, newest])
+    only = {"order": "desc", "per_page": 1}
+    assert (await http.get(f"{INDEX}/metrics", params=only)).json()["metrics"] == [newest]
+    until = {"order": "desc", "end_date": "2022-01-06"}
+    assert (await http.get(f"{INDEX}/metrics", params=until)).json()["metrics"] == [oldest]
+    answer = await http.get(f"{INDEX}/metrics", params=only, headers={"Accept": "text/csv"})
+    assert list(csv.reader(io.StringIO(answer.text))) == [
+        ["session", "window", "metric", "value"],
+        ["2022-01-07", "all", "beta", ""],
+        ["2022-01-07", "all", "sharpe_ratio", "0.5"],
+    ]
+
+
+async def test_the_newest_levels_may_come_first(http: httpx.AsyncClient) -> None:
+    found = (await http.get(f"{INDEX}/levels", params={"order": "desc", "per_page": 2})).json()
+    assert [row["session"] for row in found["levels"]] == ["2022-01-07", "2022-01-06"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("text/csv", "text/csv"),
+        ("TEXT/CSV", "text/csv"),
+        ("text/*;q=0.5", "text/csv"),
+        ("text/html, text/csv;q=0.9, */*;q=0.1", "text/csv"),
+        ("application/json, text/csv;q=0.9", "application/json"),
+        ("text/csv;q=0.2, application/json;q=0.3", "application/json"),
+        ("application/json;q=0, */*", "text/csv"),
+        ("text/csv;charset=utf-8;header=present", "text/csv"),
+        ("nonsense", "application/json"),
+        ("text/html", None),
+        ("application/pdf, */*;q=0", None),
+    ],
+)
+async def test_the_client_chooses_the_media_type(
+    http: httpx.AsyncClient, accept: str, chosen: str | None
+) -> None:
+    answer = await http.get(f"{INDEX}/levels", headers={"Accept": accept})
+    if chosen is None:
+        assert "text/csv" in problem(answer, 406)["detail"]
+    else:
+        assert answer.headers["content-type"].partition(";")[0] == chosen
+        assert answer.headers["vary"] == "Accept"
 
 
 async def test_a_table_is_served_as_csv(http: httpx.AsyncClient) -> None:
@@ -93,6 +145,12 @@ async def test_what_has_not_changed_is_not_sent_again(
     tag = (await http.get(f"{INDEX}/levels")).headers["etag"]
     again = await http.get(f"{INDEX}/levels", headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
+    for known in (f'"x", W/{tag}', "*"):
+        answer = await http.get(f"{INDEX}/levels", headers={"If-None-Match": known})
+        assert (answer.status_code, answer.headers["etag"]) == (304, tag)
+    for other in (tag.strip('"'), f'"{tag[2:]}', '"*"'):
+        answer = await http.get(f"{INDEX}/levels", headers={"If-None-Match": other})
+        assert answer.status_code == 200
     as_csv = {"If-None-Match": tag, "Accept": "text/csv"}
     assert (await http.get(f"{INDEX}/levels", headers=as_csv)).status_code == 200
     with api_engine.begin() as connection:

@@ -1,0 +1,45 @@
+"""What a client wants to read and what it has already: Accept and If-None-Match (RFC 9110)."""
+
+import re
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Final
+
+from api.problems import Problem
+
+_RANGE: Final = re.compile(r"\s*([\w!#$&^.+*-]+/[\w!#$&^.+*-]+)\s*(?:;(.*))?", re.ASCII)
+_QUALITY: Final = re.compile(r"\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*", re.ASCII | re.I)
+_MOST_RANGES: Final = 20
+
+
+def media_type(accept: str, offered: Sequence[str]) -> str:
+    """The media type of `offered` that the client likes best, the first of equals.
+
+    Raises a 406 where it likes none; nothing said, or nothing intelligible, is anything.
+    """
+    ranges = dict(_ranges(accept)) or {"*/*": 1.0}
+    best = max(offered, key=lambda name: _quality(name, ranges))
+    if _quality(best, ranges) > 0:
+        return best
+    detail = f"there is {' or '.join(offered)} here; name one in Accept"
+    raise Problem(HTTPStatus.NOT_ACCEPTABLE, detail)
+
+
+def _ranges(accept: str) -> Iterator[tuple[str, float]]:
+    for part in accept.split(",", _MOST_RANGES)[:_MOST_RANGES]:
+        found = _RANGE.fullmatch(part)
+        if found is not None:
+            parameters = (found[2] or "").split(";")
+            said = [match for one in parameters if (match := _QUALITY.fullmatch(one))]
+            yield found[1].lower(), float(said[0][1]) if said else 1.0
+
+
+def _quality(name: str, ranges: dict[str, float]) -> float:
+    kind = name.partition("/")[0]
+    return next((ranges[r] for r in (name, f"{kind}/*", "*/*") if r in ranges), 0.0)
+
+
+def has(if_none_match: str | None, tag: str) -> bool:
+    """Whether the client says that it has what `tag` stands for."""
+    said = (if_none_match or "").strip()
+    return said == "*" or tag in (one.strip().removeprefix("W/") for one in said.split(","))
