@@ -1,10 +1,12 @@
 """What a run shows on its page in the Prefect UI, as tables."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from prefect.artifacts import create_table_artifact
+
+from autoindex.reports import wording
 
 _MOST_ROWS: Final = 200
 
@@ -24,7 +26,10 @@ def left_out(refused: Mapping[str, str], deferred: Mapping[str, str]) -> None:
 
 def index(weights: pd.DataFrame, metrics: Mapping[str, float | None]) -> None:
     """The weights of the newest rebalance, and the index's measures since inception."""
-    measures = [{"measure": name, "value": _rounded(value)} for name, value in metrics.items()]
+    measures = [
+        {"measure": wording.metric_label(name), "value": wording.metric_value(name, value)}
+        for name, value in metrics.items()
+    ]
     create_table_artifact(measures, key="index-metrics", description="Measures since inception")
     if weights.empty:
         return
@@ -33,7 +38,3 @@ def index(weights: pd.DataFrame, metrics: Mapping[str, float | None]) -> None:
     rows = [{"symbol": symbol, "weight": f"{weight:.2%}"} for symbol, weight in held.items()]
     text = f"Weights decided at the close of {weights.index[-1].date()}"
     create_table_artifact(rows[:_MOST_ROWS], key="index-weights", description=text)
-
-
-def _rounded(value: float | None) -> Any:
-    return "–" if value is None else round(value, 4)

@@ -61,7 +61,9 @@ def invalidate_cache(run: Runtime, name: str) -> int:
 def finish(run: Runtime, kind: str, result: dict[str, Any]) -> dict[str, Any]:
     """Store a run's result, show it on the run's page, and return it."""
     store_result(run, kind, result)
-    create_markdown_artifact(_markdown(kind, result), key=f"{kind}-result")
+    create_markdown_artifact(
+        _markdown(kind, result), key=f"{kind}-result", description=flow_run.name
+    )
     return result
 
 
