@@ -45,3 +45,10 @@ def test_every_link_leads_somewhere() -> None:
     for page in [PROJECT / "README.md", *PROJECT.glob("docs/**/*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_pictures_are_there_and_small() -> None:
+    shown = set(re.findall(r"docs/images/[\w-]+\.png", README))
+    there = {str(path.relative_to(PROJECT)) for path in PROJECT.glob("docs/images/*")}
+    assert shown == there
+    assert sum((PROJECT / path).stat().st_size for path in shown) < 600_000
