@@ -16,6 +16,7 @@ from api import tokens
 from autoindex.errors import AutoindexError
 from autoindex.settings import Settings
 from deployments import stack, universe
+from deployments.greeting import greet
 from deployments.progress import Progress, Step
 from deployments.stack import Stack
 from deployments.up import stay, stopped_by_signals
@@ -107,7 +108,7 @@ def run(settings: Settings, console: Console, *, keep: bool) -> None:
         universe.import_sandbox(running.settings)
         _main_job(running, progress)
         if keep:
-            console.print("\nThe stack stays up; Ctrl-C stops it.")
+            greet(running, console)
             stay(running)
     console.print(f"\nDone in {time.monotonic() - began:.0f} s.", highlight=False)
 
@@ -181,8 +182,9 @@ _HEADLINES: Final = {
 
 
 def _show(console: Console, computed: Mapping[str, Any], files: list[Path], running: Stack) -> None:
-    table = Table(title="\nThe index (composite, monthly)", title_justify="left", box=None)
-    table.add_column("")
+    console.print("\nThe index (composite, monthly)", highlight=False)
+    table = Table.grid(padding=(0, 4, 0, 2), pad_edge=True)
+    table.add_column()
     table.add_column(justify="right")
     table.add_row("Level", f"{computed['level']:,.2f}  ({computed['last_session']})")
     for name, (label, form) in _HEADLINES.items():

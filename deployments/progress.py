@@ -31,18 +31,18 @@ class Step:
         self._console = console
         self._name = name
         self._outcome = ""
-        self._began = 0.0
-        self._status: Status = console.status(self._line(waits_for or "starting"))
+        self._began = time.monotonic()
+        self._waits_for = waits_for or "starting"
+        self._status: Status = console.status(self)  # drawn anew all the time: see __rich__
 
     def __enter__(self) -> Self:
-        self._began = time.monotonic()
         if self._console.is_terminal:
             self._status.start()
         return self
 
     def update(self, waits_for: str) -> None:
         """Say what is waited for now."""
-        self._status.update(self._line(waits_for))
+        self._waits_for = waits_for
 
     def done(self, outcome: str) -> None:
         """Say what came of it, shown when the step ends."""
@@ -63,5 +63,7 @@ class Step:
             highlight=False,
         )
 
-    def _line(self, waits_for: str) -> str:
-        return f"{self._name}: [dim]{escape(waits_for)}[/]"
+    def __rich__(self) -> str:
+        """The line while it is running, with the seconds so far."""
+        seconds = time.monotonic() - self._began
+        return f"{self._name:<24} [dim]{seconds:5.1f} s[/]  {escape(self._waits_for)}"

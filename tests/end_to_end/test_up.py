@@ -15,6 +15,7 @@ import pytest
 
 from tests.end_to_end.conftest import free_ports
 
+PROJECT = Path(__file__).resolve().parents[2]
 READY = "Ctrl-C stops everything."
 
 
@@ -28,6 +29,7 @@ class Up:
         with self.output.open("w") as output:
             self.process = psutil.Popen(
                 command,
+                cwd=PROJECT,
                 env=os.environ | env | {"AUTOINDEX_DATA_DIR": str(folder)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -93,12 +95,22 @@ def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
 
     with up(folder, ports) as stopped:
         parts = stopped.until(READY)
+        assert '"status":"pending"' in _pasted(stopped.said)
         with up(folder, free_ports(3)) as second:
             assert second.ended() == 1
             assert f"in use by another stack (process {stopped.process.pid})" in second.said
         stopped.process.send_signal(signal.SIGINT)
         assert stopped.ended() == 0
         assert not psutil.wait_procs(parts, timeout=1)[1]
+
+
+def _pasted(said: str) -> str:
+    """What the lines that it shows print in another terminal, which knows nothing of this one."""
+    _, _, told = said.partition(f"In another terminal, in {PROJECT}:")
+    lines = [line for line in told.splitlines() if line.startswith("  ")]
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    shell = ["/bin/sh", "-ec", "\n".join(lines)]
+    return subprocess.check_output(shell, cwd=PROJECT, env=env, text=True)
 
 
 def test_a_taken_port_is_named_before_anything_starts(folder: Path) -> None:
