@@ -84,6 +84,12 @@ class FlowRun(BaseModel):
     next_scheduled_start_time: datetime | None = None
     start_time: datetime | None = None
     end_time: datetime | None = None
+    run_count: int = 0
+
+    @property
+    def began_at(self) -> datetime | None:
+        """When its first attempt began; Prefect gives a run that never began its end's time."""
+        return self.start_time if self.run_count else None
 
     @property
     def waits_for_a_worker(self) -> bool:
@@ -384,7 +390,7 @@ class Prefect:
             queue=run.work_queue_name,
             worker=run.labels.get("prefect.worker.name"),
             due_at=run.next_scheduled_start_time or run.expected_start_time,
-            started_at=run.start_time,
+            started_at=run.began_at,
             completed_at=run.end_time,
             error=states.error(state.type, state.message),
         )

@@ -62,7 +62,9 @@ class EmptyWindow(InvalidRequest):
 
     def __init__(self, field: str, first: date | None, last: date | None) -> None:
         there_is = (
-            f"stored sessions run from {first} to {last}" if first else "no prices are stored"
+            f"stored sessions run from {first} to {last}"
+            if first
+            else "no prices are stored yet: refresh them first"
         )
         super().__init__(field, f"no session in this window; {there_is}")
         self.first = first

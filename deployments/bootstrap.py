@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -21,12 +23,11 @@ from autoindex.settings import Settings
 from autoindex.storage import migrate
 from deployments import alerting
 from deployments.connection import answering
+from deployments.progress import Progress
 from deployments.worker import POOL, AutoindexWorker
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 PREFECT_YAML: Final = PROJECT / "prefect.yaml"
-
-Say = Callable[[str], None]
 
 
 class DeploymentEntry(BaseModel):
@@ -60,22 +61,38 @@ def read_plan(path: Path = PREFECT_YAML) -> Plan:
     return Plan.model_validate(yaml.safe_load(path.read_text()))
 
 
-def bootstrap(settings: Settings, say: Say = print) -> None:
+def bootstrap(settings: Settings, progress: Progress) -> None:
     """Create or mend everything Autoindex needs; a second call changes nothing.
 
-    Needs a running PostgreSQL and a running Prefect server (`PREFECT_API_URL`).
+    Needs a running PostgreSQL and a running Prefect server (`PREFECT_API_URL`); raises
+    `ConfigurationError` where one of them does not answer.
     """
-    say(f"database: {prepare_database(settings)}")
     api = get_current_settings().api.url
     if api is None:
         raise ConfigurationError(
             "PREFECT_API_URL is not set: say where the Prefect server is, "
             "as in PREFECT_API_URL=http://127.0.0.1:4200/api"
         )
-    say(register_pool(api))
-    say(f"notices: {alerting.apply(settings, api)}")
-    say(f"deployments: {deploy(os.environ)}")
-    alerting.arm(settings, api)
+    with progress.step("Database", "migrations") as step:
+        step.done(prepare_database(settings))
+    with _prefect_answers(api):
+        with progress.step("Work queues", api) as step:
+            step.done(register_pool(api))
+        with progress.step("Notices", api) as step:
+            step.done(alerting.apply(settings, api))
+        with progress.step("Deployments", "`prefect deploy --all`") as step:
+            step.done(deploy(os.environ))
+        alerting.arm(settings, api)
+
+
+@contextmanager
+def _prefect_answers(api_url: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise ConfigurationError(
+            f"no Prefect server answers at {api_url}: start it, or see PREFECT_API_URL\n{error}"
+        ) from error
 
 
 def prepare_database(settings: Settings) -> str:
@@ -108,7 +125,7 @@ def register_pool(api_url: str) -> str:
     with SyncPrefectClient(api_url) as client:
         _pool(client)
         _queues(client, queues)
-    return "work queues: " + ", ".join(f"{name} {rank}" for name, rank in queues.items())
+    return ", ".join(f"{name} {rank}" for name, rank in queues.items())
 
 
 def _pool(client: SyncPrefectClient) -> None:

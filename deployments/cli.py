@@ -71,8 +71,9 @@ def demo(
 def bootstrap() -> None:
     """Create or mend databases, tables, work pool, queues and deployments; repeatable."""
     from deployments import bootstrap as setup  # noqa: PLC0415
+    from deployments.progress import Progress  # noqa: PLC0415
 
-    setup.bootstrap(Settings())
+    setup.bootstrap(Settings(), Progress(Console()))
 
 
 @app.command()
@@ -106,7 +107,8 @@ def archive() -> None:
     """Show what the clean-up has archived, every file read back and verified."""
     from deployments import archived  # noqa: PLC0415
 
-    Console().print(archived.table(Settings()))
+    table = archived.table(Settings())
+    Console().print(table if table.row_count else "The archive is empty: nothing was removed yet.")
 
 
 @app.command()

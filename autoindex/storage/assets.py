@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Connection, Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -50,11 +50,6 @@ class UniverseRow(BaseModel):
     role: Role = "constituent"
     active: bool = True
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _empty_is_missing(cls, value: object) -> object:
-        return None if value == "" else value
-
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -73,6 +68,7 @@ def read_universe(path: Path) -> list[UniverseRow]:
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = csv.DictReader(file)
+        _check_columns(path, lines.fieldnames or ())
         rows = [_parsed(line, lines.line_num) for line in lines]
     if not rows:
         raise InvalidRequest(path.name, "has no rows; the first line names the columns")
@@ -84,11 +80,21 @@ def read_universe(path: Path) -> list[UniverseRow]:
     return rows
 
 
+def _check_columns(path: Path, found: Sequence[str]) -> None:
+    needed = [name for name, field in UniverseRow.model_fields.items() if field.is_required()]
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise InvalidRequest(
+            path.name, f"the first line must name the columns; it lacks {', '.join(missing)}"
+        )
+
+
 def _parsed(line: dict[str | None, Any], number: int) -> UniverseRow:
     if None in line:
         raise InvalidRequest(f"line {number}", "has more values than there are columns")
     try:
-        return UniverseRow.model_validate(line)
+        # An empty cell is a missing one.
+        return UniverseRow.model_validate({name: cell for name, cell in line.items() if cell})
     except ValidationError as error:
         first = error.errors()[0]
         column = ".".join(str(part) for part in first["loc"]) or "row"

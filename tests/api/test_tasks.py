@@ -149,6 +149,7 @@ async def test_a_queued_task_is_cancelled_at_once(scene: Scene, user: str) -> No
     task = await start(scene, user)
     cancelled = await scene.runner.cancel(task.id, user=user)
     assert cancelled.status is Status.REVOKED
+    assert cancelled.started_at is None
     assert cancelled.completed_at is not None
     with pytest.raises(TaskFinished):
         await scene.runner.cancel(task.id, user=user)
@@ -178,6 +179,7 @@ async def test_a_task_that_waits_for_a_retry_is_cancelled_at_once(scene: Scene, 
     await scene.stage.move(task.id, "SCHEDULED", "AwaitingRetry")
     cancelled = await scene.runner.cancel(task.id, user=user)
     assert cancelled.status is Status.REVOKED
+    assert cancelled.started_at is not None
     assert cancelled.completed_at is not None
 
 

@@ -3,19 +3,21 @@
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import cli
+from deployments.postgres import EmbeddedPostgres
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What a failing command writes."""
+def said(capsys: pytest.CaptureFixture[str], *arguments: str, out: str = "") -> str:
+    """What a failing command writes as its error; `out` is what it has said before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["autoindex", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
     assert ended.value.code == 1
     output = capsys.readouterr()
-    assert output.out == ""
+    assert out in output.out if out else output.out == ""
     assert "Traceback" not in output.err
     return output.err
 
@@ -28,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", [("migrate",), ("bootstrap",), ("universe", "list"), ("universe", "deactivate", "A")]
+    "command", [("migrate",), ("universe", "list"), ("universe", "deactivate", "A")]
 )
 def test_without_a_database_it_says_how_to_start_one(
     capsys: pytest.CaptureFixture[str], folder: Path, command: tuple[str, ...]
@@ -46,6 +48,18 @@ def test_an_unreachable_database_is_named_by_its_setting(
     assert "AUTOINDEX_DATABASE_URL" in error
     assert "Connection refused" in error
     assert "hunter2" not in error
+
+
+def test_an_absent_prefect_server_is_named(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    server: EmbeddedPostgres,
+) -> None:
+    monkeypatch.setenv("AUTOINDEX_DATABASE_URL", server.url("bootstrapped"))
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        error = said(capsys, "bootstrap", out="✓ Database")
+    assert "no Prefect server answers at http://127.0.0.1:1/api" in error
+    assert "PREFECT_API_URL" in error
 
 
 def test_a_token_needs_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
