@@ -15,13 +15,18 @@ from api.gate import AccessLog, Gate
 from api.identity import Identity
 from api.limits import Limits
 from api.prefect import Connection, Prefect
-from api.routes import background, health, index, reports
+from api.routes import background, following, health, index, reports
 from api.shared_cache import SharedCache
+from api.snapshots import Snapshots
+from api.stopping import told_to_stop
 from api.tasks import TaskRunner
+from api.watch import Watch
 from autoindex.errors import ConfigurationError
 from autoindex.reports import links
 from autoindex.settings import Settings
 from autoindex.storage import database
+from autoindex.storage.listening import notifications
+from autoindex.storage.progress import CHANNEL
 
 # A link to a report carries its own signature.
 _OPEN: Final = frozenset({"/health", "/ready", links.PATH})
@@ -49,10 +54,14 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     runner = runner or Prefect(Connection())
     backlog = Backlog(runner, settings.queued_tasks_per_kind)
     stored = Database(database.async_engine(settings))
+    snapshots = Snapshots(runner, stored)
+    watch = Watch(snapshots, runner, lambda: notifications(settings, CHANNEL))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with watch.running():
+            with told_to_stop(watch.close):
+                yield
         await backlog.aclose()
         await runner.aclose()
         await stored.aclose()
@@ -68,7 +77,8 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
-    for routes in (background, index, reports, health):
+    app.state.snapshots, app.state.watch = snapshots, watch
+    for routes in (background, following, index, reports, health):
         app.include_router(routes.router)
     problems.install(app)
     openapi.install(app)

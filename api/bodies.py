@@ -1,8 +1,6 @@
 """Bodies looked at before they are validated: what no request may hold, wherever it stands."""
 
-import asyncio
 import json
-import logging
 from collections.abc import Callable, Coroutine, Iterator
 from itertools import islice
 from typing import Any, Final
@@ -10,23 +8,23 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from api.in_time import ANSWER_SECONDS, InTime
 from api.problems import MOST_ERRORS, FieldError, unprocessable
 
 # Prefect's server renders a value with this key: jinja could then read its variables.
 # https://docs.prefect.io/v3/concepts/variables, and prefect.utilities.schema_tools.hydration
 TEMPLATE_KEY: Final = "__prefect_kind"
-ANSWER_SECONDS: Final = 4.5
-
-log = logging.getLogger("autoindex.api")
 
 
 class GuardedRoute(APIRoute):
-    """A route that refuses templates in a body, and answers within `ANSWER_SECONDS`."""
+    """A route that refuses templates in a body, and answers within `answer_seconds`."""
+
+    answer_seconds = ANSWER_SECONDS
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap what FastAPI would call."""
         handle = super().get_route_handler()
-        in_time = InTime()
+        in_time: InTime[Response] = InTime(self.answer_seconds)
 
         async def guarded(request: Request) -> Response:
             body = await request.body()
@@ -35,39 +33,6 @@ class GuardedRoute(APIRoute):
             return await in_time.answer(handle(request))
 
         return guarded
-
-
-class InTime:
-    """Answers by `ANSWER_SECONDS`, or raises `TimeoutError` then.
-
-    What is late is cancelled but not waited for: psycopg, told to stop, asks the database to stop
-    too, and gives one that hangs ten more seconds.
-    """
-
-    def __init__(self) -> None:
-        self._late: set[asyncio.Task[Response]] = set()
-
-    async def answer(self, handling: Coroutine[Any, Any, Response]) -> Response:
-        """The answer, or what was raised instead."""
-        task = asyncio.create_task(handling)
-        try:
-            await asyncio.wait({task}, timeout=ANSWER_SECONDS)
-        finally:
-            if not task.done():
-                self._let_go(task)
-        if task in self._late:
-            raise TimeoutError
-        return task.result()
-
-    def _let_go(self, task: asyncio.Task[Response]) -> None:
-        task.cancel()
-        self._late.add(task)
-        task.add_done_callback(self._gone)
-
-    def _gone(self, task: asyncio.Task[Response]) -> None:
-        self._late.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("a request that had been given up has failed", exc_info=error)
 
 
 def refuse_templates(body: bytes) -> None:

@@ -11,8 +11,10 @@ from api.database import Database
 from api.identity import User
 from api.problems import Problem
 from api.shared_cache import SharedCache
+from api.snapshots import Snapshots
 from api.tasks import TaskRunner
 from api.tokens import Scope
+from api.watch import Watch
 from autoindex.settings import Settings
 
 # Only draws the scheme in the documentation; `api.gate` has checked the token by now.
@@ -48,10 +50,22 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _snapshots(request: Request) -> Snapshots:
+    snapshots: Snapshots = request.app.state.snapshots
+    return snapshots
+
+
+def _watch(request: Request) -> Watch:
+    watch: Watch = request.app.state.watch
+    return watch
+
+
 CurrentUser = Annotated[User, Depends(_user)]
 Runner = Annotated[TaskRunner, Depends(_runner)]
 Stored = Annotated[Database, Depends(_database)]
 Cached = Annotated[SharedCache, Depends(_cache)]
+Statuses = Annotated[Snapshots, Depends(_snapshots)]
+Following = Annotated[Watch, Depends(_watch)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 
 

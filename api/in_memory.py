@@ -1,6 +1,7 @@
 """Tasks kept in memory, by the same rules as on Prefect: for tests, and to try the facade alone."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -43,6 +44,7 @@ class Run:
     idempotency_key: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    changed: Callable[[UUID], None] = lambda _: None
 
     def move(self, state_type: str, name: str | None = None, message: str | None = None) -> None:
         """Go to another state."""
@@ -53,6 +55,7 @@ class Run:
         if state_type == "RUNNING":
             self.started_at = self.started_at or now
         self.completed_at = now if state_type in states.TERMINAL else None
+        self.changed(self.id)
 
     def begin(self) -> bool:
         """Go to Running, as a worker would, unless the run was cancelled; whether it began."""
@@ -87,12 +90,18 @@ class InMemory:
     def __init__(self) -> None:
         self.runs: dict[UUID, Run] = {}
         self.online: list[str] = []
+        self._looking: list[asyncio.Queue[UUID | None]] = []
 
     def schedule(self, kind: Kind, parameters: Mapping[str, Any], due_in: timedelta) -> Run:
         """Queue a run for later, as a schedule does."""
-        run = Run(kind, dict(parameters), user=None, due_at=datetime.now(UTC) + due_in)
+        due_at = datetime.now(UTC) + due_in
+        run = Run(kind, dict(parameters), user=None, due_at=due_at, changed=self._tell)
         self.runs[run.id] = run
         return run
+
+    def _tell(self, task_id: UUID) -> None:
+        for queue in self._looking:
+            queue.put_nowait(task_id)
 
     async def start(
         self,
@@ -114,6 +123,21 @@ class InMemory:
     async def read(self, task_id: UUID) -> Task:
         """Read a task; raises `TaskUnknown`."""
         return self._run(task_id).task
+
+    async def read_many(self, task_ids: Collection[UUID]) -> Mapping[UUID, Task]:
+        """Read tasks in one go; those that are unknown are left out."""
+        return {task_id: self.runs[task_id].task for task_id in task_ids if task_id in self.runs}
+
+    async def changes(self) -> AsyncGenerator[UUID | None]:
+        """None at once, then the id of every task whose state changes."""
+        queue: asyncio.Queue[UUID | None] = asyncio.Queue()
+        self._looking.append(queue)
+        try:
+            yield None
+            while True:
+                yield await queue.get()
+        finally:
+            self._looking.remove(queue)
 
     async def cancel(self, task_id: UUID, *, user: str) -> Task:
         """Stop a task; raises `TaskUnknown` and `TaskFinished`."""

@@ -1,4 +1,6 @@
-"""Tasks as Prefect's flow runs, over Prefect's REST API: the one module that talks to Prefect.
+"""Tasks as Prefect's flow runs, over Prefect's REST API.
+
+With `api.prefect_events`, which hears of changes, the only place that talks to Prefect.
 
 It speaks HTTP by itself because Prefect's client retries for a minute where the facade has to
 answer within seconds, and takes two seconds to import.
@@ -6,7 +8,10 @@ answer within seconds, and takes two seconds to import.
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+import time
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,7 +21,7 @@ import httpx
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from api import states
+from api import prefect_events, states
 from api.tasks import (
     DEPLOYMENTS,
     Activity,
@@ -43,6 +48,9 @@ _CONNECT_SECONDS: Final = 2.0
 _NAMES_KEPT: Final = timedelta(seconds=10)
 # The clocks of the facade and of Prefect's server may differ by this much.
 _CLOCK_SKEW: Final = timedelta(seconds=5)
+# For so long it is believed that no subtask waits for a retry, unless Prefect's events say so.
+_CALM_SECONDS: Final = 5.0
+_MOST_CALM: Final = 1_000
 
 JSON = dict[str, Any]
 
@@ -111,14 +119,15 @@ class Prefect:
             )
         self._http = httpx.AsyncClient(
             base_url=connection.url.rstrip("/"),
-            headers=_bearer(connection),
-            auth=_basic(connection),
+            headers=_authorization(connection),
             timeout=httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
             # Prefect is on the loopback or a private network, never behind the shell's proxy.
             trust_env=False,
             verify=ssl.create_default_context(),
         )
+        self._connection = connection
+        self._calm = _Calm()
         self._kinds: Mapping[UUID, Kind] = {}
         self._names_read_at: datetime | None = None
 
@@ -158,7 +167,42 @@ class Prefect:
     async def read(self, task_id: UUID) -> Task:
         """Read a flow run, and whether one of its task runs waits for a retry."""
         run, kind = await self._run(task_id)
-        return self._task(run, kind, subtask_waits=await self._subtask_waits(run))
+        return self._task(run, kind, subtask_waits=bool(await self._which_wait([run])))
+
+    async def read_many(self, task_ids: Collection[UUID]) -> Mapping[UUID, Task]:
+        """Read flow runs in one query, and in another which of them have a subtask that waits."""
+        if len(task_ids) == 1:
+            try:
+                return {task.id: task for task in [await self.read(next(iter(task_ids)))]}
+            except TaskUnknown:
+                return {}
+        await self._our_deployments(None)
+        body = {"flow_runs": {"id": {"any_": [str(task_id) for task_id in task_ids]}}}
+        answer = await self._send("POST", "/flow_runs/filter", body)
+        answer.raise_for_status()
+        runs = [FlowRun.model_validate(run) for run in answer.json()]
+        if any(run.deployment_id not in self._kinds for run in runs) and self._names_are_old():
+            await self._read_names()
+        tasks = self._tasks(runs, await self._which_wait(runs))
+        return {task.id: task for task in tasks}
+
+    async def changes(self) -> AsyncGenerator[UUID | None]:
+        """Hear of changes by Prefect's events."""
+        connection = self._connection
+        auth = connection.auth_string or connection.key
+        token = auth.get_secret_value() if auth else None
+        told = prefect_events.changed(str(connection.url), _authorization(connection), token)
+        try:
+            async with aclosing(told):
+                async for change in told:
+                    if change is None:
+                        self._calm.begin()
+                        yield None
+                    else:
+                        self._calm.disturb(change)
+                        yield change.run_id
+        finally:
+            self._calm.end()
 
     async def cancel(self, task_id: UUID, *, user: str) -> Task:
         """Propose Cancelling; a run that no process has begun is Cancelled at once.
@@ -339,15 +383,17 @@ class Prefect:
         }
         self._names_read_at = datetime.now(UTC)
 
-    async def _subtask_waits(self, run: FlowRun) -> bool:
-        return bool(await self._which_wait([run]))
-
     async def _which_wait(self, runs: Sequence[FlowRun]) -> set[UUID]:
         """Which of these runs are Running with a task run that waits for a retry."""
-        ids = [str(run.id) for run in runs if run.state.type == "RUNNING"]
-        if not ids:
+        ids = {run.id for run in runs if run.state.type == "RUNNING"}
+        asked = self._calm.others(ids)
+        if not asked:
             return set()
-        return {run.id for run in await self._waiting({"flow_runs": {"id": {"any_": ids}}})}
+        at = self._calm.disturbances
+        among = {"id": {"any_": [str(run_id) for run_id in asked]}}
+        waiting = {run.id for run in await self._waiting({"flow_runs": among})}
+        self._calm.found(asked - waiting, at)
+        return waiting
 
     async def _waiting(self, filters: JSON) -> list[FlowRun]:
         running = {**filters["flow_runs"], "state": _in_state("RUNNING")}
@@ -413,18 +459,52 @@ class Prefect:
         return answer
 
 
-def _basic(connection: Connection) -> httpx.BasicAuth | None:
-    if connection.auth_string is None:
-        return None
-    user, _, password = connection.auth_string.get_secret_value().partition(":")
-    return httpx.BasicAuth(user, password)
+class _Calm:
+    """Runs of which it is known that none of their subtasks waits, as long as events are heard."""
+
+    def __init__(self) -> None:
+        self.disturbances = 0
+        self._hears = False
+        self._until: dict[UUID, float] = {}
+
+    def begin(self) -> None:
+        """Events are heard from now on."""
+        self._hears = True
+
+    def end(self) -> None:
+        """Events are heard no longer."""
+        self._hears = False
+        self._until.clear()
+
+    def disturb(self, change: prefect_events.Changed) -> None:
+        """An event was heard."""
+        if change.subtask_waits:
+            self.disturbances += 1
+            self._until.pop(change.run_id, None)
+
+    def others(self, run_ids: set[UUID]) -> set[UUID]:
+        """Those of the runs that have to be asked about."""
+        now = time.monotonic()
+        return {run_id for run_id in run_ids if self._until.get(run_id, 0.0) <= now}
+
+    def found(self, run_ids: set[UUID], at: int) -> None:
+        """These were found calm by a query that began after so many disturbances."""
+        if not self._hears or at != self.disturbances:
+            return
+        if len(self._until) > _MOST_CALM:
+            self._until.clear()
+        until = time.monotonic() + _CALM_SECONDS
+        self._until |= dict.fromkeys(run_ids, until)
 
 
-def _bearer(connection: Connection) -> dict[str, str]:
+def _authorization(connection: Connection) -> dict[str, str]:
     # As in Prefect's client, the auth string comes first where both are set.
-    if connection.key is None or connection.auth_string is not None:
-        return {}
-    return {"Authorization": f"Bearer {connection.key.get_secret_value()}"}
+    if connection.auth_string is not None:
+        encoded = b64encode(connection.auth_string.get_secret_value().encode()).decode()
+        return {"Authorization": f"Basic {encoded}"}
+    if connection.key is not None:
+        return {"Authorization": f"Bearer {connection.key.get_secret_value()}"}
+    return {}
 
 
 def _in_state(*types: str, but_not: str | None = None) -> JSON:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api.backlog import QueueFull
 from api.tasks import TaskFinished, TaskUnknown
+from api.watch import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -113,6 +114,7 @@ def install(app: FastAPI) -> None:
         QueueFull: _queue_full,
         TaskUnknown: _task_unknown,
         TaskFinished: _task_finished,
+        TooManyFollowers: _too_many_followers,
         PartUnavailable: _part_unavailable,
         OperationalError: _database,
         InterfaceError: _database,
@@ -165,6 +167,12 @@ async def _task_unknown(_: Request, __: TaskUnknown) -> Response:
 
 async def _task_finished(_: Request, error: TaskFinished) -> Response:
     return Problem(HTTPStatus.CONFLICT, str(error), name="task-ended").response
+
+
+async def _too_many_followers(_: Request, __: TooManyFollowers) -> Response:
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    detail = "too many requests wait for tasks to change; ask for /status without `wait`"
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=headers).response
 
 
 async def _part_unavailable(_: Request, error: PartUnavailable) -> Response:

@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.tasks import Kind, Status, Task
+from autoindex.storage.progress import Line, Progress
 
 TaskId = Annotated[
     UUID, Field(description="The task's id.", examples=["0196f3f4-8f7a-7c3e-9d53-0c2f5a7e9b10"])
@@ -28,6 +29,27 @@ class TaskQueued(BaseModel):
     message: str = Field(examples=["Refresh task queued"])
 
 
+class TaskProgress(BaseModel):
+    """How far the newest attempt of a task is."""
+
+    step: str | None = Field(description="The step that runs, or ran last.", examples=["fetch"])
+    completed: int | None = Field(description="How much is done.", examples=[12])
+    total: int | None = Field(description="Of how much.", examples=[21])
+    what: str | None = Field(description="What is counted.", examples=["symbols fetched"])
+    updated_at: datetime = Field(description="When the task said so.")
+
+    @classmethod
+    def of(cls, told: Progress) -> Self:
+        """Show progress."""
+        return cls(
+            step=told.step,
+            completed=told.completed,
+            total=told.total,
+            what=told.what,
+            updated_at=told.updated_at,
+        )
+
+
 class TaskStatus(BaseModel):
     """Where a task is, and what came of it."""
 
@@ -43,6 +65,23 @@ class TaskStatus(BaseModel):
     result_expires_at: datetime | None = Field(
         default=None, description="Until when the result is served, or was."
     )
+    progress: TaskProgress | None = Field(
+        default=None, description="How far it is; null before it begins, and a week after its end."
+    )
+
+
+class TaskLine(BaseModel):
+    """One line that a task has said."""
+
+    number: int = Field(description="Counts a task's lines from 1.", examples=[1])
+    at: datetime
+    level: str = Field(examples=["info"])
+    text: str = Field(examples=["21 of 21 symbols are due"])
+
+    @classmethod
+    def of(cls, line: Line) -> Self:
+        """Show a line."""
+        return cls(number=line.number, at=line.at, level=line.level, text=line.text)
 
 
 class TaskSummary(BaseModel):

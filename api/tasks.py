@@ -1,6 +1,6 @@
 """Background tasks as the facade sees them, and what it needs from whoever runs them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -61,6 +61,13 @@ class Task:
     started_at: datetime | None
     completed_at: datetime | None
     error: str | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no more: one that is being cancelled still may."""
+        return self.status.final and (
+            self.status is not Status.REVOKED or self.completed_at is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,18 @@ class TaskRunner(Protocol):
 
     async def read(self, task_id: UUID) -> Task:
         """Read a task; raises `TaskUnknown`."""
+        ...
+
+    async def read_many(self, task_ids: Collection[UUID]) -> Mapping[UUID, Task]:
+        """Read tasks in one go; those that are unknown are left out."""
+        ...
+
+    def changes(self) -> AsyncGenerator[UUID | None]:
+        """None once it looks, then the id of every task that may have changed.
+
+        A hint, to be followed by a read: an id may come twice, or, rarely, not at all. Raises
+        `PartUnavailable` when looking is over; call it again.
+        """
         ...
 
     async def cancel(self, task_id: UUID, *, user: str) -> Task:

@@ -19,7 +19,6 @@ from api.schemas import (
     TaskId,
     TaskList,
     TaskQueued,
-    TaskStatus,
     TaskSummary,
     UserName,
     grouped,
@@ -33,7 +32,7 @@ from autoindex.requests import (
     RefreshRequest,
     ReportRequest,
 )
-from autoindex.storage import assets, results
+from autoindex.storage import assets
 
 PREFIX: Final = "/api/v1/background"
 
@@ -91,24 +90,6 @@ async def generate_report(body: ReportRequest, start: Start) -> TaskQueued:
 async def cleanup(body: CleanupRequest, start: Start) -> TaskQueued:
     """Archive and delete what is older than its keep-by date; needs the scope `tasks:admin`."""
     return await start.queue(Kind.CLEANUP, body)
-
-
-@router.get("/status/{task_id}", operation_id="readTaskStatus", dependencies=[reader])
-async def status(task_id: TaskId, runner: Runner, database: Stored) -> TaskStatus:
-    """Read where a task is, and its result for a day after it has ended."""
-    task = await runner.read(task_id)
-    stored = None
-    if task.status is Status.SUCCESS:
-        stored = await database.read(results.read, task_id, datetime.now(UTC))
-    return TaskStatus(
-        task_id=task.id,
-        status=task.status,
-        result=stored.result if stored else None,
-        error=task.error,
-        started_at=task.started_at,
-        completed_at=task.completed_at,
-        result_expires_at=stored.expires_at if stored else None,
-    )
 
 
 class ListQuery(BaseModel):

@@ -1,6 +1,6 @@
 """Task results: JSON that is served for a while, and a row that stays as long as its run."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,13 +40,20 @@ def store(
 
 def read(connection: Connection, task_id: UUID, now: datetime) -> StoredResult | None:
     """A task's result as it stands at `now`; None where the task has stored none."""
-    row = connection.execute(
-        select(task_results).where(task_results.c.task_id == task_id)
-    ).one_or_none()
-    if row is None:
-        return None
-    result = row.result if now < row.expires_at else None
-    return StoredResult(row.task_id, row.kind, result, row.expires_at)
+    return read_many(connection, [task_id], now).get(task_id)
+
+
+def read_many(
+    connection: Connection, task_ids: Collection[UUID], now: datetime
+) -> dict[UUID, StoredResult]:
+    """Results of those of the tasks that have stored one, as they stand at `now`."""
+    rows = connection.execute(select(task_results).where(task_results.c.task_id.in_(task_ids)))
+    return {
+        row.task_id: StoredResult(
+            row.task_id, row.kind, row.result if now < row.expires_at else None, row.expires_at
+        )
+        for row in rows
+    }
 
 
 def expire(connection: Connection, now: datetime) -> int:

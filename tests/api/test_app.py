@@ -178,6 +178,7 @@ class TestStatus:
             "error": None,
             "completed_at": None,
             "result_expires_at": None,
+            "progress": None,
         }
 
     async def test_a_result_is_served(

@@ -1,10 +1,12 @@
 """The contract of `api.tasks.TaskRunner`, held to by Prefect and by its twin in memory."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -278,3 +280,38 @@ async def test_what_is_due_and_unclaimed_is_queued(scene: Scene, user: str) -> N
 async def test_workers_that_are_online_are_named(scene: Scene) -> None:
     await scene.stage.worker_online("host-7")
     assert "host-7" in await scene.runner.workers()
+
+
+async def test_many_are_read_at_once(scene: Scene, user: str) -> None:
+    queued, running, waiting = [await start(scene, user) for _ in range(3)]
+    await scene.stage.move(running.id, "RUNNING")
+    await scene.stage.move(waiting.id, "RUNNING")
+    await scene.stage.subtask_waits(waiting.id)
+    unknown = uuid4()
+    found = await scene.runner.read_many([queued.id, running.id, waiting.id, unknown])
+    assert {task_id: task.status for task_id, task in found.items()} == {
+        queued.id: Status.PENDING,
+        running.id: Status.STARTED,
+        waiting.id: Status.RETRY,
+    }
+    assert await scene.runner.read_many([unknown]) == {}
+
+
+async def test_changes_are_told(scene: Scene, user: str) -> None:
+    """Each step of a task is told, soon enough for whoever waits for it."""
+    task = await start(scene, user)
+    async with aclosing(scene.runner.changes()) as changes, asyncio.timeout(60):
+        assert await anext(changes) is None
+        # A subscription may take effect a moment later than it is taken on.
+        told = asyncio.create_task(until_told(changes, task.id))
+        while not told.done():
+            await scene.stage.move(task.id, "SCHEDULED")
+            await asyncio.wait({told}, timeout=0.5)
+        for state in ("PENDING", "RUNNING", "COMPLETED"):
+            await scene.stage.move(task.id, state)
+            await until_told(changes, task.id)
+
+
+async def until_told(changes: AsyncGenerator[UUID | None], task_id: UUID) -> None:
+    while await anext(changes) != task_id:
+        pass

@@ -1,0 +1,46 @@
+"""Answers that come in time, or not at all."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final, Generic, TypeVar
+
+R = TypeVar("R")
+
+ANSWER_SECONDS: Final = 4.5
+
+log = logging.getLogger("autoindex.api")
+
+
+class InTime(Generic[R]):
+    """Answers within so many seconds, or raises `TimeoutError` then.
+
+    What is late is cancelled but not waited for: psycopg, told to stop, asks the database to stop
+    too, and gives one that hangs ten more seconds.
+    """
+
+    def __init__(self, seconds: float = ANSWER_SECONDS) -> None:
+        self._seconds = seconds
+        self._late: set[asyncio.Task[R]] = set()
+
+    async def answer(self, handling: Coroutine[Any, Any, R]) -> R:
+        """The answer, or what was raised instead."""
+        task = asyncio.create_task(handling)
+        try:
+            await asyncio.wait({task}, timeout=self._seconds)
+        finally:
+            if not task.done():
+                self._let_go(task)
+        if task in self._late:
+            raise TimeoutError
+        return task.result()
+
+    def _let_go(self, task: asyncio.Task[R]) -> None:
+        task.cancel()
+        self._late.add(task)
+        task.add_done_callback(self._gone)
+
+    def _gone(self, task: asyncio.Task[R]) -> None:
+        self._late.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a request that had been given up has failed", exc_info=error)

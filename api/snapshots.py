@@ -1,0 +1,178 @@
+"""What `/status` says of tasks: state, progress and result, read for many at once."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import sha256
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from api.batches import Batches
+from api.database import Database
+from api.schemas import TaskProgress, TaskStatus
+from api.tasks import Status, Task, TaskRunner, TaskUnknown
+from autoindex.storage import progress, results
+from autoindex.storage.progress import Line, Progress
+from autoindex.storage.results import StoredResult
+
+# An operator may run an ended task again; where Prefect's events are heard it is noticed at once.
+_ENDED_KEPT_SECONDS: Final = 30.0
+_MOST_ENDED: Final = 5_000
+_AWAY: Final = (OperationalError, InterfaceError, PoolTimeout)
+
+log = logging.getLogger("autoindex.api")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A task as of one instant."""
+
+    task: Task
+    progress: Progress | None
+    result: StoredResult | None
+
+    @cached_property
+    def status(self) -> TaskStatus:
+        """What is answered."""
+        task, stored = self.task, self.result
+        return TaskStatus(
+            task_id=task.id,
+            status=task.status,
+            result=dict(stored.result) if stored and stored.result is not None else None,
+            error=task.error,
+            started_at=task.started_at,
+            completed_at=task.completed_at,
+            result_expires_at=stored.expires_at if stored else None,
+            progress=TaskProgress.of(self.progress) if self.progress else None,
+        )
+
+    @cached_property
+    def body(self) -> bytes:
+        """The answer as JSON."""
+        return self.status.model_dump_json().encode()
+
+    @cached_property
+    def etag(self) -> str:
+        """The same for the same answer only."""
+        return f'"{sha256(self.body).hexdigest()[:20]}"'
+
+
+class Snapshots:
+    """Reads snapshots; those of ended tasks are kept for a while."""
+
+    def __init__(self, runner: TaskRunner, database: Database) -> None:
+        self._runner = runner
+        self._database = database
+        self._batches = Batches(self._read)
+        self._told = Batches(self._read_progress)
+        self._lines = Batches(self._read_lines)
+        self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
+        self._forgotten = 0
+
+    async def read(self, task_id: UUID) -> Snapshot:
+        """A task as it stands; one that ended, as it stood within the last half minute at most.
+
+        Raises `TaskUnknown`, and `PartUnavailable` or SQLAlchemy's errors where a part is away.
+        """
+        kept = self._kept(task_id)
+        found = kept or await self._batches.get(task_id)
+        if found is None:
+            raise TaskUnknown
+        return found
+
+    async def renew(self, known: Snapshot) -> Snapshot:
+        """The same with its newest progress; the task's state is not asked for."""
+        found = await self._told.get(known.task.id)
+        return known if found == known.progress else replace(known, progress=found)
+
+    async def lines(self, task_id: UUID, after: int) -> Sequence[Line]:
+        """The lines a task has said after its line number `after`."""
+        return await self._lines.get((task_id, after)) or ()
+
+    def forget(self, task_id: UUID) -> None:
+        """Ask again about a task that may have changed."""
+        self._forgotten += 1
+        self._ended.pop(task_id, None)
+
+    def forget_all(self) -> None:
+        """Ask again about every task."""
+        self._forgotten += 1
+        self._ended.clear()
+
+    def _kept(self, task_id: UUID) -> Snapshot | None:
+        until, kept = self._ended.get(task_id, (0.0, None))
+        if time.monotonic() < until:
+            return kept
+        self._ended.pop(task_id, None)
+        return None
+
+    async def _read(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Snapshot]:
+        forgotten = self._forgotten
+        tasks = await self._runner.read_many(task_ids)
+        # After the state, never before: a task stores its result, then ends.
+        told, stored = await self._stored(tasks)
+        found = {
+            task_id: Snapshot(task, told.get(task_id), stored.get(task_id))
+            for task_id, task in tasks.items()
+        }
+        if forgotten == self._forgotten:  # or else a task may have changed since it was read
+            for snapshot in found.values():
+                self._keep(snapshot)
+        return found
+
+    async def _stored(
+        self, tasks: Mapping[UUID, Task]
+    ) -> tuple[Mapping[UUID, Progress], Mapping[UUID, StoredResult]]:
+        succeeded = [task.id for task in tasks.values() if task.status is Status.SUCCESS]
+        begun = [task.id for task in tasks.values() if task.started_at is not None]
+        if not begun and not succeeded:
+            return {}, {}
+
+        def query(
+            connection: Connection,
+        ) -> tuple[dict[UUID, Progress], dict[UUID, StoredResult]]:
+            now = datetime.now(UTC)
+            told = progress.read(connection, begun) if begun else {}
+            return told, results.read_many(connection, succeeded, now) if succeeded else {}
+
+        try:
+            return await self._database.read(query)
+        except _AWAY as error:
+            if succeeded:
+                raise
+            log.warning("the database does not answer: no progress is shown", exc_info=error)
+            return {}, {}
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        if not snapshot.task.ended:
+            return
+        until = time.monotonic() + _ENDED_KEPT_SECONDS
+        if snapshot.result is not None and snapshot.result.result is not None:
+            left = snapshot.result.expires_at - datetime.now(UTC)
+            until = min(until, time.monotonic() + left.total_seconds())
+        self._ended[snapshot.task.id] = (until, snapshot)
+        if len(self._ended) > _MOST_ENDED:
+            self._ended.popitem(last=False)
+
+    async def _read_progress(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Progress]:
+        return await self._database.read(progress.read, task_ids)
+
+    async def _read_lines(
+        self, keys: Sequence[tuple[UUID, int]]
+    ) -> Mapping[tuple[UUID, int], Sequence[Line]]:
+        numbers: dict[UUID, int] = {}
+        for task_id, after in keys:
+            numbers[task_id] = min(after, numbers.get(task_id, after))
+        found = await self._database.read(progress.lines_after, numbers)
+        return {
+            (task_id, after): [line for line in found.get(task_id, ()) if line.number > after]
+            for task_id, after in keys
+        }

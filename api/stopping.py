@@ -1,0 +1,40 @@
+"""Hear that the server is told to stop, before it waits for open connections to end."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def told_to_stop(call: Callable[[], None]) -> Iterator[None]:
+    """Call once at the signal to stop; whoever handles it otherwise still does.
+
+    The server itself says so only when all connections have ended, and those that wait for a task
+    to change would not end by themselves.
+    """
+    if threading.current_thread() is not threading.main_thread():  # a test's: no signals come here
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(call)
+        if callable(handlers[number]):
+            handlers[number](number, frame)
+
+    for number, handler in handlers.items():
+        if callable(handler):
+            signal.signal(number, heard)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
