@@ -78,10 +78,12 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
     app.state.snapshots, app.state.watch = snapshots, watch
-    for routes in (background, following, index, reports, health):
-        app.include_router(routes.router)
+    modules = (background, following, index, reports, health)
+    routers = [module.router for module in modules]
+    for router in routers:
+        app.include_router(router)
     problems.install(app)
-    openapi.install(app)
+    openapi.install(app, routers)
     open_paths = _OPEN | _DOCUMENTATION if settings.api_docs else _OPEN
     app.add_middleware(Gate, identity=identity, limits=limits, open_paths=frozenset(open_paths))
     app.add_middleware(AccessLog)

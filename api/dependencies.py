@@ -1,6 +1,6 @@
 """What routes ask for: who is asking, the task runner, the database, the settings."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
@@ -69,12 +69,20 @@ Following = Annotated[Watch, Depends(_watch)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 
 
-def requires(*scopes: Scope) -> Callable[..., User]:
-    """A dependency that refuses a user whose token has none of these scopes."""
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Lets a user pass whose token has one of these scopes."""
 
-    def check(user: CurrentUser) -> User:
-        if not any(user.may(scope) for scope in scopes):
-            raise Problem(HTTPStatus.FORBIDDEN, f"the token lacks the scope {' or '.join(scopes)}")
+    scopes: tuple[Scope, ...]
+
+    def __call__(self, user: CurrentUser) -> User:
+        """The user; raises a 403."""
+        if not any(user.may(scope) for scope in self.scopes):
+            detail = f"the token lacks the scope {' or '.join(self.scopes)}"
+            raise Problem(HTTPStatus.FORBIDDEN, detail)
         return user
 
-    return check
+
+def requires(*scopes: Scope) -> Permission:
+    """A dependency that refuses a user whose token has none of these scopes."""
+    return Permission(scopes)

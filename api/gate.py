@@ -16,7 +16,8 @@ from api.limits import Limits, TooManyRequests
 from api.problems import Problem, unavailable
 from autoindex.errors import PartUnavailable
 
-LARGEST_BODY_BYTES: Final = 65_536
+# Room for a refresh of as many symbols as may be named, however long.
+LARGEST_BODY_BYTES: Final = 131_072
 _SLOWEST_BODY_SECONDS: Final = 10.0
 _OWN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
@@ -148,7 +149,11 @@ class AccessLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                # What a browser takes for a page could run what somebody has put into a field.
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
         try:

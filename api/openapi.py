@@ -1,49 +1,196 @@
-"""The contract: every error each endpoint can answer with, and which need a token."""
+"""The contract: what each endpoint needs and every error it can answer with, examples included."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
-from api.problems import MEDIA_TYPE, ProblemDetails
+from api.dependencies import Permission
+from api.gate import LARGEST_BODY_BYTES
+from api.problems import MEDIA_TYPE, NAMESPACE, ProblemDetails
+from api.tokens import Scope
+from autoindex.reports import links
 
 DESCRIPTION: Final = """\
 Starts, follows and cancels the background tasks that keep the index up to date.
 
 Every request but `/health` and `/ready` carries a bearer token. Errors are problem+json (RFC 9457).
 """
-
-_EVERYWHERE: Final = {
-    401: "The token is missing, expired, or not for this service.",
-    408: "The body took too long to arrive.",
-    413: "The body is too large.",
-    429: "Too many requests within a minute; `Retry-After` says when the next one fits.",
-    500: "Something went wrong on our side.",
-    503: "Prefect or the database does not answer; try again after `Retry-After` seconds.",
-}
-_FORBIDDEN: Final = {403: "The token lacks the scope this needs."}
-_UNPROCESSABLE: Final = {422: "A field has to be mended; `errors` names it."}
-_UNKNOWN: Final = {404: "There is none with this id."}
-_NOT_ACCEPTABLE: Final = {406: "None of the media types in `Accept` is offered here."}
-_CONFLICT: Final = {409: "It contradicts what was done before."}
+TAGS: Final = [
+    {"name": "background tasks", "description": "Start a task, follow it, cancel it."},
+    {"name": "index", "description": "Levels, allocations and performance metrics."},
+    {"name": "reports", "description": "The files that report tasks have made."},
+    {"name": "health", "description": "Whether the facade answers, and whether tasks can run."},
+]
 _OPEN: Final = frozenset({"/health", "/ready"})
+_SCHEME: Final = "HTTPBearer"
 
 
-def install(app: FastAPI) -> None:
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """One error: when it comes, what it says, and which headers it carries."""
+
+    status: HTTPStatus
+    description: str
+    detail: str
+    headers: tuple[str, ...] = ()
+    type: str = "about:blank"
+    errors: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def response(self) -> dict[str, Any]:
+        """As OpenAPI has it."""
+        example: dict[str, Any] = {
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+            "type": self.type,
+        }
+        if self.errors:
+            example["errors"] = self.errors
+        schema = {"$ref": "#/components/schemas/ProblemDetails"}
+        described: dict[str, Any] = {
+            "description": self.description,
+            "content": {MEDIA_TYPE: {"schema": schema, "example": example}},
+        }
+        if self.headers:
+            described["headers"] = {name: HEADERS[name] for name in self.headers}
+        return described
+
+
+def _header(description: str, example: object, kind: str = "string") -> dict[str, Any]:
+    return {"description": description, "schema": {"type": kind}, "example": example}
+
+
+HEADERS: Final = {
+    "Location": _header(
+        "Where the task's status is.",
+        "/api/v1/background/status/0196f3f4-8f7a-7c3e-9d53-0c2f5a7e9b10",
+    ),
+    "Retry-After": _header("Seconds until it is worth trying again.", 17, "integer"),
+    "RateLimit-Limit": _header("Requests of this kind within a minute.", 600, "integer"),
+    "RateLimit-Remaining": _header("How many of them are left.", 0, "integer"),
+    "RateLimit-Reset": _header("Seconds until there is one more.", 17, "integer"),
+    "WWW-Authenticate": _header("The kind of token that is wanted.", 'Bearer realm="autoindex"'),
+}
+_RATE: Final = ("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+
+_ALWAYS: Final = (
+    _Error(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "The body took too long to arrive.",
+        "the body took too long to arrive",
+    ),
+    _Error(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The body is too large.",
+        f"a body may have {LARGEST_BODY_BYTES:,} bytes at most",
+    ),
+    _Error(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "Something went wrong on our side.",
+        "Something went wrong on our side; the log says more",
+    ),
+    _Error(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "Prefect or the database does not answer; try again after `Retry-After` seconds.",
+        "Prefect does not answer; try again soon",
+        headers=("Retry-After",),
+    ),
+)
+_UNAUTHORIZED: Final = _Error(
+    HTTPStatus.UNAUTHORIZED,
+    "The token is missing, expired, or not for this service.",
+    "the token has expired",
+    headers=("WWW-Authenticate",),
+)
+_TOO_MANY: Final = _Error(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "Too many requests within a minute; `Retry-After` says when the next one fits.",
+    "more than 600 requests of this kind within a minute; the next one fits in 17 s",
+    headers=_RATE,
+    type=f"{NAMESPACE}rate-limit",
+)
+_QUEUE_FULL: Final = _Error(
+    HTTPStatus.TOO_MANY_REQUESTS,
+    "Too many requests within a minute (`…:rate-limit`), or too many tasks of this kind wait to "
+    "begin (`…:queue-full`, without the RateLimit headers).",
+    "1,000 refresh tasks wait to begin already; try again when some of them have begun",
+    headers=_RATE,
+    type=f"{NAMESPACE}queue-full",
+)
+_UNPROCESSABLE: Final = _Error(
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    "A field has to be mended; `errors` names it.",
+    "strategy: Input should be 'composite', 'equal_weight' or 'market_cap'",
+    errors=[
+        {
+            "field": "strategy",
+            "message": "Input should be 'composite', 'equal_weight' or 'market_cap'",
+        }
+    ],
+)
+_UNKNOWN: Final = _Error(
+    HTTPStatus.NOT_FOUND, "There is none with this id.", "there is no task with this id"
+)
+_NOT_ACCEPTABLE: Final = _Error(
+    HTTPStatus.NOT_ACCEPTABLE,
+    "None of the media types in `Accept` is offered here.",
+    "there is application/json or text/csv here; name one in Accept",
+)
+_KEY_REUSED: Final = _Error(
+    HTTPStatus.CONFLICT,
+    "The Idempotency-Key came with another request.",
+    "this Idempotency-Key came with another request; give every request a key of its own",
+    type=f"{NAMESPACE}idempotency-key-reused",
+)
+_ENDED: Final = _Error(
+    HTTPStatus.CONFLICT,
+    "The task has ended, so that there is nothing to cancel.",
+    "the task has ended already: success",
+    type=f"{NAMESPACE}task-ended",
+)
+_BAD_LINK: Final = _Error(
+    HTTPStatus.FORBIDDEN,
+    "The link is forged or has expired.",
+    "the link has expired; ask the app for the report",
+)
+
+
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Let the application describe itself in full."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _described(app)
+            app.openapi_schema = _described(app, _permissions(routers))
         return app.openapi_schema
 
     app.openapi = describe  # type: ignore[method-assign]
 
 
-def _described(app: FastAPI) -> dict[str, Any]:
+def _permissions(routers: Sequence[APIRouter]) -> dict[str, tuple[Scope, ...]]:
+    """The scopes, one of which each operation needs."""
+    routes = [route for router in routers for route in router.routes]
+    return {
+        route.operation_id or route.name: dependency.dependency.scopes
+        for route in routes
+        if isinstance(route, APIRoute)
+        for dependency in route.dependencies
+        if isinstance(dependency.dependency, Permission)
+    }
+
+
+def _described(app: FastAPI, permissions: dict[str, tuple[Scope, ...]]) -> dict[str, Any]:
     contract: dict[str, Any] = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        tags=TAGS,
     )
     schemas = contract["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -51,9 +198,26 @@ def _described(app: FastAPI) -> dict[str, Any]:
     problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs") | {"ProblemDetails": problem}
     for path, method, operation in _operations(contract):
-        for status, description in _errors(path, method, operation).items():
-            operation["responses"][str(status)] = _problem(description)
+        for parameter in operation.get("parameters", ()):
+            _drop_null(parameter)
+        scopes = permissions.get(operation["operationId"], ())
+        if scopes:
+            # One of several; what stands in one item is needed together.
+            operation["security"] = [{_SCHEME: [scope]} for scope in scopes]
+        for error in _errors(path, method, operation, scopes):
+            operation["responses"][str(error.status.value)] = error.response
+        if "202" in operation["responses"] and method == "post":
+            _point_to_the_task(operation["responses"]["202"])
     return contract
+
+
+def _drop_null(parameter: dict[str, Any]) -> None:
+    """What is left out of a header or a query is not null there: it is not there."""
+    schema = parameter["schema"]
+    choices = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(choices) == 1:
+        schema.pop("anyOf")
+        schema |= choices[0]
 
 
 def _operations(contract: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -62,22 +226,43 @@ def _operations(contract: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
             yield path, method, operation
 
 
-def _errors(path: str, method: str, operation: dict[str, Any]) -> dict[int, str]:
-    found = {**_EVERYWHERE}
-    if path in _OPEN:
-        return {status: text for status, text in found.items() if status not in (401, 429)}
-    found |= _FORBIDDEN
+def _errors(
+    path: str, method: str, operation: dict[str, Any], scopes: Sequence[Scope]
+) -> Iterator[_Error]:
+    yield from _ALWAYS
     if "requestBody" in operation or "parameters" in operation:
-        found |= _UNPROCESSABLE
-    if "{task_id}" in path or path.endswith("/shared"):
-        found |= _UNKNOWN
+        yield _UNPROCESSABLE
+    if "{task_id}" in path or path == links.PATH:
+        yield _UNKNOWN
+    if path == links.PATH:
+        yield _BAD_LINK
+    if path in _OPEN or path == links.PATH:
+        return
+    yield _UNAUTHORIZED
+    yield _forbidden(scopes, owned=method == "delete" or path.endswith("/file"))
+    yield _QUEUE_FULL if method == "post" else _TOO_MANY
     if "/index/" in path:
-        found |= _NOT_ACCEPTABLE
-    if method in ("post", "delete"):
-        found |= _CONFLICT
-    return found
+        yield _NOT_ACCEPTABLE
+    if method == "post":
+        yield _KEY_REUSED
+    if method == "delete":
+        yield _ENDED
 
 
-def _problem(description: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/ProblemDetails"}
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
+def _forbidden(scopes: Sequence[Scope], *, owned: bool) -> _Error:
+    whose = ", or the task is somebody else's and the scope `tasks:admin` is missing"
+    return _Error(
+        HTTPStatus.FORBIDDEN,
+        f"The token lacks the scope {' or '.join(f'`{scope}`' for scope in scopes)}"
+        f"{whose if owned else ''}.",
+        f"the token lacks the scope {' or '.join(scopes)}",
+    )
+
+
+def _point_to_the_task(response: dict[str, Any]) -> None:
+    response["headers"] = {"Location": HEADERS["Location"]}
+    parameters = {"task_id": "$response.body#/task_id"}
+    response["links"] = {
+        "status": {"operationId": "readTaskStatus", "parameters": parameters},
+        "cancel": {"operationId": "cancelTask", "parameters": parameters},
+    }

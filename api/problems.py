@@ -23,7 +23,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
 # A body of thousands of unknown fields must not become an answer ten times its size.
 MOST_ERRORS: Final = 20
-_NAMESPACE: Final = "urn:problem-type:autoindex:"
+NAMESPACE: Final = "urn:problem-type:autoindex:"
 # About as long as a few tasks take.
 _QUEUE_FULL_SECONDS: Final = 30
 
@@ -47,7 +47,7 @@ class ProblemDetails(BaseModel):
         default="about:blank",
         description="Tells problems of one status apart: a name that stays, to be compared. "
         "`about:blank` where the status says it all.",
-        examples=["about:blank", f"{_NAMESPACE}queue-full"],
+        examples=["about:blank", f"{NAMESPACE}queue-full"],
     )
     errors: list[FieldError] | None = Field(
         default=None, description="The fields to mend, where some are to be mended."
@@ -67,7 +67,7 @@ class Problem(Exception):
         name: str | None = None,
     ) -> None:
         super().__init__(detail)
-        self.type = "about:blank" if name is None else _NAMESPACE + name
+        self.type = "about:blank" if name is None else NAMESPACE + name
         self.status = status
         self.detail = detail
         self.errors = tuple(errors)

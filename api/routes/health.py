@@ -25,12 +25,14 @@ _MISSING: Final = frozenset({_AWAY, _NO_WORKER})
 log = logging.getLogger("autoindex.api")
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", operation_id="readHealth")
 async def health() -> Health:
     """Say that the facade answers; asks nobody else."""
     return Health(status="ok")
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", operation_id="readReadiness")
 async def ready(runner: Runner, database: Stored) -> Readiness:
     """Check the database, Prefect, and that a worker is online; 503 names what is missing."""

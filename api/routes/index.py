@@ -181,6 +181,7 @@ def _responses(header: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
+@router.head("/levels", include_in_schema=False)
 @router.get(
     "/levels",
     operation_id="readLevels",
@@ -192,6 +193,7 @@ async def levels(pages: Asking) -> Response:
     return await pages.of(LEVELS)
 
 
+@router.head("/allocations", include_in_schema=False)
 @router.get(
     "/allocations",
     operation_id="readAllocations",
@@ -203,6 +205,7 @@ async def allocations(pages: Asking) -> Response:
     return await pages.of(ALLOCATIONS)
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get(
     "/metrics",
     operation_id="readMetrics",

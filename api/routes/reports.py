@@ -6,8 +6,8 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Response
-from fastapi.responses import FileResponse
 
+from api import report_file
 from api.bodies import GuardedRoute
 from api.dependencies import CurrentSettings, CurrentUser, Stored, requires
 from api.identity import User
@@ -22,18 +22,26 @@ from autoindex.storage.reports import StoredReport
 router = APIRouter(prefix="/api/v1/reports", tags=["reports"], route_class=GuardedRoute)
 
 
+IfNoneMatch = Annotated[
+    str | None, Header(description="The `ETag` of an earlier answer.", max_length=2_048)
+]
+_may_read = Depends(requires(Scope.READ, Scope.ADMIN))
+
+
+@router.head("/{task_id}/file", include_in_schema=False, dependencies=[_may_read])
 @router.get(
     "/{task_id}/file",
     operation_id="downloadReport",
-    dependencies=[Depends(requires(Scope.READ, Scope.ADMIN))],
+    dependencies=[_may_read],
     response_class=Response,
+    responses=report_file.RESPONSES,
 )
 async def download(
     task_id: TaskId,
     user: CurrentUser,
     database: Stored,
     settings: CurrentSettings,
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Fetch a report's file; one that somebody else asked for needs `tasks:admin`.
 
@@ -46,12 +54,18 @@ async def download(
     return _file(settings, report, if_none_match)
 
 
-@router.get("/shared", operation_id="downloadSharedReport", response_class=Response)
+@router.head("/shared", include_in_schema=False)
+@router.get(
+    "/shared",
+    operation_id="downloadSharedReport",
+    response_class=Response,
+    responses=report_file.RESPONSES,
+)
 async def download_shared(
     database: Stored,
     settings: CurrentSettings,
     link: Annotated[str, Query(max_length=2_048, description="What the link was signed with.")],
-    if_none_match: Annotated[str | None, Header()] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Fetch a report's file by a link from a mail or the Prefect UI: the link is the token."""
     try:
@@ -68,11 +82,10 @@ def _file(settings: Settings, report: StoredReport, if_none_match: str | None) -
     path = _inside(settings.reports_dir, report.path)
     if path is None or not path.is_file():
         raise _missing(report.task_id)
-    tag = f'"{report.sha256}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if tag in (if_none_match or ""):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return FileResponse(path, media_type=report.media_type, filename=path.name, headers=headers)
+    try:
+        return report_file.answer(report, path, if_none_match)
+    except FileNotFoundError:
+        raise _missing(report.task_id) from None
 
 
 def _check_may_fetch(user: User, owner: str | None) -> None:

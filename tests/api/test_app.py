@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from api import bodies
+from api import bodies, report_file
 from api.app import create_app
 from api.in_memory import InMemory
 from api.tasks import Kind
@@ -368,6 +368,51 @@ class TestReports:
         answer = await http.get(f"/api/v1/reports/{report}/file", headers=headers)
         assert (answer.status_code, answer.content) == (206, b"%PDF")
 
+    @pytest.mark.parametrize("asked", ["bytes=0-3", "bytes=-4", "bytes=5-", "bytes=0-999999"])
+    async def test_a_download_goes_on_where_it_broke_off(
+        self, http: httpx.AsyncClient, report: UUID, asked: str
+    ) -> None:
+        url = f"/api/v1/reports/{report}/file"
+        whole = await http.get(url)
+        headers = {"Range": asked, "If-Range": whole.headers["etag"]}
+        part = await http.get(url, headers=headers)
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        start = int(first) if first else len(whole.content) - int(last)
+        end = int(last) + 1 if first and last else len(whole.content)
+        assert (part.status_code, part.content) == (206, whole.content[start:end])
+        assert part.headers["content-range"].startswith(f"bytes {start}-")
+        other = await http.get(url, headers={"Range": asked, "If-Range": '"another"'})
+        assert (other.status_code, other.content) == (200, whole.content)
+
+    @pytest.mark.parametrize(
+        "asked",
+        ["bytes", "bytes=", "bytes=a-b", "bytes=9-3", "lines=1-2", "bytes=1-2-3", "bytes=٣-٤"],
+    )
+    async def test_a_range_that_makes_no_sense_is_ignored(
+        self, http: httpx.AsyncClient, report: UUID, asked: str
+    ) -> None:
+        headers = {"Range": asked.encode()}
+        answer = await http.get(f"/api/v1/reports/{report}/file", headers=headers)
+        assert answer.status_code == 200
+
+    async def test_a_range_beyond_the_end_is_a_problem(
+        self, http: httpx.AsyncClient, report: UUID
+    ) -> None:
+        url = f"/api/v1/reports/{report}/file"
+        size = len((await http.get(url)).content)
+        answer = await http.get(url, headers={"Range": f"bytes={size}-"})
+        assert str(size) in problem(answer, 416)["detail"]
+        assert answer.headers["content-range"] == f"bytes */{size}"
+        digits = {"Range": "bytes=" + "9" * 6_000 + "-"}
+        assert (await http.get(url, headers=digits)).status_code in (200, 416)
+
+    async def test_a_file_can_be_asked_about(self, http: httpx.AsyncClient, report: UUID) -> None:
+        url = f"/api/v1/reports/{report}/file"
+        whole, head = await http.get(url), await http.head(url)
+        assert (head.status_code, head.content) == (200, b"")
+        for name in ("content-length", "content-type", "etag", "content-disposition"):
+            assert head.headers[name] == whole.headers[name]
+
     async def test_a_file_that_has_not_changed_is_not_sent_again(
         self, http: httpx.AsyncClient, report: UUID
     ) -> None:
@@ -583,3 +628,24 @@ async def test_the_contract_names_every_operation_and_its_errors(
         for answer in errors.values():
             assert list(answer["content"]) == ["application/problem+json"]
     assert "HTTPValidationError" not in json.dumps(contract)
+
+
+async def test_every_operation_but_the_open_ones_needs_a_scope(http: httpx.AsyncClient) -> None:
+    contract = (await http.get("/openapi.json")).json()
+    needs = {
+        (method, path): operation.get("security", [])
+        for path, methods in contract["paths"].items()
+        for method, operation in methods.items()
+    }
+    without = {path for (_, path), scopes in needs.items() if not all(scopes) or not scopes}
+    assert without == {"/health", "/ready", links.PATH}
+    for scopes in needs.values():
+        for one in scopes:
+            assert len(one["HTTPBearer"]) == 1
+    assert needs["post", f"{TASKS}/cleanup"] == [{"HTTPBearer": ["tasks:admin"]}]
+
+
+def test_the_contract_knows_the_kinds_of_report_files() -> None:
+    from autoindex.reports import files
+
+    assert set(report_file.MEDIA_TYPES) == {kind.media_type for kind in files.KINDS.values()}
