@@ -2,9 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
+from autoindex.market_data.sandbox.faults import CallFault, RowFault, SymbolFault
 from autoindex.settings import Settings
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -52,3 +54,9 @@ def test_pictures_are_there_and_small() -> None:
     there = {str(path.relative_to(PROJECT)) for path in PROJECT.glob("docs/images/*")}
     assert shown == there
     assert sum((PROJECT / path).stat().st_size for path in shown) < 600_000
+
+
+def test_every_fault_of_the_sandbox_is_described() -> None:
+    page = (PROJECT / "docs" / "sandbox.md").read_text()
+    kinds = [*get_args(CallFault), *get_args(SymbolFault), *get_args(RowFault)]
+    assert [kind for kind in kinds if f"`{kind}`" not in page] == []
