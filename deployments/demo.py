@@ -166,10 +166,15 @@ def _reports(app: App, running: Stack, progress: Progress) -> list[Path]:
 
 
 def _doing(task: Mapping[str, Any]) -> str:
+    """As in "started: fetch, 12 of 21 symbols fetched"."""
     progress = task.get("progress") or {}
+    said = str(task["status"])
+    if progress.get("step"):
+        said += f": {progress['step']}"
     if progress.get("total"):
-        return f"{task['status']}: {progress['step']} {progress['completed']}/{progress['total']}"
-    return str(task["status"])
+        done, total = progress["completed"], progress["total"]
+        said += f", {done} of {total} {progress['what'] or ''}".rstrip()
+    return said
 
 
 _HEADLINES: Final = {
