@@ -6,6 +6,7 @@ from shlex import quote
 from rich.console import Console
 
 from autoindex.settings import Settings
+from deployments import universe
 from deployments.stack import Stack
 
 
@@ -19,6 +20,7 @@ def greet(running: Stack, console: Console) -> None:
         f"  REST facade   {running.api_url}  (documentation at /docs)\n"
         f"  Prefect UI    {running.prefect_url}  (every run, its log and its schedule)\n"
         f"  data          {settings.data_dir}  (logs in logs/)\n"
+        f"  universe      {universe.summary(settings)}\n"
         f"  switched off  {', '.join(off) or 'nothing'}\n\n"
         f"In another terminal, in {Path.cwd()}:\n\n{_lines(running)}\n\n"
         "Ctrl-C stops everything."

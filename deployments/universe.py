@@ -1,5 +1,6 @@
 """`autoindex universe`: which stocks the index may hold."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,15 @@ def table(settings: Settings) -> Table:
                 asset.symbol, asset.name, asset.exchange, asset.sector or "", asset.role, active
             )
     return shown
+
+
+def summary(settings: Settings) -> str:
+    """How many are active, in a sentence; how to import some where none is."""
+    with connected(settings) as connection:
+        roles = Counter(asset.role for asset in assets.list_assets(connection) if asset.active)
+    if not roles:
+        return "empty: .venv/bin/autoindex universe import stocks.csv  (columns: see README.md)"
+    return ", ".join(f"{count} {role}{'s' * (count > 1)}" for role, count in roles.most_common())
 
 
 def deactivate(settings: Settings, symbols: Sequence[str]) -> str:

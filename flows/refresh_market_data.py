@@ -140,6 +140,10 @@ def resolve_symbols(run: Runtime, request: RefreshRequest) -> tuple[list[Asset],
     """The active assets asked for, and what of them is due, most stale first."""
     with run.engine.connect() as connection:
         universe = assets.resolve(connection, request.symbols)
+        if not universe:
+            raise ConfigurationError(
+                "the universe is empty: import stocks with `autoindex universe import FILE`"
+            )
         newest = prices.newest_sessions(connection, universe)
     due = plan.due_symbols(universe, newest, run.now, request.mode, force=request.force)
     get_run_logger().info("%d of %d symbols are due", len(due), len(universe))
