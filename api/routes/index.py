@@ -88,13 +88,13 @@ class _Paged(BaseModel):
     per_page: int = Field(examples=[1_000])
 
 
-class Levels(_Paged):
+class LevelPage(_Paged):
     """A page of levels."""
 
     levels: list[Level]
 
 
-class Allocations(_Paged):
+class AllocationPage(_Paged):
     """A page of allocations; those of one session by symbol."""
 
     allocations: list[Weight]
@@ -110,7 +110,7 @@ class Performance(BaseModel):
     )
 
 
-class Metrics(_Paged):
+class MetricsPage(_Paged):
     """A page of performance metrics."""
 
     metrics: list[Performance]
@@ -185,7 +185,7 @@ def _responses(header: str) -> dict[int | str, dict[str, Any]]:
 @router.get(
     "/levels",
     operation_id="readLevels",
-    response_model=Levels,
+    response_model=LevelPage,
     responses=_responses(",".join(LEVELS.columns)),
 )
 async def levels(pages: Asking) -> Response:
@@ -197,7 +197,7 @@ async def levels(pages: Asking) -> Response:
 @router.get(
     "/allocations",
     operation_id="readAllocations",
-    response_model=Allocations,
+    response_model=AllocationPage,
     responses=_responses(",".join(ALLOCATIONS.columns)),
 )
 async def allocations(pages: Asking) -> Response:
@@ -209,7 +209,7 @@ async def allocations(pages: Asking) -> Response:
 @router.get(
     "/metrics",
     operation_id="readMetrics",
-    response_model=Metrics,
+    response_model=MetricsPage,
     responses=_responses(",".join(METRICS.columns)),
 )
 async def metrics(pages: Asking) -> Response:

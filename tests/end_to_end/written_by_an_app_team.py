@@ -24,8 +24,8 @@ from autoindex_client.api.reports import download_report
 from autoindex_client.models import (
     ActiveTasks,
     ComputeIndexRequest,
-    Levels,
-    Metrics,
+    LevelPage,
+    MetricsPage,
     Mode,
     ProblemDetails,
     ReadLevelsOrder,
@@ -80,9 +80,9 @@ def main() -> None:
         levels = read_levels.sync(
             client=client, strategy=Strategy.MOMENTUM, order=newest, per_page=2
         )
-        assert isinstance(levels, Levels), levels
+        assert isinstance(levels, LevelPage), levels
         metrics = read_metrics.sync(client=client, strategy=Strategy.MOMENTUM)
-        assert isinstance(metrics, Metrics), metrics
+        assert isinstance(metrics, MetricsPage), metrics
         assert isinstance(read_active_tasks.sync(client=client), ActiveTasks)
         tasks = list_tasks.sync(client=client, per_page=100)
         assert isinstance(tasks, TaskList)
