@@ -66,6 +66,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         await runner.aclose()
         await stored.aclose()
         await limits.aclose()
+        await identity.aclose()
 
     app = FastAPI(
         title="Autoindex",

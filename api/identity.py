@@ -4,19 +4,18 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import jwt
-from anyio import to_thread
 
-from api import tokens
+from api import key_set, tokens
+from api.key_set import KeySet
 from api.tokens import Scope
-from autoindex.errors import ConfigurationError, PartUnavailable
+from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 
 _LEEWAY_SECONDS: Final = 30
 _REQUIRED: Final = ["aud", "exp", "iss", "sub"]
-_KEY_SET_ALGORITHMS: Final = ["RS256", "ES256"]
 # Large enough for a token with many claims, small enough to be checked in no time.
 _LONGEST_TOKEN: Final = 8_192
-_LONGEST_USER: Final = 200
+_LONGEST_KEY_ID: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +43,10 @@ class Keys(Protocol):
         """The key that should have signed this token."""
         ...
 
+    async def aclose(self) -> None:
+        """Close connections."""
+        ...
+
 
 class SharedSecret:
     """One HS256 secret."""
@@ -56,23 +59,32 @@ class SharedSecret:
         """The secret, whatever the token."""
         return self._value
 
+    async def aclose(self) -> None:
+        """There is nothing to close."""
 
-class KeySet:
-    """An issuer's published keys, cached for minutes; a new key id makes it ask again."""
 
-    def __init__(self, url: str, *, cooldown_seconds: float = 10.0) -> None:
-        self.algorithms = _KEY_SET_ALGORITHMS
-        # Without a pause between two askings, tokens with random key ids would flood the issuer.
-        self._client = jwt.PyJWKClient(url, timeout=3, cooldown_duration=cooldown_seconds)
+class PublishedKeys:
+    """The keys an issuer publishes, of which the token names one."""
+
+    def __init__(self, published: KeySet) -> None:
+        self.algorithms = list(key_set.ALGORITHMS)
+        self._published = published
 
     async def of(self, token: str) -> jwt.PyJWK:
         """The key that the token names; raises `PartUnavailable` when the issuer is away."""
-        try:
-            return await to_thread.run_sync(self._client.get_signing_key_from_jwt, token)
-        except jwt.PyJWKClientConnectionError as problem:
-            raise PartUnavailable("The issuer's key set") from problem
-        except jwt.PyJWKClientError as problem:
-            raise TokenRefused("the token's signing key is not among the issuer's") from problem
+        header = jwt.get_unverified_header(token)
+        key_id = header.get("kid")
+        # Before the issuer is asked: it need not hear of what would be refused anyway.
+        if header.get("alg") not in self.algorithms or not key_id or len(key_id) > _LONGEST_KEY_ID:
+            raise TokenRefused("the token names no key, or one of another kind")
+        key = await self._published.find(key_id)
+        if key is None or key.algorithm_name != header["alg"]:
+            raise TokenRefused("the token's signing key is not among the issuer's")
+        return key
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._published.aclose()
 
 
 class Identity:
@@ -85,6 +97,10 @@ class Identity:
         self._keys = _keys(settings)
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._keys.aclose()
 
     async def check(self, authorization: str | None) -> User:
         """The user an `Authorization` header stands for; raises `TokenRefused`."""
@@ -111,7 +127,7 @@ def _keys(settings: Settings) -> Keys:
         raise ConfigurationError(
             "AUTOINDEX_JWT_SECRET and AUTOINDEX_JWT_JWKS_URL are both set: choose one"
         )
-    return KeySet(settings.jwt_jwks_url)
+    return PublishedKeys(KeySet(settings.jwt_jwks_url))
 
 
 def _bearer(authorization: str | None) -> str:
@@ -136,10 +152,9 @@ def _reason(problem: jwt.InvalidTokenError) -> str:
 
 
 def _name(subject: object) -> str:
-    # It becomes part of a tag on the flow run, and of log lines.
-    if isinstance(subject, str) and 0 < len(subject) <= _LONGEST_USER and subject.isprintable():
+    if tokens.is_user(subject):
         return subject
-    raise TokenRefused(f"the token's subject must be 1 to {_LONGEST_USER} printable characters")
+    raise TokenRefused(f"the token's subject must be {tokens.USER_RULE}")
 
 
 def _scopes(claim: object) -> frozenset[str]:

@@ -1,9 +1,10 @@
 """Tokens: which keys they are signed with, and how one is made for a person."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeGuard
 from uuid import uuid4
 
 import jwt
@@ -14,6 +15,15 @@ from autoindex.settings import Settings
 # RFC 7518, section 3.2: a key at least as long as the hash.
 SHORTEST_SECRET_BYTES: Final = 32
 SHARED_KEY_ALGORITHM: Final = "HS256"
+
+
+# Words that stand where a secret should, in examples and in haste.
+_PLACEHOLDER: Final = re.compile(
+    r"change|replace|your.?(own|secret|key|256)|secret.?key|password|example|placeholder|default"
+    r"|super.?secret|09d25e094faa6ca2556c818166b7a956",
+    re.IGNORECASE,
+)
+USER_RULE: Final = "1 to 200 printable characters"
 
 
 class Scope(StrEnum):
@@ -32,7 +42,7 @@ def secret(settings: Settings) -> str:
             "(`openssl rand -base64 48`), or set AUTOINDEX_JWT_JWKS_URL"
         )
     value = settings.jwt_secret.get_secret_value()
-    if len(value.encode()) < SHORTEST_SECRET_BYTES or len(set(value)) < 8:
+    if _can_be_guessed(value):
         raise ConfigurationError(
             f"AUTOINDEX_JWT_SECRET can be guessed: give it {SHORTEST_SECRET_BYTES} random bytes "
             "or more (`openssl rand -base64 48`)"
@@ -40,10 +50,25 @@ def secret(settings: Settings) -> str:
     return value
 
 
+def _can_be_guessed(value: str) -> bool:
+    return (
+        len(value.encode()) < SHORTEST_SECRET_BYTES
+        or len(set(value)) < 8
+        # A text that repeats itself is found in its double before the end.
+        or value in (value + value)[1:-1]
+        or _PLACEHOLDER.search(value) is not None
+    )
+
+
+def is_user(name: object) -> TypeGuard[str]:
+    """Whether this can be a user's name: it becomes part of tags, log lines and keys."""
+    return isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()
+
+
 def mint(settings: Settings, user: str, scopes: Sequence[str], lifetime: timedelta) -> str:
     """Make a token for `user`, signed with the shared secret.
 
-    Raises `ConfigurationError` for a scope that does not exist, and where tokens are made
+    Raises `ConfigurationError` for a scope or a name that cannot be, and where tokens are made
     elsewhere: with a key set, whoever holds the private key makes them.
     """
     unknown = sorted(set(scopes) - set(Scope))
@@ -51,6 +76,8 @@ def mint(settings: Settings, user: str, scopes: Sequence[str], lifetime: timedel
         raise ConfigurationError(
             f"no such scope: {', '.join(unknown)}; there are {', '.join(Scope)}"
         )
+    if not is_user(user):
+        raise ConfigurationError(f"a user's name must be {USER_RULE}")
     if settings.jwt_jwks_url is not None:
         raise ConfigurationError(
             "tokens are signed by the issuer behind AUTOINDEX_JWT_JWKS_URL: ask it for one"

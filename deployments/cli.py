@@ -90,7 +90,9 @@ def token(
     scope: Annotated[
         list[str], typer.Option(help="tasks:read, tasks:run or tasks:admin; repeat for more.")
     ],
-    hours: Annotated[float, typer.Option(help="How long it is valid.")] = 12.0,
+    hours: Annotated[
+        float, typer.Option(min=0.01, max=8_784, help="How long it is valid, a year at most.")
+    ] = 12.0,
 ) -> None:
     """Print a token for the REST facade."""
     from datetime import timedelta  # noqa: PLC0415

@@ -1,10 +1,11 @@
 """Tokens that are accepted, and the many that are not."""
 
+import asyncio
 import base64
 import hmac
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -15,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
-from api.identity import Identity, KeySet, TokenRefused
+from api.identity import Identity, PublishedKeys, TokenRefused
+from api.key_set import KeySet
 from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings
 
@@ -117,7 +119,7 @@ async def test_no_signature_is_refused(identity: Identity) -> None:
 
 
 async def test_another_hash_is_refused(identity: Identity) -> None:
-    longer = SECRET * 2
+    longer = SECRET + "-of-them-for-a-hash-that-is-twice-as-long"
     both = Identity(Settings(jwt_secret=SecretStr(longer)))
     assert "verified" in await refusal(both, f"Bearer {signed(longer, 'HS512')}")
 
@@ -132,13 +134,17 @@ class Issuer:
     def __init__(self) -> None:
         self.keys: list[dict[str, Any]] = []
         self.asked = 0
+        self.broken = False
+        self.body: bytes | None = None
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked += 1
-                body = json.dumps({"keys": issuer.keys}).encode()
-                self.send_response(200)
+                body = issuer.body
+                if body is None:
+                    body = json.dumps({"keys": issuer.keys}).encode()
+                self.send_response(503 if issuer.broken else 200)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -193,17 +199,120 @@ async def test_an_issuers_keys_are_accepted_and_cached(
     assert issuer.asked == 1
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def clocked(issuer: Issuer, clock: Clock) -> AsyncIterator[Identity]:
+    """An identity whose key set goes by the test's clock."""
+    made = of(issuer)
+    made._keys = PublishedKeys(KeySet(issuer.url, clock=clock))
+    yield made
+    await made.aclose()
+
+
 async def test_a_new_key_is_fetched_when_a_token_names_it(
-    issuer: Issuer, rsa_key: rsa.RSAPrivateKey
+    issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
 ) -> None:
     issuer.publish("one", rsa_key)
-    identity = of(issuer)
-    identity._keys = KeySet(issuer.url, cooldown_seconds=0)
-    await identity.check(f"Bearer {signed(rsa_key, 'RS256', kid='one')}")
+    await clocked.check(f"Bearer {signed(rsa_key, 'RS256', kid='one')}")
     other = rsa.generate_private_key(65537, 2048)
     issuer.publish("two", other)
-    assert await identity.check(f"Bearer {signed(other, 'RS256', kid='two')}")
+    clock.now += 11
+    assert await clocked.check(f"Bearer {signed(other, 'RS256', kid='two')}")
     assert issuer.asked == 2
+
+
+async def test_a_withdrawn_key_is_refused_within_minutes(
+    issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    issuer.publish("one", rsa_key)
+    token = f"Bearer {signed(rsa_key, 'RS256', kid='one', exp=time.time() + 9_999)}"
+    assert await clocked.check(token)
+    issuer.keys.clear()
+    clock.now += 301
+    assert "not among" in await refusal(clocked, token)
+
+
+async def test_while_the_issuer_is_away_its_keys_are_good_for_an_hour(
+    issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    issuer.publish("one", rsa_key)
+    token = f"Bearer {signed(rsa_key, 'RS256', kid='one')}"
+    assert await clocked.check(token)
+    issuer.broken = True
+    for _ in range(5):
+        clock.now += 600
+        assert await clocked.check(token)
+    assert issuer.asked == 6
+    clock.now += 601
+    with pytest.raises(PartUnavailable, match="key set"):
+        await clocked.check(token)
+    issuer.broken = False
+    clock.now += 11
+    assert await clocked.check(token)
+
+
+async def test_many_requests_at_once_ask_the_issuer_once(
+    issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    issuer.publish("one", rsa_key)
+    token = f"Bearer {signed(rsa_key, 'RS256', kid='one')}"
+    await asyncio.gather(*(clocked.check(token) for _ in range(50)))
+    clock.now += 301
+    await asyncio.gather(*(clocked.check(token) for _ in range(50)))
+    assert issuer.asked == 2
+
+
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")
+@pytest.mark.parametrize(
+    ("bits", "changed"),
+    [(1_024, {}), (2_048, {"use": "enc"}), (2_048, {"alg": "RS512"}), (2_048, {"kid": ""})],
+)
+async def test_keys_that_are_not_for_us_are_not_used(
+    issuer: Issuer, bits: int, changed: dict[str, str]
+) -> None:
+    key = rsa.generate_private_key(65537, bits)
+    issuer.publish("one", key)
+    issuer.keys[0] |= changed
+    assert "key" in await refusal(of(issuer), f"Bearer {signed(key, 'RS256', kid='one')}")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"[" * 99_999, b" " * 300_000])
+async def test_what_is_no_key_set_is_the_issuers_fault(
+    issuer: Issuer, rsa_key: rsa.RSAPrivateKey, body: bytes
+) -> None:
+    issuer.body = body
+    with pytest.raises(PartUnavailable, match="key set"):
+        await of(issuer).check(f"Bearer {signed(rsa_key, 'RS256', kid='one')}")
+
+
+async def test_a_shared_secret_in_the_key_set_signs_nothing(issuer: Issuer) -> None:
+    published = base64.urlsafe_b64encode(SECRET.encode()).rstrip(b"=").decode()
+    issuer.keys.append({"kty": "oct", "k": published, "kid": "one", "alg": "HS256"})
+    await refusal(of(issuer), f"Bearer {signed(kid='one')}")
+    assert issuer.asked == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://issuer.example/keys", "file:///etc/keys", "issuer.example", "https://", "ftp://x"],
+)
+def test_a_key_set_that_others_could_answer_for_does_not_start(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="https"):
+        Identity(Settings(jwt_jwks_url=url))
 
 
 async def test_random_key_ids_do_not_flood_the_issuer(
@@ -229,7 +338,8 @@ async def test_the_public_key_is_no_shared_secret(
     digest = hmac.digest(public, head + b"." + body, "sha256")
     signature = base64.urlsafe_b64encode(digest).rstrip(b"=")
     forged = b".".join((head, body, signature)).decode()
-    assert "verified" in await refusal(of(issuer), f"Bearer {forged}")
+    assert "another kind" in await refusal(of(issuer), f"Bearer {forged}")
+    assert issuer.asked == 0
 
 
 async def test_an_issuer_that_is_away_is_not_the_callers_fault(

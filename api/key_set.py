@@ -1,0 +1,129 @@
+"""An issuer's published keys (JWKS): kept for minutes, asked for when a token names a new one."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import httpx
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from autoindex.errors import ConfigurationError, PartUnavailable
+
+ALGORITHMS: Final = ("RS256", "ES256")
+# A key that the issuer has withdrawn is refused after this long at the latest,
+_FRESH_SECONDS: Final = 300.0
+# unless the issuer does not answer: then what it said last is good for so long.
+_KEPT_SECONDS: Final = 3_600.0
+_ANSWER_SECONDS: Final = 3.0
+_LARGEST_BYTES: Final = 262_144
+_SHORTEST_RSA_BITS: Final = 2_048
+
+Keys = Mapping[str, jwt.PyJWK]
+
+
+class KeySet:
+    """The keys behind a URL, by id. One question at a time; `clock` gives seconds.
+
+    Raises `ConfigurationError` for an address that others could answer for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        cooldown_seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        _check_private(url)
+        self._url = url
+        # Without a pause between two questions, tokens with random key ids would flood the issuer.
+        self._cooldown_seconds = cooldown_seconds
+        self._clock = clock
+        self._http = httpx.AsyncClient(timeout=_ANSWER_SECONDS)
+        self._lock = asyncio.Lock()
+        self._keys: Keys = {}
+        self._read_at: float | None = None
+        self._asked_at: float | None = None
+
+    async def find(self, key_id: str) -> jwt.PyJWK | None:
+        """The key of this id; raises `PartUnavailable` where the issuer has been away long."""
+        if self._age(self._read_at) > _FRESH_SECONDS or key_id not in self._keys:
+            await self._ask_again()
+        return self._keys.get(key_id)
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._http.aclose()
+
+    async def _ask_again(self) -> None:
+        """Ask, unless somebody has just done so; raises where there is nothing to go on with."""
+        came_at = self._clock()
+        async with self._lock:
+            asked_since = self._asked_at is not None and self._asked_at >= came_at
+            if not asked_since and self._age(self._asked_at) >= self._cooldown_seconds:
+                await self._ask()
+        if self._age(self._read_at) > _KEPT_SECONDS:
+            raise PartUnavailable("The issuer's key set")
+
+    async def _ask(self) -> None:
+        self._asked_at = self._clock()
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                self._keys = _usable(json.loads(await self._content()))
+        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as problem:
+            if self._age(self._read_at) > _KEPT_SECONDS:
+                raise PartUnavailable("The issuer's key set") from problem
+        else:
+            self._read_at = self._clock()
+
+    async def _content(self) -> bytes:
+        async with self._http.stream("GET", self._url) as answer:
+            answer.raise_for_status()
+            content = bytearray()
+            async for part in answer.aiter_bytes():
+                content += part
+                if len(content) > _LARGEST_BYTES:
+                    raise ValueError(f"a key set of more than {_LARGEST_BYTES} bytes")
+        return bytes(content)
+
+    def _age(self, instant: float | None) -> float:
+        return float("inf") if instant is None else self._clock() - instant
+
+
+def _usable(published: Any) -> Keys:
+    """The keys we can use; an empty set withdraws all. Raises `ValueError` for no set at all."""
+    if not isinstance(published, dict) or not isinstance(published.get("keys"), list):
+        raise ValueError("no key set")  # noqa: TRY004 - it is the issuer's value that is wrong
+    keys = [key for one in published["keys"] if (key := _key(one)) is not None]
+    return {key.key_id: key for key in keys if key.key_id and _is_usable(key)}
+
+
+def _key(published: Any) -> jwt.PyJWK | None:
+    """A key, or None for one of a kind that nobody here knows."""
+    try:
+        return jwt.PyJWK.from_dict(published)
+    except (jwt.PyJWTError, AttributeError, TypeError, ValueError):
+        return None
+
+
+def _is_usable(key: jwt.PyJWK) -> bool:
+    """Whether a key is for signatures, of a kind that we take, and long enough."""
+    public: Any = key.key
+    long_enough = not isinstance(public, RSAPublicKey) or public.key_size >= _SHORTEST_RSA_BITS
+    return key.algorithm_name in ALGORITHMS and key.public_key_use in (None, "sig") and long_enough
+
+
+def _check_private(url: str) -> None:
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as problem:
+        raise ConfigurationError(f"AUTOINDEX_JWT_JWKS_URL is no address: {problem}") from problem
+    here = address.host in ("localhost", "127.0.0.1", "::1")
+    if not address.host or not (address.scheme == "https" or (here and address.scheme == "http")):
+        raise ConfigurationError(
+            "AUTOINDEX_JWT_JWKS_URL must begin with https://: who can change the answer on its way "
+            "could sign tokens"
+        )
