@@ -32,12 +32,18 @@ _ROUNDS = 3
 _DATA = Path(sandbox.__file__).parent / "data"
 
 
+def closes_and_benchmark() -> tuple[pd.DataFrame, "pd.Series[float]"]:
+    """The sandbox's prices."""
+    closes, benchmark = (
+        pd.read_csv(_DATA / name, index_col="Date", parse_dates=["Date"])
+        for name in ("sp500_20_closes.csv.gz", "sp500_index.csv.gz")
+    )
+    return closes, benchmark["SP500"]
+
+
 def inputs() -> ReportInputs:
     """A monthly report's inputs over the sandbox's whole history."""
-    closes = pd.read_csv(_DATA / "sp500_20_closes.csv.gz", index_col="Date", parse_dates=["Date"])
-    benchmark = pd.read_csv(_DATA / "sp500_index.csv.gz", index_col="Date", parse_dates=["Date"])[
-        "SP500"
-    ]
+    closes, benchmark = closes_and_benchmark()
     months = pd.DatetimeIndex(closes.index).to_period("M")
     rebalances = closes.index[~months.duplicated()]
     level = pd.Series([100.0], closes.index[:1])

@@ -40,9 +40,7 @@ def clear_temporary(settings: Settings, older_than: datetime, *, dry_run: bool =
     # Looked at before: taking a file out makes its folder new.
     emptied = _old_folders(settings.temporary_dir, older_than)
     removed = _remove(path for path in left_behind if _is_older(path, older_than))
-    for folder in emptied:
-        with suppress(OSError):  # not empty, or gone already
-            folder.rmdir()
+    _remove_empty(emptied)
     return removed
 
 
@@ -51,14 +49,17 @@ def clear_reports(
 ) -> int:
     """Remove reports made before `older_than`, and old files that are no report's; how many.
 
-    The records of their mails go with them.
+    The records of their mails go with them, and the folders that are empty then.
     """
     if dry_run:
         return _count_reports(engine, settings.reports_dir, older_than)
+    emptied = _old_folders(settings.reports_dir, older_than)
     removed = 0
     while expired := _remove_some(engine, settings.reports_dir, older_than):
         removed += expired
-    return removed + _remove_orphans(engine, settings.reports_dir, older_than)
+    removed += _remove_orphans(engine, settings.reports_dir, older_than)
+    _remove_empty(emptied)
+    return removed
 
 
 def _count_reports(engine: Engine, folder: Path, older_than: datetime) -> int:
@@ -132,6 +133,12 @@ def _remove(paths: Iterable[Path]) -> int:
             path.unlink()
             removed += 1
     return removed
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # not empty, or gone already
+            folder.rmdir()
 
 
 def _old_folders(folder: Path, older_than: datetime) -> list[Path]:

@@ -86,6 +86,22 @@ def test_expired_reports_go_with_file_row_and_mail(settings: Settings, engine: E
     assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 0
 
 
+def test_a_reports_folder_goes_with_it(settings: Settings, engine: Engine) -> None:
+    """Each task has a folder of its own: empty ones would grow in number for ever."""
+    old = write(settings.reports_dir / "1" / "old.pdf", OLD).parent
+    shared = write(settings.reports_dir / "2" / "old.pdf", OLD).parent
+    write(shared / "young.pdf", YOUNG)
+    for folder in (old, shared):
+        os.utime(folder, (OLD.timestamp(), OLD.timestamp()))
+    record(engine, 1, "1/old.pdf", OLD)
+    record(engine, 2, "2/old.pdf", OLD)
+    record(engine, 3, "2/young.pdf", YOUNG)
+    just_made = settings.reports_dir / "3"  # where a task is about to write
+    just_made.mkdir()
+    assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 2
+    assert [shared, just_made] == sorted(p for p in settings.reports_dir.iterdir() if p.is_dir())
+
+
 def test_old_records_of_mails_go(settings: Settings, engine: Engine) -> None:
     record(engine, 1, "young.json", YOUNG)
     with engine.begin() as connection:
