@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 from pydantic import SecretStr
 
 from autoindex.settings import Settings
-from deployments import automations
+from deployments import automations, server
 from deployments.worker import POOL
 from flows import events
 from flows.finished_runs import TAG
@@ -31,7 +31,7 @@ def apply(settings: Settings, api_url: str, grace: timedelta = GRACE) -> str:
     switched off by hand stays off. `grace` is what a crashed run has to be taken up again, and a
     work pool to get a new worker.
     """
-    with SyncPrefectClient(api_url) as client:
+    with server.client(api_url) as client:
         if settings.slack_webhook_url is None:
             removed = _remove(client)
             return "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)" + (
@@ -53,7 +53,7 @@ def arm(settings: Settings, api_url: str) -> None:
     """
     if settings.slack_webhook_url is None:
         return
-    with SyncPrefectClient(api_url) as client:
+    with server.client(api_url) as client:
         about: list[tuple[str, list[dict[str, str]]]] = [
             (f"prefect.deployment.{one.id}", _related(f"prefect.deployment.{one.id}"))
             for one in client.read_deployments()

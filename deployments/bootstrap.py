@@ -21,7 +21,7 @@ from sqlalchemy import make_url
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from autoindex.storage import migrate
-from deployments import alerting
+from deployments import alerting, server
 from deployments.connection import answering
 from deployments.progress import Progress
 from deployments.worker import POOL, AutoindexWorker
@@ -122,7 +122,7 @@ def create_prefect_database(settings: Settings) -> None:
 def register_pool(api_url: str) -> str:
     """Create or mend the work pool and its queues on a Prefect server."""
     queues = read_plan().queues
-    with SyncPrefectClient(api_url) as client:
+    with server.client(api_url) as client:
         _pool(client)
         _queues(client, queues)
     return ", ".join(f"{name} {rank}" for name, rank in queues.items())
