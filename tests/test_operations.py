@@ -1,0 +1,39 @@
+"""The guide for operators and the containers name what there is."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import yaml
+
+from autoindex.settings import Settings
+from deployments import automations
+
+PROJECT = Path(__file__).resolve().parent.parent
+GUIDE = (PROJECT / "docs" / "operations.md").read_text()
+COMPOSE = (PROJECT / "compose.yaml").read_text()
+
+
+def test_every_notice_is_explained() -> None:
+    listed = automations.notices(UUID(int=0), "http://ui", timedelta(minutes=2))
+    names = {notice.name.removeprefix("Autoindex: ") for notice in listed}
+    assert set(re.findall(r"^\| ([\w ]+) \|", GUIDE.partition("## Alerts")[2], re.M)) >= names
+
+
+def test_every_setting_they_name_exists() -> None:
+    named = set(re.findall(r"AUTOINDEX_([A-Z_]+)", GUIDE + COMPOSE))
+    assert len(named) > 10
+    assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_every_part_is_in_a_container() -> None:
+    services = yaml.safe_load(COMPOSE)["services"]
+    assert set(services) == {"postgres", "redis", "prefect", "bootstrap", "facade", "worker"}
+    # Whoever reaches Prefect's API can run any command on a worker.
+    for name, service in services.items():
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), name
+    shared = services["worker"]["environment"]
+    assert services["facade"]["environment"] == shared == services["bootstrap"]["environment"]
+    assert "AUTH_STRING" in " ".join(shared)
