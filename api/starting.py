@@ -133,6 +133,8 @@ class Starting:
             tags=self.tags,
             idempotency_key=None if booking is None else str(booking.run_key),
         )
+        if started.new:
+            self.afterwards.add_task(self.database.wake_workers)
         if booking is not None and booking.task_id is None:
             self.afterwards.add_task(self._settle, booking, started.task.id)
         return started

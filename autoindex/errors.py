@@ -20,6 +20,7 @@
         ├── MailUncertain         the mail server went away before it said whether it took the mail
         ├── ArchiveUnverified     an archive could not be read back; nothing was deleted
         ├── SoftTimeLimit         the time for an orderly end has come
+        ├── MemoryLimit           more memory was asked for at once than a task may have
         └── LeaseLost             another worker has taken the task over
 
 Transient errors are retried by the flows, from one policy (`flows.retry`); the others are not.
@@ -146,6 +147,10 @@ class ArchiveUnverified(PermanentError):
 
 class SoftTimeLimit(PermanentError):
     """The soft time limit is reached: what is done is kept, and what is left is said."""
+
+
+class MemoryLimit(PermanentError):
+    """A task asked for more memory at once than it may have."""
 
 
 class LeaseLost(PermanentError):

@@ -81,6 +81,12 @@ class Settings(BaseSettings):
     retry_delay_seconds: float = Field(
         default=60.0, ge=0, description="About how long a task waits before it tries again."
     )
+    drain_seconds: float = Field(
+        default=30.0, ge=0, description="How long a worker that is stopped lets its runs go on."
+    )
+    lease_seconds: float = Field(
+        default=15.0, ge=1, description="Silence after which a worker's runs are taken over."
+    )
     result_ttl_hours: float = Field(
         default=24.0, gt=0, description="How long a task's result is served."
     )

@@ -5,17 +5,13 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final
 
 import httpx
-import yaml
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import WorkPool, WorkQueue
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import make_url
 
 from autoindex.errors import ConfigurationError
@@ -23,42 +19,10 @@ from autoindex.settings import Settings
 from autoindex.storage import migrate
 from deployments import alerting, server
 from deployments.connection import answering
+from deployments.plan import PROJECT, read_plan
 from deployments.progress import Progress
-from deployments.worker import POOL, AutoindexWorker
-
-PROJECT: Final = Path(__file__).resolve().parent.parent
-PREFECT_YAML: Final = PROJECT / "prefect.yaml"
-
-
-class DeploymentEntry(BaseModel):
-    """One entry under `deployments` in `prefect.yaml`, as far as we read it ourselves."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    name: str
-    entrypoint: str
-    work_pool: dict[str, Any]
-    parameters: dict[str, Any] = {}
-    schedules: list[dict[str, Any]] = []
-
-
-class Plan(BaseModel):
-    """What `prefect.yaml` asks for."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    definitions: dict[str, Any]
-    deployments: list[DeploymentEntry]
-
-    @property
-    def queues(self) -> Mapping[str, int]:
-        """Priority by name of work queue; 1 is served first."""
-        return {str(name): int(rank) for name, rank in self.definitions["queues"].items()}
-
-
-def read_plan(path: Path = PREFECT_YAML) -> Plan:
-    """Read `prefect.yaml`."""
-    return Plan.model_validate(yaml.safe_load(path.read_text()))
+from deployments.worker import POOL
+from deployments.worker.autoindex_worker import AutoindexWorker
 
 
 def bootstrap(settings: Settings, progress: Progress) -> None:
@@ -129,10 +93,10 @@ def register_pool(api_url: str) -> str:
 
 
 def _pool(client: SyncPrefectClient) -> None:
+    template = AutoindexWorker.get_default_base_job_template()
     try:
         pool: WorkPool = client.read_work_pool(POOL)
     except ObjectNotFound:
-        template = AutoindexWorker.get_default_base_job_template()
         client.create_work_pool(
             WorkPoolCreate(name=POOL, type=AutoindexWorker.type, base_job_template=template)
         )
@@ -142,6 +106,8 @@ def _pool(client: SyncPrefectClient) -> None:
             f"the work pool {POOL} is of type {pool.type}, not {AutoindexWorker.type}; Prefect "
             f"cannot change that: delete it with `prefect work-pool delete {POOL}` and try again"
         )
+    if pool.base_job_template != template:  # made by an earlier version
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
 
 def _queues(client: SyncPrefectClient, wanted: Mapping[str, int]) -> None:

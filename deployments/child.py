@@ -94,7 +94,7 @@ class Child:
         status = self.process.poll()
         if status is not None:
             raise ChildFailed(
-                f"{self.name} ended with {_describe(status)}; "
+                f"{self.name} ended with {describe(status)}; "
                 f"the end of {self.log}:\n{last_lines(self.log)}"
             )
 
@@ -111,7 +111,8 @@ class Child:
         self.process.wait()
 
 
-def _describe(status: int) -> str:
+def describe(status: int) -> str:
+    """An exit status in words: a signal by its name."""
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
 
 

@@ -20,6 +20,7 @@ from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from deployments import alerting, bootstrap, local_secret
 from deployments.child import STOP_SECONDS, Child, ChildFailed
+from deployments.plan import PROJECT
 from deployments.postgres import EmbeddedPostgres
 from deployments.progress import Progress, Step
 from deployments.worker import POOL
@@ -27,6 +28,7 @@ from deployments.worker import POOL
 # An instant after the last close in the sandbox's prices.
 SANDBOX_CLOCK: Final = datetime(2022, 12, 28, 22, 0, tzinfo=UTC)
 _READY_SECONDS: Final = 120.0
+_DRAIN_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.1
 _BROKEN_STOP_SECONDS: Final = 3.0
 
@@ -79,7 +81,7 @@ class Stack:
             [sys.executable, "-m", *arguments],
             log=self.settings.data_dir / "logs" / f"{slug}.log",
             env=self.env,
-            cwd=bootstrap.PROJECT,
+            cwd=PROJECT,
         )
         self.children.append(child)
         return child
@@ -194,7 +196,9 @@ def _stop(stack: Stack, progress: Progress) -> None:
 
 def _local(settings: Settings) -> Settings:
     """The settings with what a local stack makes itself: its secret and its source of prices."""
-    made: dict[str, object] = {"api_docs": True}
+    # Who presses Ctrl-C waits for it; what is handed back goes on at the next start.
+    drain_seconds = min(settings.drain_seconds, _DRAIN_SECONDS)
+    made: dict[str, object] = {"api_docs": True, "drain_seconds": drain_seconds}
     if settings.jwt_secret is None and settings.jwt_jwks_url is None:
         made["jwt_secret"] = SecretStr(local_secret.ensure(settings.data_dir))
     if settings.sandbox:
@@ -229,7 +233,6 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
         # A server that is restarted is away for longer than the default of five tries.
         "PREFECT_CLIENT_MAX_RETRIES": "8",
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "DO_NOT_TRACK": "1",
         # One BLAS thread: the same input gives the same numbers, bit for bit.
         "OMP_NUM_THREADS": "1",

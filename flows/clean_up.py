@@ -14,8 +14,9 @@ from autoindex.requests import (
     CleanupRequest,
     CleanupType,
 )
-from autoindex.storage import cleanup, maintenance, versions
+from autoindex.storage import checkpoints, cleanup, maintenance, versions
 from flows import failures, finished_runs, names, succession
+from flows.attempt import resumable
 from flows.outcome import Progress, finish, invalidate_cache
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -29,6 +30,7 @@ TEMPORARY_FILES_KEPT: Final = timedelta(days=1)
     flow_run_name=names.clean_up,
     on_failure=[failures.track],
 )
+@resumable
 def clean_up(
     older_than_days: Annotated[int, Field(ge=SHORTEST_KEPT_DAYS, le=LONGEST_KEPT_DAYS)] = 365,
     types: list[CleanupType] = ["prices", "news", "logs"],  # noqa: B006 - shown in the UI, not changed
@@ -41,9 +43,11 @@ def clean_up(
             return end
         began = time.monotonic()
         progress = Progress("cleanup", len(request.types) + 1)
-        removed: dict[str, Any] = {}
+        removed = resume(run)
         for done, kind in enumerate(request.types):
-            removed[kind] = archive_and_delete(run, request, kind)
+            if kind not in removed:
+                removed[kind] = archive_and_delete(run, request, kind)
+                note(run, removed)
             progress.update(done + 1, "record types")
         result: dict[str, Any] = {"dry_run": request.dry_run, "removed": removed}
         if "logs" in request.types:
@@ -55,6 +59,20 @@ def clean_up(
         progress.update(len(request.types) + 1, "record types")
         result["duration_seconds"] = round(time.monotonic() - began, 3)
         return finish(run, "cleanup", result)
+
+
+@retrying("resume")
+def resume(run: Runtime) -> dict[str, Any]:
+    """What earlier attempts of this task have removed, by record type."""
+    with run.engine.connect() as connection:
+        return checkpoints.load(connection, run.task_id)
+
+
+@retrying("note")
+def note(run: Runtime, removed: dict[str, Any]) -> None:
+    """Keep what is removed so far, for an attempt that may have to go on."""
+    with run.engine.begin() as connection:
+        checkpoints.store(connection, run.task_id, removed)
 
 
 @retrying("archive and delete")

@@ -37,6 +37,7 @@ from autoindex.storage.assets import Asset
 from autoindex.storage.holdings import Holdings
 from autoindex.storage.metrics import Values
 from flows import artifacts, failures, names, succession
+from flows.attempt import resumable
 from flows.outcome import finish, invalidate_cache
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -50,6 +51,7 @@ GAP_SESSIONS = 10
     flow_run_name=names.compute,
     on_failure=[failures.track],
 )
+@resumable
 def compute_index(
     start_date: PastDate | None = None,
     end_date: PastDate | None = None,

@@ -33,6 +33,7 @@ from autoindex.requests import (
 from autoindex.storage import allocations, assets, deliveries, levels, prices, reports
 from autoindex.storage.reports import StoredReport
 from flows import failure_mail, failures, names, report_artifacts, succession
+from flows.attempt import resumable
 from flows.outcome import finish
 from flows.retry import retrying
 from flows.runtime import Runtime, opened
@@ -45,6 +46,7 @@ USER_TAG = "user:"
     flow_run_name=names.report,
     on_failure=[failures.track, failure_mail.mail],
 )
+@resumable
 def generate_report(
     report_type: ReportType,
     format: ReportFormat,  # noqa: A002 - the documented name of the field

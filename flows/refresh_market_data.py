@@ -1,8 +1,8 @@
 """Refresh: resolve symbols, fetch, upsert, invalidate the cache, recompute the index."""
 
 import time
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass
 from typing import Any, Final
 
 from prefect import State, flow, get_run_logger
@@ -13,8 +13,8 @@ from autoindex.errors import (
     ConfigurationError,
     CreditsExhausted,
     IndexImpossible,
-    PermanentError,
     ProviderUnavailable,
+    SoftTimeLimit,
 )
 from autoindex.market_data import overlap, plan
 from autoindex.market_data.client import TwelveData
@@ -22,20 +22,22 @@ from autoindex.market_data.pages import BatchReply
 from autoindex.market_data.plan import Batch, Due
 from autoindex.requests import ComputeIndexRequest, Mode, RefreshRequest, Symbol
 from autoindex.settings import Settings
-from autoindex.storage import assets, locks, prices, versions
+from autoindex.storage import assets, checkpoints, locks, prices, versions
 from autoindex.storage.assets import Asset
 from autoindex.storage.prices import Counts
-from flows import artifacts, failures, names, succession
+from flows import artifacts, failures, names, succession, time_limit
+from flows.attempt import resumable
 from flows.budget import DAY_SPENT, TIME_LIMIT, Budget
 from flows.compute_index import recompute
 from flows.outcome import Progress, finish, invalidate_cache
 from flows.retry import longest_delay, retrying
 from flows.runtime import Runtime, opened
+from flows.tally import Stored, Tally
 from flows.watch import watch
 
-LIMIT_SECONDS: Final = 300
-# What fetching may take of the limit; the rest is for the index.
-FETCH_SECONDS: Final = 220
+# What fetching may take of an attempt's time, of which `prefect.yaml` allows 240 s; the rest is for
+# the index.
+FETCH_SECONDS: Final = 200
 # What one call may take: begun at the last moment, it still ends before the limit.
 CALL_SECONDS: Final = 30
 
@@ -43,9 +45,9 @@ CALL_SECONDS: Final = 30
 @flow(
     name="refresh-market-data",
     flow_run_name=names.refresh,
-    timeout_seconds=LIMIT_SECONDS,
     on_failure=[failures.track],
 )
+@resumable
 def refresh_market_data(
     mode: Mode = Mode.SMART, symbols: list[Symbol] | None = None, force: bool = False
 ) -> dict[str, Any] | State[Any]:
@@ -56,7 +58,9 @@ def refresh_market_data(
             return end
         began = time.monotonic()
         universe, due = resolve_symbols(run, request)
-        tally = Tally(fresh=len(universe) - len(due))
+        tally = resume(run, fresh=len(universe) - len(due))
+        # What an earlier attempt has brought in is not asked for again, whatever the mode.
+        due = [one for one in due if one.symbol not in tally.settled]
         if due:
             _bring_in(run, universe, due, tally)
         artifacts.left_out(tally.refused, tally.deferred)
@@ -70,69 +74,12 @@ def refresh_market_data(
         )
 
 
-@dataclass(slots=True)
-class Tally:
-    """What a refresh has done so far, symbol by symbol and row by row."""
-
-    fresh: int = 0
-    fetched: set[str] = field(default_factory=set)
-    restated: set[str] = field(default_factory=set)
-    refused: dict[str, str] = field(default_factory=dict)
-    deferred: dict[str, str] = field(default_factory=dict)
-    dropped: Counter[str] = field(default_factory=Counter)
-    counts: Counts = field(default_factory=Counts)
-    credits: int = 0
-
-    def add(self, reply: BatchReply, stored: "Stored") -> None:
-        """Take in one batch."""
-        self.counts += stored.counts
-        unjoined = {due.symbol for due in stored.unjoined}
-        self.fetched |= {one.due.symbol for one in reply.fetched} - unjoined
-        self.restated |= stored.restated
-        self.refused |= {refusal.symbol: refusal.reason for refusal in reply.refused}
-        self.deferred |= reply.unavailable
-        for one in reply.fetched:
-            self.dropped += one.dropped
-
-    def defer(self, batches: "deque[Batch]", reason: str) -> None:
-        """Leave what was not fetched to the next run."""
-        self.deferred |= {symbol: reason for batch in batches for symbol in batch.symbols}
-
-    def check(self) -> None:
-        """Raise where nothing at all could be done: that is no success."""
-        if self.refused and not (self.fresh or self.fetched or self.deferred):
-            reasons = "; ".join(f"{symbol}: {why}" for symbol, why in self.refused.items())
-            raise PermanentError(f"no symbol could be refreshed: {reasons}")
-
-    def result(self) -> dict[str, Any]:
-        """What `/status` serves."""
-        return {
-            "symbols_processed": self.fresh + len(self.fetched),
-            "records_updated": self.counts.written,
-            "symbols_fetched": len(self.fetched),
-            "records_inserted": self.counts.inserted,
-            "records_changed": self.counts.updated,
-            "records_removed": self.counts.deleted,
-            "records_unchanged": self.counts.unchanged,
-            "rows_dropped": dict(self.dropped),
-            "restated": sorted(self.restated),
-            "refused": self.refused,
-            "deferred": self.deferred,
-            "credits_spent": self.credits,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What one batch has changed.
-
-    `restated` names the symbols whose history was replaced, `unjoined` those whose history must be
-    fetched whole before it can be.
-    """
-
-    counts: Counts
-    restated: frozenset[str]
-    unjoined: tuple[Due, ...]
+@retrying("resume")
+def resume(run: Runtime, fresh: int) -> Tally:
+    """What earlier attempts of this task have done; nothing yet, where this is the first."""
+    with run.engine.connect() as connection:
+        done = checkpoints.load(connection, run.task_id)
+    return Tally.restored(done) if done else Tally(fresh=fresh)
 
 
 @retrying("resolve symbols")
@@ -157,10 +104,14 @@ def _bring_in(run: Runtime, universe: list[Asset], due: list[Due], tally: Tally)
         budget = Budget(run, FETCH_SECONDS)
         reason = None if budget.is_known else ask_plan(provider, budget)
         queue = deque(plan.batches(due, budget.plan.per_minute))
-        while queue and reason is None:
-            reason = _next_batch(run, provider, budget, universe, queue, tally)
-            progress.update(len(tally.fetched) + len(tally.refused), "symbols fetched")
-        tally.credits = budget.spent
+        earlier = tally.credits
+        try:
+            while queue and reason is None:
+                reason = _next_batch(run, provider, budget, universe, queue, tally)
+                tally.credits = earlier + budget.spent
+                progress.update(len(tally.fetched) + len(tally.refused), "symbols fetched")
+        except SoftTimeLimit as limit:
+            reason = str(limit)
     if reason is not None:
         tally.defer(queue, reason)
         get_run_logger().warning("%d symbols deferred: %s", len(tally.deferred), reason)
@@ -175,13 +126,16 @@ def _next_batch(
     tally: Tally,
 ) -> str | None:
     """Fetch and store the next batch; a reason to stop, where there is one."""
-    brought = fetch(provider, budget, queue.popleft(), may_defer=bool(tally.fetched))
-    if brought.later is not None:
-        queue.appendleft(brought.later)
-    if brought.reply is not None:
-        stored = upsert(run, universe, brought.reply)
-        tally.add(brought.reply, stored)
-        queue.extend(plan.batches(stored.unjoined, budget.plan.per_minute))
+    # It leaves the queue once it is here, so that a limit met on the way defers it.
+    brought = fetch(provider, budget, queue[0], may_defer=bool(tally.fetched))
+    with time_limit.finishing():
+        queue.popleft()
+        if brought.later is not None:
+            queue.appendleft(brought.later)
+        if brought.reply is not None:
+            stored = upsert(run, universe, brought.reply, tally)
+            tally.add(brought.reply, stored)
+            queue.extend(plan.batches(stored.unjoined, budget.plan.per_minute))
     return brought.stop
 
 
@@ -239,15 +193,18 @@ def fetch(provider: TwelveData, budget: Budget, batch: Batch, *, may_defer: bool
 
 
 @retrying("upsert")
-def upsert(run: Runtime, universe: list[Asset], reply: BatchReply) -> Stored:
-    """Store one batch in one transaction; restated histories wait until they are fetched whole."""
+def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, tally: Tally) -> Stored:
+    """Store one batch in one transaction; restated histories wait until they are fetched whole.
+
+    The same transaction notes what is done by then, for an attempt that may have to go on.
+    """
     known = {asset.symbol: asset for asset in universe}
     counts, sound, restated, unjoined = Counts(), [], set[str](), []
     with run.engine.begin() as connection:
         for one in reply.fetched:
             asset = known[one.due.symbol]
-            stored = prices.closes_of(connection, asset.id, one.due.start)
-            if not overlap.is_restated(one.bars, stored.sessions, stored.closes):
+            known_closes = prices.closes_of(connection, asset.id, one.due.start)
+            if not overlap.is_restated(one.bars, known_closes.sessions, known_closes.closes):
                 sound.append(one.bars)
             elif one.due.whole:
                 counts += prices.replace(connection, one.bars, asset.id)
@@ -256,13 +213,15 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply) -> Stored:
                 unjoined.append(one.due.refetch(asset.prices_kept_from))
         ids = {symbol: asset.id for symbol, asset in known.items()}
         counts += prices.upsert(connection, sound, ids)
+        stored = Stored(counts, frozenset(restated), tuple(unjoined))
+        checkpoints.store(connection, run.task_id, tally.plus(reply, stored).dump())
     get_run_logger().info(
         "stored %d new bars, %d changed, %d unchanged",
         counts.inserted,
         counts.updated,
         counts.unchanged,
     )
-    return Stored(counts, frozenset(restated), tuple(unjoined))
+    return stored
 
 
 def _recompute_index(run: Runtime, tally: Tally) -> dict[str, Any]:

@@ -11,11 +11,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from autoindex.errors import TransientError
 from autoindex.settings import Settings
-from flows import telling
+from flows import telling, time_limit
+from flows.attempt import JITTER, RETRIES, Postponed, makes_way
 
-RETRIES: Final = 3
-# Spreads waits over 0.5 to 1.5 times the delay, so that runs that failed together part.
-JITTER: Final = 0.5
 TRANSIENT: Final = (TransientError, OperationalError, InterfaceError, ConnectionError, TimeoutError)
 
 P = ParamSpec("P")
@@ -25,14 +23,20 @@ R = TypeVar("R")
 def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Make a function a task that is tried again after a transient error.
 
-    Its result stays in memory: what must outlive a run is in PostgreSQL.
+    Where the wait would hold a worker's slot for long, the whole run makes way for it: see
+    `flows.attempt`. Its result stays in memory: what must outlive a run is in PostgreSQL.
     """
 
     def make(function: Callable[P, R]) -> Task[P, R]:
         @wraps(function)
         def step(*args: P.args, **kwargs: P.kwargs) -> R:
             telling.step(name)
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except TRANSIENT as error:
+                if makes_way() and not time_limit.is_reached():
+                    raise Postponed(name, error) from error
+                raise
 
         return task(
             name=name,
@@ -48,8 +52,8 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
 
 
 def is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
-    """Whether a task's failure is worth another try."""
-    return isinstance(state.data, TRANSIENT)
+    """Whether a task's failure is worth another try in the time that is left."""
+    return isinstance(state.data, TRANSIENT) and not time_limit.is_reached()
 
 
 def longest_delay() -> float:

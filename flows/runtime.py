@@ -1,18 +1,23 @@
 """What a flow run works with: its settings, the database, the cache, and the data's clock."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from prefect.runtime import flow_run
 from sqlalchemy import Engine
 
 from autoindex.settings import Settings
-from autoindex.storage import database
+from autoindex.storage import database, fence
 from autoindex.storage.cache import Cache, from_settings
 from flows import telling
+
+# Of the lease by which a worker holds this run; unset where no worker of ours does.
+LEASE_TOKEN: Final = "AUTOINDEX_LEASE_TOKEN"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +36,29 @@ class Runtime:
 def opened() -> Iterator[Runtime]:
     """Read the settings, connect, and disconnect at the end."""
     settings = Settings()
-    engine = database.engine(settings, "autoindex-flow")
-    task_id = UUID(str(flow_run.id))
+    engine = guarded_engine(settings)
     try:
-        with telling.opened(engine, task_id):
+        with telling.opened(engine, task_id()):
             yield Runtime(
                 settings=settings,
                 engine=engine,
                 cache=from_settings(settings),
                 now=settings.now(),
-                task_id=task_id,
+                task_id=task_id(),
             )
     finally:
         engine.dispose()
+
+
+def guarded_engine(settings: Settings) -> Engine:
+    """Connections that commit nothing any more once another worker holds this run."""
+    engine = database.run_engine(settings, task_id())
+    token = os.environ.get(LEASE_TOKEN)
+    if token is not None:
+        fence.guard(engine, task_id(), int(token))
+    return engine
+
+
+def task_id() -> UUID:
+    """The id of the flow run this is called in."""
+    return UUID(str(flow_run.id))

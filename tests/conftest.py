@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -48,9 +49,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
         yield running
 
 
-@pytest.fixture
-def database_url(server: EmbeddedPostgres) -> Iterator[str]:
-    """The URL of a database with all tables, empty, for one test."""
+@contextmanager
+def _fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     admin = create_engine(server.url(), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -59,6 +59,20 @@ def database_url(server: EmbeddedPostgres) -> Iterator[str]:
     with admin.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
     admin.dispose()
+
+
+@pytest.fixture
+def database_url(server: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a database with all tables, empty, for one test."""
+    with _fresh_database(server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database_url(server: EmbeddedPostgres) -> Iterator[str]:
+    """The same for all tests of a file."""
+    with _fresh_database(server) as url:
+        yield url
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 A task that waits for a retry, or whose process died, goes on elsewhere under the same id.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -44,7 +45,7 @@ def load(connection: Connection, task_id: UUID) -> dict[str, Any]:
     return found or {}
 
 
-def forget(connection: Connection, task_ids: Sequence[UUID]) -> int:
-    """Remove the rows of tasks that have ended; how many."""
-    chosen = checkpoints.c.task_id.in_(list(task_ids))
-    return connection.execute(delete(checkpoints).where(chosen)).rowcount
+def forget_idle(connection: Connection, age: timedelta) -> int:
+    """Remove what nobody has added to for so long: its tasks have ended; how many."""
+    idle = checkpoints.c.updated_at < func.now() - age
+    return connection.execute(delete(checkpoints).where(idle)).rowcount

@@ -1,6 +1,7 @@
 """Connections to our PostgreSQL."""
 
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -8,6 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from autoindex.settings import Settings
 
 _CONNECT_SECONDS: Final = 3
+# The server looks after the connections of a run that is gone: a query ends soon after its client,
+# and a transaction that a paused host has left open does not hold up others for ever. Milliseconds.
+_RUN_OPTIONS: Final = {
+    "client_connection_check_interval": 2_000,
+    "idle_in_transaction_session_timeout": 60_000,
+}
 _POOL: Final[dict[str, Any]] = {
     "pool_size": 5,
     "max_overflow": 5,
@@ -21,6 +28,21 @@ def engine(settings: Settings, application: str = "autoindex") -> Engine:
     """A pool of connections; `application` is shown in `pg_stat_activity`."""
     arguments = {"connect_timeout": _CONNECT_SECONDS, "application_name": application}
     return create_engine(settings.database(), connect_args=arguments, **_POOL)
+
+
+def run_engine(settings: Settings, task_id: UUID) -> Engine:
+    """Connections of one run, known to the server by its task: see `autoindex.storage.fence`."""
+    arguments = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "application_name": run_name(task_id),
+        "options": " ".join(f"-c {name}={value}" for name, value in _RUN_OPTIONS.items()),
+    }
+    return create_engine(settings.database(), connect_args=arguments, **_POOL)
+
+
+def run_name(task_id: UUID) -> str:
+    """What the connections of a run are called in `pg_stat_activity`."""
+    return f"autoindex-run {task_id}"
 
 
 def async_engine(settings: Settings, application: str = "autoindex-api") -> AsyncEngine:

@@ -1,10 +1,15 @@
-"""A fence around a task's writes: what a former holder of its lease still commits is refused."""
+"""A fence around a task's writes: what a former holder of its lease still commits is refused.
+
+And what it has begun is undone, so that a host that is paused in the middle of a transaction keeps
+no locks: its connections are known by the task's name.
+"""
 
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, event, text
 
 from autoindex.errors import LeaseLost
+from autoindex.storage.database import run_name
 
 # The row stays locked from here to the commit, so that the lease can't change hands in between.
 _HOLDS = text("select 1 from leases where task_id = :task_id and token = :token for share")
@@ -28,3 +33,12 @@ def guard(engine: Engine, task_id: UUID, token: int) -> None:
             # SQLAlchemy takes the transaction for ended here, and would leave it open.
             connection.connection.rollback()
             raise
+
+
+def evict(connection: Connection, task_id: UUID) -> int:
+    """End the connections of a task's former attempts, before the next one begins; how many."""
+    statement = text(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = current_database() and application_name = :name"
+    )
+    return len(connection.execute(statement, {"name": run_name(task_id)}).all())

@@ -15,7 +15,7 @@ import yaml
 from api import tokens
 from api.tasks import DEPLOYMENTS
 from autoindex.settings import Settings
-from deployments.bootstrap import PREFECT_YAML
+from deployments.plan import PREFECT_YAML
 from tests.api.answers import EVERY_SCOPE, problem
 from tests.api.conftest import free_port
 

@@ -16,7 +16,7 @@ from autoindex.requests import (
     ReportRequest,
     TaskRequest,
 )
-from deployments.bootstrap import DeploymentEntry, read_plan
+from deployments.plan import DeploymentEntry, read_plan
 
 PLAN = read_plan()
 REQUESTS: dict[str, type[TaskRequest]] = {

@@ -48,7 +48,8 @@ def fresh_settings(folder: Any) -> Settings:
         api_port=api,
         prefect_port=prefect,
         sandbox_port=sandbox,
-        retry_delay_seconds=3,
+        # Long enough for a run to make way for it.
+        retry_delay_seconds=6,
     )
 
 

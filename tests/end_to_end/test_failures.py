@@ -19,7 +19,8 @@ EVERYTHING_AGAIN = {"mode": "full", "force": True, "symbols": ["AAPL", "KO"]}
 def engines(stack: Stack) -> list[psutil.Process]:
     """The processes of running tasks."""
     (worker,) = [child for child in stack.children if child.name == "Worker"]
-    return psutil.Process(worker.pid).children(recursive=True)
+    (zygote,) = psutil.Process(worker.pid).children()
+    return list(zygote.children())
 
 
 def bars(database: Engine) -> int:

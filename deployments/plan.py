@@ -1,0 +1,42 @@
+"""What `prefect.yaml` asks for."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+PROJECT: Final = Path(__file__).resolve().parent.parent
+PREFECT_YAML: Final = PROJECT / "prefect.yaml"
+
+
+class DeploymentEntry(BaseModel):
+    """One entry under `deployments` in `prefect.yaml`, as far as we read it ourselves."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: str
+    entrypoint: str
+    work_pool: dict[str, Any]
+    parameters: dict[str, Any] = {}
+    schedules: list[dict[str, Any]] = []
+
+
+class Plan(BaseModel):
+    """What `prefect.yaml` asks for."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    definitions: dict[str, Any]
+    deployments: list[DeploymentEntry]
+
+    @property
+    def queues(self) -> Mapping[str, int]:
+        """Priority by name of work queue; 1 is served first."""
+        return {str(name): int(rank) for name, rank in self.definitions["queues"].items()}
+
+
+def read_plan(path: Path = PREFECT_YAML) -> Plan:
+    """Read `prefect.yaml`."""
+    return Plan.model_validate(yaml.safe_load(path.read_text()))

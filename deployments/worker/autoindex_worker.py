@@ -1,0 +1,310 @@
+"""The worker itself, on Prefect's public worker class.
+
+Registered through the entry point group `prefect.collections`, so that the ordinary
+`prefect worker start --pool autoindex` finds it.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import anyio
+import httpx
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
+from prefect.settings import (
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_WORKER_QUERY_SECONDS,
+    get_current_settings,
+    temporary_settings,
+)
+from prefect.states import AwaitingRetry
+from prefect.utilities.engine import propose_state
+from prefect.workers.base import BaseWorker, BaseWorkerResult
+
+from autoindex.errors import PartUnavailable
+from autoindex.settings import Settings
+from autoindex.storage import database, listening, wake
+from autoindex.storage.leases import Lease
+from deployments.plan import read_plan
+from deployments.worker.configuration import AutoindexJobConfiguration, AutoindexVariables
+from deployments.worker.keeper import AWAY, Keeper
+from deployments.worker.process import Process
+from deployments.worker.recovery import Recovery
+from deployments.worker.settlement import Settlement
+from deployments.worker.starter import Starter
+from deployments.worker.supervision import Cause, Supervision
+from deployments.worker.turns import in_turn
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup, TaskStatus
+
+# Prefect's own defaults are no limit, a poll every 10 s, and claiming runs 10 s before they are
+# due, which lets a run of low priority hold a slot while it waits for its time.
+LIMIT: Final = 4
+QUERY_SECONDS: Final = 0.5
+PREFETCH_SECONDS: Final = 0.0
+_CANCELLING_SECONDS: Final = 1.0
+_AWAY_SECONDS: Final = 1.0
+_MOST_AT_ONCE: Final = 200
+
+
+class AutoindexWorkerResult(BaseWorkerResult):
+    """How a run's process has ended; what that means for the run is settled by then."""
+
+
+class Drained(Exception):
+    """The worker was asked to stop, and has nothing left to do."""
+
+
+class AutoindexWorker(
+    BaseWorker[AutoindexJobConfiguration, AutoindexVariables, AutoindexWorkerResult]
+):
+    """Forks each run from a warm process, keeps it within its limits, and loses none."""
+
+    type = "autoindex"
+    job_configuration = AutoindexJobConfiguration
+    job_configuration_variables = AutoindexVariables
+    _description = "Runs Autoindex's flows, each in a process forked from a warm one."
+    _display_name = "Autoindex"
+    _documentation_url = ""
+
+    def __init__(self, work_pool_name: str, **options: Any) -> None:
+        # The command line always passes both; where nobody chose, ours are better.
+        if options.get("limit") is None:
+            options["limit"] = LIMIT
+        if "prefetch_seconds" not in get_current_settings().worker.model_fields_set:
+            options["prefetch_seconds"] = PREFETCH_SECONDS
+        super().__init__(work_pool_name, **options)
+        self._runs: dict[UUID, Supervision] = {}
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._drained = False
+        self._polling = asyncio.Lock()
+        self._call = asyncio.Event()
+
+    async def start(
+        self,
+        run_once: bool = False,
+        with_healthcheck: bool = False,
+        printer: Callable[..., None] = print,
+    ) -> None:
+        """Poll for runs until stopped; a first signal drains the worker, a second hurries it."""
+        chosen = "query_seconds" in get_current_settings().worker.model_fields_set
+        updates = {} if chosen else {PREFECT_WORKER_QUERY_SECONDS: QUERY_SECONDS}
+        with temporary_settings(updates):
+            try:
+                await super().start(run_once, with_healthcheck, printer)
+            except* Drained:
+                printer(f"Worker {self.name!r} has let its runs end, or handed them back.")
+
+    async def setup(self) -> None:
+        """Become warm, and begin to look after runs."""
+        await super().setup()
+        self._settings = Settings()
+        self._engine = database.async_engine(self._settings, "autoindex-worker")
+        lifetime = timedelta(seconds=self._settings.lease_seconds)
+        self._keeper = Keeper(self._engine, self.name, lifetime)
+        self._starter = Starter([one.entrypoint for one in read_plan().deployments])
+        self._settlement = Settlement(self.client, self._keeper, self._starter)
+        recovery = Recovery(self.client, self._keeper, self._settlement, self._work_pool_name)
+        await self._starter.open()
+        self._services: TaskGroup = anyio.create_task_group()
+        await self._services.__aenter__()
+        for service in (
+            self._keeper.renew,
+            recovery.look,
+            self._watch_cancellations,
+            self._listen,
+            self._answer_calls,
+            self._drain,
+        ):
+            self._services.start_soon(service)
+        self._obey_signals()
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Stop looking after runs; what still runs is ended, and found by another worker."""
+        self._services.cancel_scope.cancel()
+        await self._services.__aexit__(None, None, None)
+        await super().teardown(*exc_info)
+        await self._starter.close()
+        await self._engine.dispose()
+
+    def _obey_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        # Not in the main thread, as in a test, signals are somebody else's.
+        with suppress(ValueError, RuntimeError):
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(signum, self._stop)
+
+    def _stop(self) -> None:
+        (self._hurry if self._stopping.is_set() else self._stopping).set()
+
+    async def _drain(self) -> None:
+        """Once stopped, let runs end for a while, then hand the rest back."""
+        await self._stopping.wait()
+        count, seconds = len(self._runs), self._settings.drain_seconds
+        self._logger.info("stopping: %d runs have %.0f s to end", count, seconds)
+        with anyio.move_on_after(seconds):
+            while self._is_busy() and not self._hurry.is_set():
+                await asyncio.sleep(0.1)
+        while self._is_busy():
+            for run in list(self._runs.values()):
+                self._services.start_soon(run.stop, Cause.HANDED_BACK)
+            await asyncio.sleep(0.5)
+        self._drained = True
+
+    def _is_busy(self) -> bool:
+        return bool(self._runs or self._submitting_flow_run_ids or self.limiter.borrowed_tokens)
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Claim what is due, as far as there are slots for it."""
+        if self._drained:
+            raise Drained
+        async with self._polling:
+            if self._stopping.is_set() or self.limiter.available_tokens < 1:
+                self._last_polled_time = datetime.now(UTC)
+                return []
+            return await super().get_and_submit_flow_runs()
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        try:
+            # The next poll is the retry.
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+                found = await super()._get_scheduled_flow_runs()
+                if len(found) >= _MOST_AT_ONCE:
+                    found += await self._of_each_queue()
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            self._logger.debug("Prefect does not answer: %s", error)
+            await asyncio.sleep(_AWAY_SECONDS)
+            return []
+        return in_turn(found, datetime.now(UTC))
+
+    async def _of_each_queue(self) -> list[WorkerFlowRunResponse]:
+        """The oldest of each queue: the server's answer holds the highest priority's only."""
+        queues = await self.client.read_work_queues(work_pool_name=self._work_pool_name)
+        names = [queue.name for queue in queues]
+        answers = [
+            await self.client.get_scheduled_flow_runs_for_work_pool(
+                work_pool_name=self._work_pool_name,
+                scheduled_before=datetime.now(UTC),
+                work_queue_names=[name],
+            )
+            for name in names
+            if not self._work_queues or name in self._work_queues
+        ]
+        return [entry for answer in answers for entry in answer[:_MOST_AT_ONCE]]
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: AutoindexJobConfiguration,
+        task_status: "TaskStatus[Any] | None" = None,
+    ) -> AutoindexWorkerResult:
+        """Run one flow run in a process of its own, and settle how it has ended."""
+        status: TaskStatus[Any] = task_status or anyio.TASK_STATUS_IGNORED
+        lease = await self._lease(flow_run)
+        if lease is None:
+            status.started("elsewhere")
+            later: State[Any] = AwaitingRetry(message="another worker has not let go of it yet")
+            await propose_state(self.client, later, flow_run_id=flow_run.id)
+            return AutoindexWorkerResult(status_code=0, identifier="elsewhere")
+        supervision = Supervision(configuration)
+        self._runs[flow_run.id] = supervision
+        self._keeper.keep(lease, supervision.lose)
+        try:
+            order = configuration.order(flow_run.id, lease.token)
+            process = await self._starter.start(order, configuration.chosen_command)
+            status.started(_identifier(process))
+            ending = await supervision.watch(process)
+            await self._settlement.conclude(lease, ending)
+        finally:
+            supervision.kill()
+            self._keeper.drop(lease)
+            del self._runs[flow_run.id]
+        self._call.set()
+        return AutoindexWorkerResult(status_code=0, identifier=_identifier(process))
+
+    async def _lease(self, flow_run: FlowRun) -> Lease | None:
+        while True:
+            try:
+                return await self._keeper.take(flow_run.id)
+            except AWAY as error:
+                self._logger.warning("run %s waits for the database: %s", flow_run.id, error)
+                await asyncio.sleep(_AWAY_SECONDS)
+
+    async def kill_infrastructure(
+        self,
+        infrastructure_pid: str,
+        configuration: AutoindexJobConfiguration,  # noqa: ARG002
+        grace_seconds: int = 30,
+    ) -> None:
+        """End a run's process; raises where it is another host's, or has ended."""
+        host = infrastructure_pid.rpartition(":")[0]
+        if host != socket.gethostname():
+            raise InfrastructureNotAvailable(f"{infrastructure_pid} is on another host")
+        for run in self._runs.values():
+            if run.process is not None and _identifier(run.process) == infrastructure_pid:
+                await run.stop(Cause.CANCELLED, grace_seconds)
+                return
+        raise InfrastructureNotFound(f"there is no {infrastructure_pid} any more")
+
+    async def _watch_cancellations(self) -> None:
+        """End the processes of runs that somebody cancels."""
+        while True:
+            await asyncio.sleep(_CANCELLING_SECONDS)
+            if not self._runs:
+                continue
+            try:
+                cancelling = await self._cancelling()
+            except httpx.HTTPError:
+                continue
+            for run in cancelling:
+                if (supervision := self._runs.get(run.id)) is not None:
+                    self._services.start_soon(supervision.stop, Cause.CANCELLED)
+
+    async def _cancelling(self) -> list[FlowRun]:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            return await self.client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(
+                    id=FlowRunFilterId(any_=list(self._runs)),
+                    state=FlowRunFilterState(
+                        type=FlowRunFilterStateType(any_=[StateType.CANCELLING])
+                    ),
+                )
+            )
+
+    async def _listen(self) -> None:
+        """Take note of each call by PostgreSQL's NOTIFY; where it is away, polls have to do."""
+        while True:
+            with suppress(PartUnavailable):
+                async with aclosing(
+                    listening.notifications(self._settings, wake.CHANNEL, "autoindex-wake")
+                ) as calls:
+                    async for _ in calls:
+                        self._call.set()
+            await asyncio.sleep(_AWAY_SECONDS)
+
+    async def _answer_calls(self) -> None:
+        """Poll at once when called, or when a slot has become free."""
+        while True:
+            await self._call.wait()
+            self._call.clear()
+            if self._has_successfully_synced and not self._stopping.is_set():
+                await self.get_and_submit_flow_runs()
+
+
+def _identifier(process: Process) -> str:
+    return f"{socket.gethostname()}:{process.pid}"

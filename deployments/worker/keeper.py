@@ -1,0 +1,92 @@
+"""The leases of one worker's runs: taken, renewed, and given up."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Concatenate, Final, ParamSpec, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from autoindex.storage import leases
+from autoindex.storage.leases import Lease
+
+_log = logging.getLogger("prefect.workers.autoindex")
+
+# A lease is renewed so many times before it would expire.
+_RENEWALS: Final = 5
+# Another worker lets go of a run a moment after it has sent it round again.
+_TAKE_SECONDS: Final = 10.0
+AWAY: Final = (DBAPIError, PoolTimeout, OSError)
+"""What a database that is away raises."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Keeper:
+    """Holds leases for a worker, and says at once which of them are lost."""
+
+    def __init__(self, engine: AsyncEngine, worker_name: str, lifetime: timedelta) -> None:
+        self.lifetime = lifetime
+        self.holder = f"{worker_name} on {socket.gethostname()}, process {os.getpid()}"
+        self.reachable_since: float | None = None
+        """When the database began to answer without a break, by the loop's clock."""
+        self._engine = engine
+        self._held: dict[UUID, tuple[Lease, Callable[[], Awaitable[None]]]] = {}
+
+    async def take(self, task_id: UUID) -> Lease | None:
+        """Hold a task; None where another worker does not let go of it."""
+        deadline = asyncio.get_running_loop().time() + _TAKE_SECONDS
+        while True:
+            lease = await self.call(leases.take, task_id, self.holder, self.lifetime)
+            if lease is not None or asyncio.get_running_loop().time() > deadline:
+                return lease
+            await asyncio.sleep(0.2)
+
+    def keep(self, lease: Lease, when_lost: Callable[[], Awaitable[None]]) -> None:
+        """Renew a lease from now on; `when_lost` is called where another worker has it."""
+        self._held[lease.task_id] = (lease, when_lost)
+
+    def drop(self, lease: Lease) -> None:
+        """Renew it no longer."""
+        self._held.pop(lease.task_id, None)
+
+    async def is_ours(self, lease: Lease) -> bool:
+        """Whether nobody has taken it over; it is good for a whole lifetime then."""
+        return not await self.call(leases.renew, {lease.task_id: lease.token}, self.lifetime)
+
+    async def renew(self) -> None:
+        """Renew every few seconds, for ever."""
+        while True:
+            try:
+                await self._renew_all()
+            except AWAY as error:
+                if self.reachable_since is not None:
+                    _log.warning("leases can't be renewed: %s", error)
+                self.reachable_since = None
+            await asyncio.sleep(self.lifetime.total_seconds() / _RENEWALS)
+
+    async def _renew_all(self) -> None:
+        tokens = {task_id: lease.token for task_id, (lease, _) in self._held.items()}
+        lost = await self.call(leases.renew, tokens, self.lifetime)
+        if self.reachable_since is None:
+            self.reachable_since = asyncio.get_running_loop().time()
+        for task_id in lost:
+            if task_id in self._held:  # it may have ended meanwhile
+                _log.warning("the lease on task %s is lost to another worker", task_id)
+                _, when_lost = self._held.pop(task_id)
+                await when_lost()
+
+    async def call(
+        self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Call a function of the storage room in a transaction of its own."""
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(function, *args, **kwargs)

@@ -1,0 +1,93 @@
+"""One attempt of a task: what its worker has said about it, and how it makes way for the next.
+
+A worker of ours holds each attempt by a lease and keeps it within limits; it says so in the
+environment. Elsewhere, as in a notebook or with Prefect's own worker, an attempt waits in place.
+"""
+
+import os
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
+
+from prefect import State, get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import AwaitingRetry
+from sqlalchemy.exc import OperationalError
+
+from autoindex.errors import AutoindexError, MemoryLimit
+from autoindex.settings import Settings
+from autoindex.storage import checkpoints
+from flows.runtime import LEASE_TOKEN, guarded_engine, task_id
+
+MEMORY_LIMIT: Final = "AUTOINDEX_MEMORY_LIMIT_MB"
+
+RETRIES: Final = 3
+# Spreads waits over 0.5 to 1.5 times the delay, so that runs that failed together part.
+JITTER: Final = 0.5
+# To end a run and to begin it again takes about a second.
+_WORTH_LEAVING_SECONDS: Final = 5.0
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Postponed(AutoindexError):
+    """A subtask is to be tried again later, by another attempt of its task."""
+
+    def __init__(self, subtask: str, error: Exception) -> None:
+        super().__init__(f"{subtask} is to be tried again: {error}")
+        self.subtask = subtask
+        self.error = error
+
+
+def makes_way() -> bool:
+    """Whether to wait for a retry is to end this attempt, so that it holds nobody up."""
+    return LEASE_TOKEN in os.environ and Settings().retry_delay_seconds > _WORTH_LEAVING_SECONDS
+
+
+def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
+    """Make a flow's function end as AwaitingRetry where a subtask is postponed.
+
+    The run gives up its slot, and goes on under the same id when it is time. A subtask's retries
+    are counted over all attempts; once they are spent its error is raised as it was.
+    """
+
+    @wraps(function)
+    def attempt(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
+        try:
+            return function(*args, **kwargs)
+        except Postponed as postponed:
+            return _later(postponed)
+        except MemoryError as error:
+            limit = os.environ.get(MEMORY_LIMIT)
+            if limit is None:
+                raise
+            raise MemoryLimit(f"memory limit of {int(limit):,} MB exceeded at once") from error
+
+    return attempt
+
+
+def _later(postponed: Postponed) -> State[Any]:
+    count = _count(postponed.subtask)
+    if count > RETRIES:
+        raise postponed.error
+    seconds = Settings().retry_delay_seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+    message = f"{postponed.subtask}: {postponed.error}; retry {count} of {RETRIES}"
+    get_run_logger().warning("%s, in %.0f s", message, seconds)
+    due = datetime.now(UTC) + timedelta(seconds=seconds)
+    return AwaitingRetry(scheduled_time=due, message=message)
+
+
+def _count(subtask: str) -> int:
+    """Which retry of the subtask comes next, counting from 1."""
+    engine = guarded_engine(Settings())
+    try:
+        with engine.begin() as connection:
+            return checkpoints.count_retry(connection, task_id(), subtask)
+    except OperationalError:
+        # It may be the database itself that is away: then the run's attempts have to do.
+        return int(flow_run.run_count)
+    finally:
+        engine.dispose()

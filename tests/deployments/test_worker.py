@@ -1,0 +1,294 @@
+"""The worker, as its operator and its runs see it: real processes, a real Prefect server."""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import pytest
+from prefect.states import Pending
+from sqlalchemy import create_engine, text
+
+from autoindex.settings import Settings
+from autoindex.storage import wake
+from tests.deployments.worker_flows import said
+from tests.deployments.workers import Started, Yard, alive, yard
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+_numbers = count(1)
+LEASE_SECONDS = 4.0
+
+
+@pytest.fixture(scope="module")
+def one_yard(
+    prefect_api: str,
+    module_database_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Yard]:
+    folder = tmp_path_factory.mktemp("worker")
+    settings = Settings(
+        database_url=module_database_url,  # type: ignore[arg-type]
+        data_dir=folder / "var",
+        lease_seconds=LEASE_SECONDS,
+        retry_delay_seconds=6,
+        drain_seconds=1,
+    )
+    with yard(prefect_api, settings, folder, "worker-yard") as made:
+        yield made
+
+
+@pytest.fixture
+def worker(one_yard: Yard) -> Started:
+    """A worker that may have run other tests' runs, but runs none now."""
+    for one in one_yard.started:
+        if one.process.poll() is None:
+            return one
+    return one_yard.start()
+
+
+@pytest.fixture
+def note(one_yard: Yard) -> str:
+    return one_yard.note(f"note-{next(_numbers)}")
+
+
+def pid(one_yard: Yard, note: str, attempt: int = 1) -> int:
+    one_yard.until(lambda: len(said(note)) >= attempt, what=f"attempt {attempt}")
+    return int(said(note)[attempt - 1]["pid"])
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_is_a_fork_of_the_zygote_in_which_everything_is_loaded(
+    one_yard: Yard, worker: Started, note: str
+) -> None:
+    run_id = one_yard.post("look_around", note=note)
+    one_yard.until_state(run_id, "Completed")
+    (seen,) = said(note)
+    assert seen["ppid"] == worker.zygote().pid
+    assert seen["loaded"]
+    assert seen["session"] == seen["pid"]
+    assert len(list(Path(f"/proc/{seen['ppid']}/task").iterdir())) == 1
+    assert one_yard.states(run_id) == [
+        "Scheduled",
+        "Pending",
+        "Submitting",
+        "Running",
+        "Completed",
+    ]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_that_takes_too_much_memory_fails_and_says_so(one_yard: Yard, note: str) -> None:
+    run_id = one_yard.post("hoard", {"memory_limit_mb": 100}, note=note)
+    state = one_yard.until_state(run_id, "LimitExceeded").state
+    assert state is not None
+    assert state.is_failed()
+    assert str(state.message).startswith("memory limit of 100 MB exceeded: 1")
+    assert said(note)[-1]["mb"] < 300
+    one_yard.until(lambda: said(note + ".hook"), what="the failure hook")
+    assert said(note + ".hook")[0]["message"] == state.message
+
+
+@pytest.mark.usefixtures("worker")
+def test_what_is_asked_for_at_once_meets_the_limit_too(one_yard: Yard, note: str) -> None:
+    run_id = one_yard.post("ask_for_too_much", {"memory_limit_mb": 100}, note=note)
+    state = one_yard.until_state(run_id, "Failed", "LimitExceeded").state
+    assert state is not None
+    assert "memory limit of 100 MB exceeded" in str(state.message)
+
+
+@pytest.mark.usefixtures("worker")
+def test_time_limits_are_felt_softly_then_hard(one_yard: Yard, note: str) -> None:
+    soft, hard = {"soft_time_limit_seconds": 2}, {"hard_time_limit_seconds": 3}
+    limits = {"sleep": soft, "finish_what_is_begun": soft, "compute_in_c": soft | hard}
+    runs = {
+        name: one_yard.post(name, limit, note=f"{note}.{name}") for name, limit in limits.items()
+    }
+    messages = {
+        name: str(one_yard.until_state(run_id, "Failed", "LimitExceeded").state)
+        for name, run_id in runs.items()
+    }
+    assert "soft time limit of 2 s reached" in messages["sleep"]
+    assert "soft time limit of 2 s reached" in messages["finish_what_is_begun"]
+    assert "hard time limit of 3 s exceeded" in messages["compute_in_c"]
+    assert said(f"{note}.finish_what_is_begun")[-1].get("finished")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_cancelled_run_is_gone_within_five_seconds_even_in_c(one_yard: Yard, note: str) -> None:
+    run_id = one_yard.post("compute_in_c", note=note)
+    process = pid(one_yard, note)
+    began = time.monotonic()
+    one_yard.cancel(run_id)
+    one_yard.until_state(run_id, "Cancelled")
+    assert not alive([process])
+    # Not a bound on speed: without a kill it would take Prefect's own 300 seconds.
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_whose_process_dies_goes_on_under_its_id(one_yard: Yard, note: str) -> None:
+    run_id = one_yard.post("sleep_on_second_attempt", note=note)
+    psutil.Process(pid(one_yard, note)).kill()
+    one_yard.until_state(run_id, "Completed")
+    assert len(said(note)) == 2
+    assert "AwaitingRetry" in one_yard.states(run_id)
+    assert "Crashed" not in one_yard.states(run_id)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_that_dies_every_time_fails_with_the_story(one_yard: Yard, note: str) -> None:
+    run_id = one_yard.post("sleep", note=note)
+    for attempt in range(1, 5):
+        psutil.Process(pid(one_yard, note, attempt)).kill()
+    state = one_yard.until_state(run_id, "Lost").state
+    assert state is not None
+    assert state.is_failed()
+    assert state.message == (
+        "its process ended with SIGKILL, and so did 3 attempts before it; given up"
+    )
+    one_yard.until(lambda: said(note + ".hook"), what="the failure hook")
+
+
+@pytest.mark.usefixtures("worker")
+def test_waiting_for_a_retry_holds_no_slot_and_ends_in_success(one_yard: Yard, note: str) -> None:
+    run_id = one_yard.post("fail_at_first", note=note, failures=2)
+    waiting = one_yard.until_state(run_id, "AwaitingRetry")
+    assert waiting.state is not None
+    assert waiting.state.message == "ask: the provider is busy; retry 1 of 3"
+    one_yard.until(lambda: not alive([said(note)[0]["pid"]]), what="the end of the process")
+    one_yard.until_state(run_id, "Completed", seconds=90)
+    assert len(said(note)) == 3
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_zygote_that_dies_takes_its_runs_along_and_all_goes_on(
+    one_yard: Yard, worker: Started, note: str
+) -> None:
+    run_id = one_yard.post("sleep_on_second_attempt", note=note)
+    process = pid(one_yard, note)
+    before = worker.zygote()
+    before.kill()
+    one_yard.until_state(run_id, "Completed")
+    assert not alive([process])
+    assert worker.zygote().pid != before.pid
+    assert said(note)[1]["ppid"] == worker.zygote().pid
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_that_was_claimed_and_never_begun_is_sent_round_again(
+    one_yard: Yard, note: str
+) -> None:
+    flow_run = one_yard.client.create_flow_run_from_deployment(
+        one_yard.read(one_yard.post("look_around", note=note + ".first")).deployment_id,  # type: ignore[arg-type]
+        parameters={"note": note},
+        state=Pending(),
+    )
+    one_yard.until_state(flow_run.id, "Completed")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_command_of_ones_own_is_kept_and_supervised(one_yard: Yard, note: str) -> None:
+    command = f"{sys.executable} -m prefect.engine"
+    run_id = one_yard.post("look_around", {"command": command}, note=note)
+    one_yard.until_state(run_id, "Completed")
+    slow = one_yard.post(
+        "compute_in_c", {"command": "sleep 100"} | {"hard_time_limit_seconds": 1}, note=note
+    )
+    state = one_yard.until_state(slow, "LimitExceeded").state
+    assert state is not None
+    assert state.message == "hard time limit of 1 s exceeded"
+
+
+def test_a_notification_wakes_a_worker_that_polls_seldom(
+    one_yard: Yard, worker: Started, note: str
+) -> None:
+    worker.end()
+    one_yard.start(PREFECT_WORKER_QUERY_SECONDS="600")
+    run_id = one_yard.post("look_around", note=note)
+    engine = create_engine(one_yard.settings.database())
+
+    def called() -> bool:
+        with engine.begin() as connection:
+            wake.notify(connection)
+        return one_yard.read(run_id).state_name == "Completed"
+
+    one_yard.until(called)
+    engine.dispose()
+    one_yard.started[-1].end()
+
+
+def test_runs_of_a_killed_worker_go_on_with_another(
+    one_yard: Yard, worker: Started, note: str
+) -> None:
+    run_id = one_yard.post("sleep_on_second_attempt", note=note)
+    process = pid(one_yard, note)
+    one_yard.start("two")
+    worker.process.kill()
+    worker.process.wait()
+    one_yard.until_state(run_id, "Completed")
+    assert not alive([process])
+    assert "its worker was not heard of any more" in str(
+        one_yard.client.read_flow_run_states(run_id)
+    )
+
+
+def test_a_worker_that_is_stopped_hands_back_what_it_cannot_end(
+    one_yard: Yard, worker: Started, note: str
+) -> None:
+    short = one_yard.post("sleep", note=note + ".short", seconds=0.8)
+    run_id = one_yard.post("sleep_on_second_attempt", note=note)
+    pid(one_yard, note)
+    pid(one_yard, note + ".short")
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(30) == 0
+    assert one_yard.read(short).state_name == "Completed"
+    assert one_yard.read(run_id).state_name == "AwaitingRetry"
+    one_yard.start("next")
+    one_yard.until_state(run_id, "Completed")
+    assert len(said(note)) == 2
+
+
+def test_a_host_that_was_paused_has_lost_its_runs_and_writes_nothing_more(
+    one_yard: Yard, worker: Started, note: str
+) -> None:
+    run_id = one_yard.post("write_late", note=note)
+    process = pid(one_yard, note)
+    paused = worker.family()
+    assert process in [one.pid for one in paused]
+    for one in paused:
+        one.suspend()
+    one_yard.start("three")
+    one_yard.until(lambda: len(said(note)) == 2, what="the second attempt")
+    one_yard.until_state(run_id, "Completed")
+    Path(note + ".go").touch()
+    for one in paused:
+        one.resume()
+    one_yard.until(lambda: not alive([process]), what="the end of the first attempt")
+    assert len(said(note + ".committed")) == 1
+    assert version(one_yard, "late") == 1
+    assert one_yard.read(run_id).state_name == "Completed"
+    worker.end()
+
+
+def version(one_yard: Yard, name: str) -> int:
+    engine = create_engine(one_yard.settings.database())
+    query = text("select version from data_versions where name = :name")
+    with engine.connect() as connection:
+        found: int = connection.execute(query, {"name": name}).scalar_one()
+    engine.dispose()
+    return found
+
+
+def test_an_id_stays_one(one_yard: Yard) -> None:
+    """No lease is left of what has ended."""
+    engine = create_engine(one_yard.settings.database())
+    with engine.connect() as connection:
+        held = connection.execute(text("select task_id from leases where holder is not null"))
+        left: list[UUID] = list(held.scalars())
+    engine.dispose()
+    assert left == []

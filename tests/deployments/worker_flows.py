@@ -1,0 +1,129 @@
+"""Flows for the worker to run, each of which says in a file what it has seen."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow
+from prefect.client.schemas.objects import FlowRun
+from prefect.flows import Flow
+from sqlalchemy import text
+
+from autoindex.errors import ProviderUnavailable
+from flows import time_limit
+from flows.attempt import resumable
+from flows.retry import retrying
+from flows.runtime import opened
+
+AT_START = frozenset(sys.modules)
+
+
+def say(note: str, **seen: Any) -> None:
+    """Add a line to a file."""
+    line = json.dumps({"pid": os.getpid(), "ppid": os.getppid(), "at": time.time(), **seen})
+    with Path(note).open("a") as file:
+        file.write(line + "\n")
+
+
+def said(note: str) -> list[dict[str, Any]]:
+    path = Path(note)
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def failed(flow: Flow[Any, Any], run: FlowRun, state: State[Any]) -> None:
+    """A failure hook."""
+    say(run.parameters["note"] + ".hook", message=state.message)
+
+
+@flow
+def look_around(note: str) -> None:
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    loaded = "pandas" in AT_START or "pandas" in sys.modules
+    say(note, threads=threads, loaded=loaded, session=os.getsid(0))
+
+
+@flow(on_failure=[failed])
+def sleep(note: str, seconds: float = 120) -> None:
+    say(note)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.05)
+
+
+@flow(on_failure=[failed])
+def sleep_on_second_attempt(note: str, attempts: int = 1) -> None:
+    """Ends once `attempts` before this one have not."""
+    say(note)
+    if len(said(note)) <= attempts:
+        time.sleep(120)
+
+
+@flow(on_failure=[failed])
+def compute_in_c(note: str) -> None:
+    """Never looks for signals."""
+    say(note)
+    sum(range(10**12))
+
+
+@flow(on_failure=[failed])
+def hoard(note: str, at_once_mb: int = 10) -> None:
+    """Takes more and more memory."""
+    hoarded = []
+    while True:
+        hoarded.append(bytearray(os.urandom(1 << 20)) * at_once_mb)
+        say(note, mb=len(hoarded) * at_once_mb)
+        time.sleep(0.05)
+
+
+@flow
+@resumable
+def ask_for_too_much(note: str) -> None:
+    say(note)
+    bytearray(1 << 36)
+
+
+@flow
+def finish_what_is_begun(note: str) -> None:
+    """Is asked to end within a transaction."""
+    with time_limit.finishing():
+        say(note)
+        time.sleep(3)
+        say(note, finished=True)
+    say(note, never=True)
+
+
+@flow
+@resumable
+def fail_at_first(note: str, failures: int) -> str:
+    with opened():
+        return ask(note, failures)
+
+
+@retrying("ask")
+def ask(note: str, failures: int) -> str:
+    say(note)
+    if len(said(note)) <= failures:
+        raise ProviderUnavailable("the provider is busy")
+    return "answered"
+
+
+@flow
+def write_late(note: str) -> None:
+    """Commits a row when it is told to, by a file."""
+    with opened() as run:
+        with run.engine.connect() as connection:
+            connection.execute(
+                text(
+                    "insert into data_versions (name, version) values ('late', 1)"
+                    " on conflict (name) do update set version = data_versions.version + 1"
+                )
+            )
+            say(note)
+            if len(said(note)) == 1:
+                while not Path(note + ".go").exists():
+                    time.sleep(0.05)
+            connection.commit()
+        say(note + ".committed")

@@ -1,0 +1,148 @@
+"""Workers as an operator starts them, on a pool and a database of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psutil
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelling
+from prefect.utilities.importtools import import_object
+
+from autoindex.settings import Settings
+from deployments.plan import PROJECT
+from deployments.worker.autoindex_worker import AutoindexWorker
+
+_WORKER = (sys.executable, "-m", "prefect", "worker", "start")
+FLOWS = "tests.deployments.worker_flows"
+
+
+@dataclass
+class Started:
+    """One worker's process."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def family(self) -> list[psutil.Process]:
+        """The worker, its zygote and its runs."""
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def zygote(self) -> psutil.Process:
+        (found,) = psutil.Process(self.process.pid).children()
+        return found
+
+    def end(self) -> None:
+        for one in self.family() if self.process.poll() is None else ():
+            one.send_signal(signal.SIGCONT)
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(20)
+
+
+@dataclass
+class Yard:
+    """A pool, its workers and its runs."""
+
+    client: SyncPrefectClient
+    api_url: str
+    settings: Settings
+    folder: Path
+    pool: str
+    started: list[Started] = field(default_factory=list)
+
+    def start(self, name: str = "one", **changed: str) -> Started:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "AUTOINDEX_"))}
+        env = kept | self.settings.environment() | {"PREFECT_API_URL": self.api_url} | changed
+        log = self.folder / f"{name}-{len(self.started)}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*_WORKER, "--pool", self.pool, "--name", name],
+                cwd=PROJECT,
+                env=env,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        one = Started(process, log)
+        self.started.append(one)
+        self.until(lambda: "started!" in one.text, what=one.text)
+        return one
+
+    def note(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def post(self, flow: str, job: dict[str, Any] | None = None, **parameters: Any) -> UUID:
+        """Ask for a run of one of the test flows."""
+        entrypoint = f"{FLOWS}.{flow}"
+        flow_id = self.client.create_flow(import_object(entrypoint))
+        deployment = self.client.create_deployment(
+            flow_id, self.pool, entrypoint=entrypoint, work_pool_name=self.pool
+        )
+        run = self.client.create_flow_run_from_deployment(
+            deployment, parameters=parameters, job_variables=job or {}
+        )
+        return run.id
+
+    def read(self, run_id: UUID) -> FlowRun:
+        return self.client.read_flow_run(run_id)
+
+    def states(self, run_id: UUID) -> list[str]:
+        return [str(state.name) for state in self.client.read_flow_run_states(run_id)]
+
+    def cancel(self, run_id: UUID) -> None:
+        self.client.set_flow_run_state(run_id, Cancelling())
+
+    def until_state(self, run_id: UUID, *names: str, seconds: float = 60) -> FlowRun:
+        def there() -> bool:
+            return self.read(run_id).state_name in names
+
+        self.until(there, seconds, what=f"{names}; it is {self.read(run_id).state}")
+        return self.read(run_id)
+
+    def until(self, happened: Callable[[], Any], seconds: float = 60, what: str = "this") -> None:
+        deadline = time.monotonic() + seconds
+        while not happened():
+            logs = "\n".join(one.text for one in self.started)
+            assert time.monotonic() < deadline, f"in vain waited for {what}\n{logs}"
+            time.sleep(0.05)
+
+
+@contextmanager
+def yard(api_url: str, settings: Settings, folder: Path, pool: str) -> Iterator[Yard]:
+    """A pool of our type, whose workers are ended at the end."""
+    with SyncPrefectClient(api_url) as client:
+        template = AutoindexWorker.get_default_base_job_template()
+        client.create_work_pool(
+            WorkPoolCreate(name=pool, type=AutoindexWorker.type, base_job_template=template)
+        )
+        made = Yard(client, api_url, settings, folder, pool)
+        try:
+            yield made
+        finally:
+            for one in made.started:
+                one.end()
+
+
+def alive(pids: Sequence[int]) -> list[int]:
+    """Which of these processes are there, and not only waited for."""
+    return [
+        pid
+        for pid in pids
+        if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    ]
