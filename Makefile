@@ -34,12 +34,14 @@ format: .venv/dev  ## mend what lint can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: .venv/dev  ## ratios against raw floors and other libraries
+bench: .venv/bench  ## ratios against raw floors and other libraries
 	$(BIN)/python -m benchmarks
 
 lock: .venv/dev  ## pin the newest versions that work together
 	$(BIN)/uv pip compile $(LOCK) --extra build --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCK) --extra build --extra dev --output-file requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCK) --extra build --extra dev --extra bench \
+		--constraint requirements-dev.lock --output-file requirements-bench.lock
 LOCK := pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove the virtual environment and everything the local stack has stored
@@ -59,3 +61,9 @@ clean:  ## remove the virtual environment and everything the local stack has sto
 	@echo "Installing the tools for development into .venv (once)"
 	@$(LOCKED) requirements-dev.lock
 	@touch $@
+
+# Benchmarks run without it too, and say what they lack.
+.venv/bench: .venv/dev requirements-bench.lock
+	@echo "Installing what only benchmarks compare with into .venv (once)"
+	@$(LOCKED) requirements-bench.lock && touch $@ || \
+		echo "vectorbt can't be installed here: there is no comparison with it" >&2
