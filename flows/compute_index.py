@@ -36,7 +36,7 @@ from autoindex.storage.allocations import Allocations
 from autoindex.storage.assets import Asset
 from autoindex.storage.holdings import Holdings
 from autoindex.storage.metrics import Values
-from flows import artifacts, failures, names, succession
+from flows import artifacts, disclosure, failures, names, succession
 from flows.attempt import resumable
 from flows.outcome import finish, invalidate_cache
 from flows.retry import retrying
@@ -78,7 +78,7 @@ def recompute(run: Runtime, request: ComputeIndexRequest) -> dict[str, Any]:
     if not computed.series.levels.empty:
         artifacts.index(computed.series.weights, computed.metrics["all"])
     evicted = invalidate_cache(run, versions.INDEX)
-    return _summary(request, computed) | {
+    return _summary(request, loaded, computed) | {
         "cache_entries_evicted": evicted,
         "duration_seconds": round(time.monotonic() - began, 3),
     }
@@ -228,8 +228,9 @@ def store(run: Runtime, request: ComputeIndexRequest, loaded: Loaded, computed: 
         metrics.store(connection, *which, newest, computed.metrics)
 
 
-def _summary(request: ComputeIndexRequest, computed: Computed) -> dict[str, Any]:
+def _summary(request: ComputeIndexRequest, loaded: Loaded, computed: Computed) -> dict[str, Any]:
     whole = computed.levels
+    of_shares = disclosure.of_shares(request.strategy, loaded.constituents)
     return {
         "strategy": request.strategy.value,
         "frequency": request.frequency.value,
@@ -239,5 +240,5 @@ def _summary(request: ComputeIndexRequest, computed: Computed) -> dict[str, Any]
         "rebalances_computed": len(computed.series.weights),
         "level": float(whole.iloc[-1]),
         "metrics": dict(computed.metrics["all"]),
-        "notes": list(computed.series.notes),
+        "notes": [*computed.series.notes, *of_shares],
     }

@@ -101,7 +101,11 @@ class AllocationPage(_Paged):
 
 
 class Performance(BaseModel):
-    """Performance metrics as they stood at the close of a session."""
+    """Performance metrics as they stood at the close of a session.
+
+    Those of `market_cap` and `composite` rest on the shares outstanding of one day, for past
+    sessions too, which flatters them.
+    """
 
     session: date = Field(examples=["2022-12-28"])
     values: dict[str, dict[str, float | None]] = Field(

@@ -15,6 +15,9 @@ COMPOSITE: Final = (
     (0.3, Strategy.INVERSE_VOLATILITY),
 )
 
+# What weights by shares outstanding, which are those of one day for every session.
+BY_SHARES: Final = frozenset({Strategy.MARKET_CAP, Strategy.COMPOSITE})
+
 # Closes a strategy needs, the deciding session's own included.
 LOOKBACK: Final = {
     Strategy.EQUAL_WEIGHT: 1,

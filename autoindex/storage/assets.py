@@ -94,11 +94,17 @@ def _parsed(line: dict[str | None, Any], number: int) -> UniverseRow:
         raise InvalidRequest(f"line {number}", "has more values than there are columns")
     try:
         # An empty cell is a missing one.
-        return UniverseRow.model_validate({name: cell for name, cell in line.items() if cell})
+        row = UniverseRow.model_validate({name: cell for name, cell in line.items() if cell})
     except ValidationError as error:
         first = error.errors()[0]
         column = ".".join(str(part) for part in first["loc"]) or "row"
         raise InvalidRequest(f"line {number}, column {column}", first["msg"]) from error
+    if row.shares_outstanding is not None and row.shares_outstanding_date is None:
+        raise InvalidRequest(
+            f"line {number}, column shares_outstanding_date",
+            "is empty: say of which day the shares outstanding are, as in 2022-12-28",
+        )
+    return row
 
 
 def import_universe(connection: Connection, rows: Sequence[UniverseRow]) -> Imported:
@@ -113,12 +119,13 @@ def import_universe(connection: Connection, rows: Sequence[UniverseRow]) -> Impo
         and any(getattr(row, name) != getattr(known[row.symbol], name) for name in fields)
     ]
     if new or changed:
-        statement = insert(assets).values([row.model_dump() for row in (*new, *changed)])
+        statement = insert(assets)
         update_to = {name: statement.excluded[name] for name in fields}
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=[assets.c.symbol], set_=update_to | {"updated_at": func.now()}
-            )
+            ),
+            [row.model_dump() for row in (*new, *changed)],
         )
     return Imported(len(new), len(changed), len(rows) - len(new) - len(changed))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from autoindex.storage.assets import UniverseRow
 from autoindex.storage.cache import from_settings
 from autoindex.storage.tables import prices as prices_table
 from flows import compute_index as flow
+from flows import disclosure
 from flows.runtime import Runtime
 
 INDEX = sessions.between(date(2020, 1, 2), date(2021, 3, 31))
@@ -132,6 +134,24 @@ def test_an_index_goes_on_day_by_day_with_a_delisted_holding(
         closes[:"2021-01-05"], strategy=strategy, frequency=Frequency.QUARTERLY
     )
     pd.testing.assert_series_equal(day_by_day, whole.levels, rtol=1e-12, check_freq=False)
+
+
+def test_whose_shares_weight_the_past_is_said(run: Runtime) -> None:
+    with run.engine.connect() as connection:
+        universe = assets.list_assets(connection)
+    days = [date(2022, 12, 28), date(2021, 3, 31), None]
+    counts = [10**9, 10**9, None]
+    dated = [
+        replace(asset, shares_outstanding=count, shares_outstanding_date=day)
+        for asset, count, day in zip(universe, counts, days, strict=True)
+    ]
+    for strategy in (Strategy.COMPOSITE, Strategy.MARKET_CAP):
+        when, unknown = disclosure.of_shares(strategy, dated)
+        assert "shares outstanding of 2021-03-31 to 2022-12-28," in when
+        assert unknown.endswith("by market capitalisation: XOM")
+    (same,) = disclosure.of_shares(Strategy.COMPOSITE, dated[:1])
+    assert "of 2022-12-28," in same
+    assert not list(disclosure.of_shares(Strategy.MOMENTUM, dated))
 
 
 def test_metrics_are_of_the_whole_index_not_of_its_new_sessions(

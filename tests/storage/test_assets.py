@@ -27,6 +27,7 @@ def written(folder: Path, *lines: str) -> Path:
         ([HEAD], "stocks.csv: has no rows"),
         ([HEAD, GE, "ge,NYSE,USD,GE,,,,,"], "line 3, column symbol: "),
         ([HEAD, GE, "KO,NYSE,USD,Coca-Cola,,-1,,,"], "line 3, column shares_outstanding: "),
+        ([HEAD, "KO,NYSE,USD,Coca-Cola,,9,,,"], "line 2, column shares_outstanding_date: is empty"),
         ([HEAD, GE, f"{KO},more"], "line 3: has more values than there are columns"),
         ([HEAD, GE, GE], "symbol: GE stands twice"),
     ],
@@ -53,3 +54,13 @@ def test_rows_are_imported_by_symbol_and_left_out_only_when_told(
         assert [one.name for one in assets.list_assets(connection)] == ["GE Aerospace", "Coca-Cola"]
         with pytest.raises(UnknownSymbols, match="KO"):
             assets.resolve(connection, ["GE", "KO"])
+
+
+def test_a_universe_of_any_size_is_imported_at_once(engine: Engine) -> None:
+    """More values than one statement of PostgreSQL's protocol may have."""
+    rows = [
+        assets.UniverseRow(symbol=f"S{n:05d}", exchange="NYSE", currency="USD", name="Sample")
+        for n in range(8_000)
+    ]
+    with engine.begin() as connection:
+        assert assets.import_universe(connection, rows) == assets.Imported(8_000, 0, 0)
