@@ -8,7 +8,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from api import openapi, problems
+from api import browsers, openapi, problems
 from api.backlog import Backlog
 from api.database import Database
 from api.gate import AccessLog, Gate
@@ -87,5 +87,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     openapi.install(app, routers)
     open_paths = _OPEN | _DOCUMENTATION if settings.api_docs else _OPEN
     app.add_middleware(Gate, identity=identity, limits=limits, open_paths=frozenset(open_paths))
+    if settings.api_origins:
+        browsers.admit(app, settings.api_origins.split())
     app.add_middleware(AccessLog)
     return app

@@ -1,5 +1,6 @@
 """Every setting, read once from the environment (`AUTOINDEX_*`) and passed down."""
 
+import re
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +23,7 @@ from autoindex.errors import ConfigurationError
 _LONGEST_SOCKET_FOLDER = 80
 # What pydantic puts before the text of an error of ours.
 _PREFIX = "Value error, "
+_ORIGIN = re.compile(r"https?://[^/\s*?#]+")
 
 
 class Settings(BaseSettings):
@@ -60,6 +62,10 @@ class Settings(BaseSettings):
     api_url: str | None = Field(
         default=None,
         description="Where users reach the facade, for links; its own address if unset.",
+    )
+    api_origins: str | None = Field(
+        default=None,
+        description="Origins whose pages may call the facade from a browser, with spaces between.",
     )
     prefect_port: int = Field(
         default=4200, ge=1, le=65535, description="Port of the local stack's Prefect server."
@@ -137,6 +143,14 @@ class Settings(BaseSettings):
             wrong = {f"AUTOINDEX_{one['loc'][0]}".upper(): one["msg"] for one in found}
             reasons = [f"{name}: {text.removeprefix(_PREFIX)}" for name, text in wrong.items()]
             raise ConfigurationError("; ".join(reasons)) from None
+
+    @field_validator("api_origins")
+    @classmethod
+    def _origins(cls, origins: str | None) -> str | None:
+        wrong = [one for one in (origins or "").split() if not _ORIGIN.fullmatch(one)]
+        if wrong:
+            raise ValueError("must be origins, as in https://app.example.com, without a path")
+        return origins
 
     @field_validator("database_url")
     @classmethod
