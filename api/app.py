@@ -1,4 +1,4 @@
-"""The facade as an ASGI application: `uvicorn --factory api.app:application`."""
+"""The facade as an ASGI application; `python -m api` serves it."""
 
 import logging
 from collections.abc import AsyncIterator

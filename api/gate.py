@@ -18,6 +18,7 @@ from autoindex.errors import PartUnavailable
 
 # Room for a refresh of as many symbols as may be named, however long.
 LARGEST_BODY_BYTES: Final = 131_072
+LARGEST_HEAD_BYTES: Final = 32_768
 _SLOWEST_BODY_SECONDS: Final = 10.0
 _OWN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
@@ -44,6 +45,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         try:
+            _check_head(scope)
             await self._authenticate(scope)
             body = await _body(Headers(scope=scope), receive)
         except Problem as problem:
@@ -85,6 +87,17 @@ def _too_many(refused: TooManyRequests) -> Problem:
     }
     status = HTTPStatus.TOO_MANY_REQUESTS
     return Problem(status, str(refused), headers=headers, name="rate-limit")
+
+
+def _check_head(scope: Scope) -> None:
+    # The server bounds only what has not arrived whole; what comes at once may be larger.
+    fields = sum(len(name) + len(value) for name, value in scope["headers"])
+    if fields + len(scope["raw_path"]) + len(scope["query_string"]) > LARGEST_HEAD_BYTES:
+        raise Problem(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"address and headers may have {LARGEST_HEAD_BYTES:,} bytes at most",
+            headers={"Connection": "close"},
+        )
 
 
 async def _body(headers: Headers, receive: Receive) -> bytes:

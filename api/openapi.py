@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from api.dependencies import Permission
-from api.gate import LARGEST_BODY_BYTES
+from api.gate import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
 from api.problems import MEDIA_TYPE, NAMESPACE, ProblemDetails
 from api.tokens import Scope
 from autoindex.reports import links
@@ -89,6 +89,11 @@ _ALWAYS: Final = (
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The body is too large.",
         f"a body may have {LARGEST_BODY_BYTES:,} bytes at most",
+    ),
+    _Error(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The address and the headers are too large.",
+        f"address and headers may have {LARGEST_HEAD_BYTES:,} bytes at most",
     ),
     _Error(
         HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -147,7 +147,7 @@ def _start(stack: Stack, progress: Progress) -> None:
         bootstrap.create_prefect_database(settings)
         _start_servers(stack)
         step.done(bootstrap.prepare_database(settings))
-        stack.start("Facade", *_facade(settings))
+        stack.start("Facade", "api")
     with progress.step("Prefect server", "its own migrations") as step:
         stack.wait(f"{stack.prefect_url}/api/health", step)
         step.done(stack.prefect_url)
@@ -171,18 +171,6 @@ def _start_servers(stack: Stack) -> None:
     if stack.settings.sandbox:
         port = str(stack.settings.sandbox_port)
         stack.start("Sandbox", "autoindex.market_data.sandbox", "--port", port)
-
-
-def _facade(settings: Settings) -> tuple[str, ...]:
-    address = ("--host", settings.api_host, "--port", str(settings.api_port))
-    return (
-        "uvicorn",
-        "--factory",
-        "api.app:application",
-        *address,
-        "--no-server-header",
-        "--no-access-log",
-    )
 
 
 def _stop(stack: Stack, progress: Progress) -> None:

@@ -22,9 +22,7 @@ from tests.api.conftest import free_port
 NOWHERE = "http://127.0.0.1:1/api"
 
 
-def command(port: int) -> list[str]:
-    address = ["--port", str(port), "--no-access-log"]
-    return [sys.executable, "-m", "uvicorn", "--factory", "api.app:application", *address]
+COMMAND = [sys.executable, "-m", "api"]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +31,7 @@ def command(port: int) -> list[str]:
         ({"AUTOINDEX_JWT_SECRET": "changeme"}, "AUTOINDEX_JWT_SECRET can be guessed"),
         ({"AUTOINDEX_JWT_SECRET": ""}, "AUTOINDEX_JWT_SECRET"),
         ({"PREFECT_API_URL": ""}, "PREFECT_API_URL is not set"),
+        ({"AUTOINDEX_API_PORT": "x"}, "AUTOINDEX_API_PORT"),
     ],
 )
 def test_it_says_what_it_needs(
@@ -40,7 +39,7 @@ def test_it_says_what_it_needs(
 ) -> None:
     env = {**os.environ, **api_settings.environment(), "PREFECT_API_URL": NOWHERE, **changed}
     ended = subprocess.run(
-        command(free_port()), env=env, capture_output=True, text=True, timeout=60, check=False
+        COMMAND, env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert ended.returncode != 0
     assert reason in ended.stderr
@@ -51,8 +50,9 @@ def test_it_says_what_it_needs(
 def url(api_settings: Settings) -> Iterator[str]:
     """A facade whose Prefect is away."""
     port = free_port()
-    env = {**os.environ, **api_settings.environment(), "PREFECT_API_URL": NOWHERE}
-    facade = subprocess.Popen(command(port), env=env, stderr=subprocess.DEVNULL)
+    chosen = api_settings.model_copy(update={"api_port": port})
+    env = {**os.environ, **chosen.environment(), "PREFECT_API_URL": NOWHERE}
+    facade = subprocess.Popen(COMMAND, env=env, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):

@@ -1,0 +1,44 @@
+"""Serve the facade: `python -m api`, with the settings of the environment."""
+
+import resource
+
+import uvicorn
+
+from api.gate import LARGEST_HEAD_BYTES
+from api.http_protocol import GuardedProtocol
+from autoindex.errors import ConfigurationError
+from autoindex.settings import Settings
+
+# Those who wait for a task are told at once that the facade stops; this is for slow downloads.
+_FAREWELL_SECONDS = 10
+
+
+def main() -> None:
+    """Serve until a signal."""
+    _allow_connections()
+    try:
+        settings = Settings()
+    except ConfigurationError as error:
+        raise SystemExit(f"the facade does not start: {error}") from error
+    uvicorn.run(
+        "api.app:application",
+        factory=True,
+        host=settings.api_host,
+        port=settings.api_port,
+        http=GuardedProtocol,
+        ws="none",
+        h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
+        timeout_graceful_shutdown=_FAREWELL_SECONDS,
+        server_header=False,
+        access_log=False,
+    )
+
+
+def _allow_connections() -> None:
+    """As many files as the system lets us open: each client that waits is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""One connection of a client: uvicorn's, with bounds on what a client may leave open.
+
+uvicorn waits as long as it takes for a request's head to arrive and for an answer to be taken.
+"""
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import Any, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from api.gate import LARGEST_HEAD_BYTES
+from api.problems import MEDIA_TYPE
+
+MOST_CONNECTIONS: Final = 2_000
+HEAD_SECONDS: Final = 10.0
+# A client that takes nothing for so long is not waiting for the rest.
+_TAKEN_SECONDS: Final = 30.0
+
+
+class GuardedProtocol(H11Protocol):
+    """HTTP/1.1 on one connection; what is no request is answered with a problem, too."""
+
+    head_seconds = HEAD_SECONDS
+    taken_seconds = _TAKEN_SECONDS
+    most_connections = MOST_CONNECTIONS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_due: asyncio.TimerHandle | None = None
+        self._taken_due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Expect a request, or turn the client away where too many are connected."""
+        super().connection_made(transport)
+        if len(self.connections) > self.most_connections:
+            self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections; try again soon")
+        else:
+            self._expect_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived; a request's head must be whole in time, however it trickles in."""
+        if self._answered:
+            self._expect_head()
+        super().data_received(data)
+        if not self._answered:
+            self._request_is_here()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        self._request_is_here()
+        self._answer_is_taken()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client takes the answer more slowly than it is made."""
+        super().pause_writing()
+        self._taken_due = self.loop.call_later(self.taken_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._answer_is_taken()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, also where the client never takes the last of its answer."""
+        self._close()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - says less than ours
+        """Say that this is no HTTP."""
+        detail = f"this is no HTTP request, or its head is longer than {LARGEST_HEAD_BYTES:,} bytes"
+        self._end(HTTPStatus.BAD_REQUEST, detail)
+
+    @property
+    def _answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _expect_head(self) -> None:
+        if self._head_due is None:
+            self._head_due = self.loop.call_later(self.head_seconds, self._head_overdue)
+
+    def _request_is_here(self) -> None:
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
+
+    def _answer_is_taken(self) -> None:
+        if self._taken_due is not None:
+            self._taken_due.cancel()
+            self._taken_due = None
+
+    def _head_overdue(self) -> None:
+        self._end(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
+
+    def _end(self, status: HTTPStatus, detail: str) -> None:
+        # An answer that has begun is not to be mixed up with another one.
+        begun = not self._answered and self.cycle.response_started
+        if not begun and not self.transport.is_closing():
+            self.transport.write(_problem(status, detail))
+        self._close()
+
+    def _close(self) -> None:
+        self.transport.close()
+        # Closing waits until what was written is taken.
+        if self._taken_due is None:
+            self._taken_due = self.loop.call_later(self.taken_seconds, self.transport.abort)
+
+
+def _problem(status: HTTPStatus, detail: str) -> bytes:
+    content = {"title": status.phrase, "status": status, "detail": detail, "type": "about:blank"}
+    body = json.dumps(content).encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {MEDIA_TYPE}\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
