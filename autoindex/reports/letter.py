@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from autoindex.reports import charts, plot, theme
 from autoindex.reports.content import ReportContent
-from autoindex.reports.wording import day, percent, points, subtitle
+from autoindex.reports.wording import day, percent, points, return_label, subtitle
 
 _WIDTH: Final = 480.0
 _HEIGHT: Final = 220.0
@@ -40,7 +40,8 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
     place = escape(where)
     if link:
         place += f' <a href="{escape(link, quote=True)}" style="color:{theme.ACCENT}">Open it</a>'
-    alt = f"{content.index_name} over the last five years"
+    caption = "Return over the last five years, or since inception if that is less"
+    alt = f"{content.index_name}: {caption[0].lower()}{caption[1:]}"
     return (
         f'<!doctype html><html lang="en"><body style="margin:0;background:{theme.WHITE}">'
         f'<div style="max-width:{_WIDTH:.0f}px;padding:24px;color:{theme.INK};font-size:15px;'
@@ -49,6 +50,7 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
         f'<p style="margin:2px 0 16px;color:{theme.MUTED}">{escape(subtitle(content))}</p>'
         f"<p>{escape(content.summary)}</p>"
         f'<table role="presentation" cellspacing="0" style="font-size:15px">{rows}</table>'
+        f'<p style="margin:20px 0 -8px;font-size:12px;color:{theme.MUTED}">{caption}</p>'
         f'<p><img src="cid:{chart_id}" alt="{escape(alt, quote=True)}" width="{_WIDTH:.0f}" '
         f'style="max-width:100%;height:auto"></p><p>{place}</p>'
         f'<p style="font-size:12px;color:{theme.MUTED}">{_NOTICE}</p></div></body></html>\n'
@@ -69,7 +71,7 @@ def chart(content: ReportContent) -> bytes:
 def _figures(content: ReportContent) -> list[tuple[str, str]]:
     head = content.headline
     return [
-        ("Return", percent(head.period_return, signed=True)),
+        (return_label(content), percent(head.period_return, signed=True)),
         ("Benchmark", percent(head.benchmark_period_return, signed=True)),
         ("Difference", points(head.period_difference)),
         ("Year to date", percent(head.year_to_date_return, signed=True)),
