@@ -18,7 +18,7 @@ from autoindex.errors import (
     MailUncertain,
     ReportImpossible,
 )
-from autoindex.index.metrics import metrics as performance
+from autoindex.index import metrics
 from autoindex.reports import delivery, files, links, quality
 from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
@@ -104,7 +104,10 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
             asset.symbol: AssetFacts(asset.name, asset.sector, asset.shares_outstanding_date)
             for asset in constituents
         },
-        metrics=performance(published, benchmark),
+        metrics=metrics.metrics(published, benchmark),
+        benchmark_metrics=(
+            {} if benchmark is None else metrics.benchmark_metrics(published, benchmark)
+        ),
         generated_at=run.now,
         quality_notes=quality.notes(closes[[a.symbol for a in constituents]], run.now),
         dividends_in_prices=run.settings.sandbox,

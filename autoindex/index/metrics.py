@@ -60,11 +60,21 @@ def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values
     return values | {metric: _number(rule, *pair) for metric, rule in RELATIVE.items()}
 
 
-def own(closes: pd.Series) -> Values:
-    """The metrics that need no benchmark, of closes without gaps."""
+def benchmark_metrics(levels: pd.Series, benchmark: pd.Series) -> dict[str, Values]:
+    """The benchmark's own metrics over the windows of `levels`, closes as for `metrics`.
+
+    All are None over a window in which the benchmark has a session without a close.
+    """
+    closes = _aligned(benchmark, levels.index)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # as above
-        return _own(closes.pct_change().iloc[1:])
+        return {name: _of_benchmark(closes, begin(levels, name)) for name in WINDOWS}
+
+
+def _of_benchmark(closes: pd.Series, first: pd.Timestamp | None) -> Values:
+    if first is None or closes[first:].isna().any():
+        return dict.fromkeys(OWN)
+    return _own(closes[first:].pct_change().iloc[1:])
 
 
 def _own(returns: pd.Series) -> Values:

@@ -175,14 +175,14 @@ def years(content: ReportContent, width: float, height: float) -> Figure:
     plot.index_bars(at + 20.0, [row.year_return for row in rows], content.index_name)
     theirs = floats([row.benchmark_year_return for row in rows])
     plot.benchmark_bars(at + 190.0, theirs, content.benchmark_name)
-    plot.time_axis(_whole_years(at))
+    plot.time_axis(at, until=_end_of_years(at))
     plot.value_axis(short_percent, zero=True)
     return plot.figure
 
 
-def _whole_years(at: Floats) -> Floats:
+def _end_of_years(at: Floats) -> float:
     """Room for a bar each year; a young index has as many as make bars of a usual width."""
-    return np.array([at[0], max(at[-1], at[0] + _FEWEST_YEARS * 365.0) + 365.0])
+    return float(max(at[-1], at[0] + _FEWEST_YEARS * 365.0) + 365.0)
 
 
 def turnover(content: ReportContent, width: float, height: float) -> Figure:
@@ -191,6 +191,6 @@ def turnover(content: ReportContent, width: float, height: float) -> Figure:
     at = days([date(row.year, 1, 1) for row in rows])
     plot = Plot(width, height, top=4.0)
     plot.axes.bar(at + 182.0, [row.turnover for row in rows], width=250.0, color=theme.ACCENT)
-    plot.time_axis(_whole_years(at))
+    plot.time_axis(at, until=_end_of_years(at))
     plot.value_axis(short_percent, floor=0.0)
     return plot.figure

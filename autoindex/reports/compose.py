@@ -66,7 +66,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
         summary="",
         headline=headline,
         comparisons=comparisons,
-        metrics=measures.beside_benchmark(inputs.metrics, history),
+        metrics=measures.beside_benchmark(inputs.metrics, inputs.benchmark_metrics),
         series=series,
         drawdowns=risk.worst_drawdowns(history),
         monthly_returns=performance.monthly_returns(history),

@@ -45,6 +45,16 @@ def say(text: str, style: ParagraphStyle) -> Paragraph:
     return Paragraph(escape(text).replace(" pp", "\N{NO-BREAK SPACE}pp"), style)
 
 
+def shortened(text: str, width: float, size: float) -> str:
+    """As much of `text` as fits into `width` points on one line, with an ellipsis if not all."""
+    if theme.text_width(text, size) <= width:
+        return text
+    kept = text
+    while kept and theme.text_width(f"{kept}…", size) > width:
+        kept = kept[:-1].rstrip()
+    return f"{kept}…"
+
+
 class Heading(Paragraph):
     """A part's heading, and its entry in the PDF's outline."""
 

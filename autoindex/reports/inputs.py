@@ -31,7 +31,8 @@ class ReportInputs:
       The weights of session t are decided at its close and earn their first return after it.
     - `closes`: constituents' closes, NaN where there was no trade. They should reach back to the
       rebalance before the previous report period; what lies further back adds to the turnover.
-    - `metrics`: {window: {metric: number or None}} as stored with the index.
+    - `metrics`: {window: {metric: number or None}} as stored with the index;
+      `benchmark_metrics`: the same of the benchmark, as far as it has them.
     - `generated_at`: the instant the data stands at. The same inputs give the same bytes.
     """
 
@@ -45,6 +46,7 @@ class ReportInputs:
     assets: Mapping[str, AssetFacts]
     metrics: Mapping[str, Mapping[str, float | None]]
     generated_at: datetime
+    benchmark_metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     quality_notes: tuple[str, ...] = ()
     strategy: str = PUBLISHED_STRATEGY.value
     frequency: str = PUBLISHED_FREQUENCY.value

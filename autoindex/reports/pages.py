@@ -25,6 +25,7 @@ from autoindex.reports.flowables import (
 from autoindex.reports.wording import day, percent, subtitle, words
 
 _SMALL: Final = GAP / 2
+_YEARS_HEIGHT: Final = 52 * mm
 
 
 def story(content: ReportContent, width: float) -> list[Flowable]:
@@ -150,7 +151,9 @@ def _rolling(content: ReportContent, width: float) -> list[Flowable]:
 
 
 def _months_height(content: ReportContent) -> float:
-    return 22 * mm + 5.1 * mm * len(content.monthly_returns)
+    """What the table takes, with the years below it, which should not stand alone."""
+    years = 16 * mm + _YEARS_HEIGHT if len(content.monthly_returns) > 1 else 0.0
+    return 22 * mm + 5.1 * mm * len(content.monthly_returns) + years
 
 
 def _months(content: ReportContent, width: float) -> list[Flowable]:
@@ -163,15 +166,16 @@ def _months(content: ReportContent, width: float) -> list[Flowable]:
         Heading("Monthly returns"),
         say(caption, CAPTION),
         tables.months(content, width),
-        Spacer(0, GAP),
-        KeepTogether(
-            [
-                Heading("Calendar years"),
-                say("Return of each year, as far as it is in the table above", CAPTION),
-                Chart(charts.years(content, width, 52 * mm)),
-            ]
-        ),
+        *_years(content, width),
     ]
+
+
+def _years(content: ReportContent, width: float) -> list[Flowable]:
+    if len(content.monthly_returns) < 2:
+        return []
+    caption = "Return of each year, as far as it is in the table above"
+    chart = Chart(charts.years(content, width, _YEARS_HEIGHT))
+    return [Spacer(0, GAP), KeepTogether([Heading("Calendar years"), say(caption, CAPTION), chart])]
 
 
 def _holdings(content: ReportContent, width: float) -> list[Flowable]:

@@ -125,10 +125,16 @@ class Plot:
             },
         )
 
-    def time_axis(self, days: Floats) -> None:
-        """The days along the foot: years, months or single sessions, as the span asks for."""
-        self.axes.set_xlim(days[0], days[-1] if days[-1] > days[0] else days[0] + 1.0)
-        self._foot(*_time_ticks(days))
+    def time_axis(self, days: Floats, *, until: float | None = None) -> None:
+        """The days along the foot: years, months or single sessions, as the span asks for.
+
+        The axis ends with the last day, or at `until`, without a tick behind the last day.
+        """
+        self.axes.set_xlim(days[0], until or max(days[-1], days[0] + 1.0))
+        if until is None:
+            self._foot(*_time_ticks(days))
+        else:
+            self._foot(*_starts(days, "Y", "%Y"))
 
     def _foot(self, ticks: Sequence[float], labels: Sequence[str]) -> None:
         across = self.axes.get_xaxis_transform()

@@ -7,7 +7,7 @@ from reportlab.platypus import Table, TableStyle
 
 from autoindex.reports import theme
 from autoindex.reports.content import MonthlyReturns, Number, ReportContent
-from autoindex.reports.flowables import CELL, Bar, bold, grid, say
+from autoindex.reports.flowables import CELL, Bar, bold, grid, say, shortened
 from autoindex.reports.wording import (
     NOTHING,
     day,
@@ -131,7 +131,7 @@ def largest(content: ReportContent, width: float) -> Table:
     rows: list[list[Any]] = [
         [
             row.symbol,
-            say(row.name, CELL),
+            shortened(row.name, 5.2 * unit, CELL.fontSize),
             Bar(row.weight / top[0].weight, 2.9 * unit),
             percent(row.weight),
         ]
@@ -142,6 +142,7 @@ def largest(content: ReportContent, width: float) -> Table:
         [1.6 * unit, 5.4 * unit, 3.2 * unit, 1.8 * unit],
         extra=[
             ("FONT", (0, 0), (-1, 0), theme.REGULAR, 8, 10),
+            ("LEFTPADDING", (1, 0), (1, -1), 0),
             ("FONT", (0, 0), (0, -1), theme.BOLD, 8, 10),
             ("TEXTCOLOR", (0, 0), (-1, 0), theme.INK),
             ("ALIGN", (1, 0), (2, -1), "LEFT"),

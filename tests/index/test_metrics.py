@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autoindex.index.metrics import WINDOWS, metrics
+from autoindex.index.metrics import OWN, WINDOWS, benchmark_metrics, metrics
 
 RELATIVE = ("alpha", "beta", "tracking_error", "information_ratio")
 
@@ -161,3 +161,21 @@ def test_a_benchmark_with_gaps_and_a_late_start(closes: pd.DataFrame, benchmark:
     expected = metrics(levels[begin:], late)["all"]
     assert {n: found[n] for n in RELATIVE} == {n: expected[n] for n in RELATIVE}
     assert found["total_return"] == pytest.approx(levels.iloc[-1] / levels.iloc[0] - 1)
+
+
+def test_the_benchmarks_own_metrics_over_the_windows_of_the_index(
+    closes: pd.DataFrame, benchmark: pd.Series
+) -> None:
+    found = benchmark_metrics(closes["KO"], benchmark)
+    whole = metrics(benchmark)
+    assert list(found) == list(WINDOWS)
+    for window, values in found.items():
+        assert values == {name: whole[window][name] for name in OWN}
+
+
+def test_a_benchmark_that_begins_later_has_nothing_for_the_whole(
+    closes: pd.DataFrame, benchmark: pd.Series
+) -> None:
+    found = benchmark_metrics(closes["KO"].iloc[-1200:], benchmark.iloc[-400:])
+    assert set(found["all"].values()) == set(found["3Y"].values()) == {None}
+    assert found["1Y"]["annual_volatility"] is not None
