@@ -19,6 +19,8 @@ from autoindex.market_data.quota import Credits, Payer, Unmetered, Usage
 from autoindex.market_data.reply import Failure, Outcome
 
 _CONNECT_SECONDS: Final = 10.0
+# Five times what a page of the most symbols we ask for together takes.
+_LARGEST_ANSWER: Final = 64 * 2**20
 _UNMETERED: Final = Unmetered()
 
 
@@ -132,6 +134,8 @@ class TwelveData:
                 body = bytearray()
                 for part in answer.iter_bytes():
                     body += part
+                    if len(body) > _LARGEST_ANSWER:
+                        raise ProviderUnavailable("the provider's answer has no end")
                     # A server that sends a little now and then would keep us for ever.
                     if time.monotonic() > deadline:
                         raise ProviderUnavailable("the provider took too long to send its answer")

@@ -4,6 +4,7 @@ Errors come with an HTTP status or with HTTP 200; for one symbol the answer is f
 it is keyed by symbol, and one of them may have failed.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from autoindex.market_data.rows import Table, table
 INTERVAL: Final = "1day"
 _NO_DATA: Final = "no data is available"
 _LONGEST_MESSAGE: Final = 300
+_MIC: Final = re.compile("X[A-Z0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def _mismatch(asked: Due, meta: object) -> str | None:
         return "the provider's answer does not say which symbol it is about"
     expected = {
         "symbol": (asked.symbol, [_text(meta, "symbol").partition(":")[0]]),
-        "exchange": (asked.exchange, [_text(meta, "exchange"), _text(meta, "mic_code")]),
+        "exchange": (asked.exchange, _exchanges(asked, meta)),
         "currency": (asked.currency, [_text(meta, "currency")]),
         "interval": (INTERVAL, [_text(meta, "interval")]),
     }
@@ -153,6 +155,13 @@ def _mismatch(asked: Due, meta: object) -> str | None:
             answered = named[0] if named else "missing"
             return f"asked for {field} {wanted}, the provider answered with {answered}"
     return None
+
+
+def _exchanges(asked: Due, meta: Mapping[str, Any]) -> list[str]:
+    """The names of the exchange that can be compared with the one asked for."""
+    name, code = _text(meta, "exchange"), _text(meta, "mic_code")
+    # A market identifier code alone contradicts no name: NASDAQ has three of them.
+    return [name, code] if name or _MIC.fullmatch(asked.exchange) else []
 
 
 def _failure(body: object) -> Failure | None:

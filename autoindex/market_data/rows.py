@@ -72,7 +72,7 @@ def _days_since_epoch(text: str) -> int | None:
 
 
 def _numbers(column: list[Any]) -> NDArray[np.float64]:
-    if {str, int, float}.issuperset(map(type, column)):
+    if {str, int, float}.issuperset(map(type, column)) and _is_plain(column):
         try:
             return np.fromiter(map(float, column), np.float64, len(column))
         except (ValueError, OverflowError):
@@ -80,9 +80,17 @@ def _numbers(column: list[Any]) -> NDArray[np.float64]:
     return np.fromiter(map(_number, column), np.float64, len(column))
 
 
+def _is_plain(column: list[Any]) -> bool:
+    # Python's own notation has more: 1_000, and the digits of every script.
+    text = "".join(value for value in column if isinstance(value, str))
+    return text.isascii() and "_" not in text
+
+
 def _number(value: object) -> float:
     # A bool is an int to Python, but no price.
     if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return np.nan
+    if not _is_plain([value]):
         return np.nan
     try:
         return float(value)

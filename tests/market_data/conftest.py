@@ -46,7 +46,7 @@ def sandbox(sandbox_url: str) -> Iterator[Switches]:
 
 @pytest.fixture
 def client(sandbox: Switches) -> Iterator[TwelveData]:
-    with TwelveData(sandbox.url, SecretStr("test"), timeout_seconds=5) as made:
+    with TwelveData(sandbox.url, SecretStr("test"), timeout_seconds=60) as made:
         yield made
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from itertools import count
 from typing import Any
 
 import httpx
@@ -377,7 +378,10 @@ def test_volume_numbers_and_oddities() -> None:
     assert fetched.bars.volume.tolist() == [-1, -1, -1, -1, 7, 5, 31_694_100]
 
 
-@pytest.mark.parametrize("close", [True, [], {}, "1,000", "", "٣x", "inf", 10**400, "NaN"])
+@pytest.mark.parametrize(
+    "close",
+    [True, [], {}, "1,000", "1_000", "", "٣", "٣x", "inf", 10**400, "NaN"],
+)
 def test_what_is_no_price_is_dropped(close: Any) -> None:
     body = entry([row("2022-12-28", close), row("2022-12-27", 10.25)])
     with answering(httpx.Response(200, json=body)) as refresh:
@@ -434,6 +438,26 @@ def test_a_status_says_enough_without_json(status: int, error: type[Exception]) 
 def test_a_connection_that_fails_is_worth_another_try(error: Exception) -> None:
     with answering(error) as refresh, pytest.raises(ProviderUnavailable):
         refresh(THREE, FRIDAY)
+
+
+def test_an_answer_of_any_size_is_not_kept() -> None:
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, content=(b" " * 2**20 for _ in count()))
+    )
+    with (
+        TwelveData("http://provider", SecretStr("k"), transport=transport) as client,
+        pytest.raises(ProviderUnavailable, match="has no end"),
+    ):
+        client.api_usage()
+
+
+def test_a_market_code_without_an_exchange_contradicts_no_name() -> None:
+    body = entry([row("2022-12-28")])
+    body["meta"] = {"symbol": "AAPL", "interval": "1day", "mic_code": "XNGS"}
+    with answering(httpx.Response(200, json=body)) as refresh:
+        assert refresh.bars_of("AAPL", FRIDAY).bars.close.tolist() == [10.0]
+        other = refresh.only(Asset("AAPL", "XNYS"), FRIDAY)
+    assert "exchange XNYS, the provider answered with XNGS" in reasons(other)["AAPL"]
 
 
 def test_a_redirect_is_not_followed_with_the_key() -> None:
