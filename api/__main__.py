@@ -25,6 +25,7 @@ def main() -> None:
         factory=True,
         host=settings.api_host,
         port=settings.api_port,
+        workers=settings.api_processes,
         http=GuardedProtocol,
         ws="none",
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,

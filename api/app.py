@@ -20,6 +20,7 @@ from api.shared_cache import SharedCache
 from api.snapshots import Snapshots
 from api.stopping import told_to_stop
 from api.tasks import TaskRunner
+from api.turns import Turns
 from api.watch import Watch
 from autoindex.errors import ConfigurationError
 from autoindex.reports import links
@@ -78,7 +79,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
-    app.state.snapshots, app.state.watch = snapshots, watch
+    app.state.snapshots, app.state.watch, app.state.turns = snapshots, watch, Turns()
     modules = (background, following, index, reports, health)
     routers = [module.router for module in modules]
     for router in routers:

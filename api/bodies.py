@@ -17,9 +17,13 @@ TEMPLATE_KEY: Final = "__prefect_kind"
 
 
 class GuardedRoute(APIRoute):
-    """A route that refuses templates in a body, and answers within `answer_seconds`."""
+    """A route that refuses templates in a body, and answers within `answer_seconds`.
+
+    Where it `takes_turns`, few requests of one user are handled at once.
+    """
 
     answer_seconds = ANSWER_SECONDS
+    takes_turns = True
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap what FastAPI would call."""
@@ -30,7 +34,11 @@ class GuardedRoute(APIRoute):
             body = await request.body()
             if body:
                 refuse_templates(body)
-            return await in_time.answer(handle(request))
+            user = getattr(request.state, "user", None)
+            if user is None or not self.takes_turns:
+                return await in_time.answer(handle(request))
+            async with request.app.state.turns.of(user.name):
+                return await in_time.answer(handle(request))
 
         return guarded
 

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.identity import Identity, TokenRefused
-from api.limits import Limits, TooManyRequests
+from api.limits import Allowance, Limits, TooManyRequests
 from api.problems import Problem, unavailable
 from autoindex.errors import PartUnavailable
 
@@ -46,21 +46,21 @@ class Gate:
             return
         try:
             _check_head(scope)
-            await self._authenticate(scope)
+            allowance = await self._authenticate(scope)
             body = await _body(Headers(scope=scope), receive)
         except Problem as problem:
             await problem.response(scope, receive, send)
             return
-        await self.app(scope, _replay(body, receive), send)
+        await self.app(scope, _replay(body, receive), _telling(allowance, send))
 
-    async def _authenticate(self, scope: Scope) -> None:
+    async def _authenticate(self, scope: Scope) -> Allowance | None:
         if scope["path"] in self.open_paths:
-            return
+            return None
         headers = Headers(scope=scope)
         try:
             user = await self.identity.check(_only(headers.getlist("authorization")))
             scope.setdefault("state", {})["user"] = user
-            await self.limits.admit(user.name, starts_task=scope["method"] == "POST")
+            return await self.limits.admit(user.name, starts_task=scope["method"] == "POST")
         except TokenRefused as refused:
             challenge = {"WWW-Authenticate": 'Bearer realm="autoindex"'}
             raise Problem(HTTPStatus.UNAUTHORIZED, str(refused), headers=challenge) from refused
@@ -77,14 +77,30 @@ def _only(values: list[str]) -> str | None:
     return values[0] if values else None
 
 
-def _too_many(refused: TooManyRequests) -> Problem:
-    seconds = str(refused.retry_after_seconds)
-    headers = {
-        "Retry-After": seconds,
-        "RateLimit-Limit": str(refused.limit),
-        "RateLimit-Remaining": "0",
-        "RateLimit-Reset": seconds,
+def _telling(allowance: Allowance | None, send: Send) -> Send:
+    """Say with every answer what is left, so that a client can slow down before it is refused."""
+    if allowance is None:
+        return send
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(_rate(allowance))
+        await send(message)
+
+    return told
+
+
+def _rate(allowance: Allowance) -> dict[str, str]:
+    return {
+        "RateLimit-Limit": str(allowance.limit),
+        "RateLimit-Remaining": str(allowance.remaining),
+        "RateLimit-Reset": str(allowance.reset_seconds),
     }
+
+
+def _too_many(refused: TooManyRequests) -> Problem:
+    seconds = refused.retry_after_seconds
+    headers = {"Retry-After": str(seconds), **_rate(Allowance(refused.limit, 0, seconds))}
     status = HTTPStatus.TOO_MANY_REQUESTS
     return Problem(status, str(refused), headers=headers, name="rate-limit")
 

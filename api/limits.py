@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -33,6 +34,15 @@ class TooManyRequests(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a window: so many requests of `limit`; more after `reset_seconds`."""
+
+    limit: int
+    remaining: int
+    reset_seconds: int
+
+
 class Limits:
     """Counts requests by user; those that start a task count twice, once in a tighter window."""
 
@@ -44,35 +54,38 @@ class Limits:
         self._shared = None if self._pool is None else _limiter(self._pool)
         self._shared_again_at = 0.0
 
-    async def admit(self, user: str, *, starts_task: bool) -> None:
-        """Count a request; raises `TooManyRequests` for one too many."""
-        if starts_task:
-            await self._hit(self._tasks, user)
-        await self._hit(self._requests, user)
+    async def admit(self, user: str, *, starts_task: bool) -> Allowance:
+        """Count a request, and say what is left; raises `TooManyRequests` for one too many.
+
+        Of a request that starts a task it is the tighter window that is told of.
+        """
+        tighter = await self._hit(self._tasks, user) if starts_task else None
+        left = await self._hit(self._requests, user)
+        return left if tighter is None or left.remaining < tighter.remaining else tighter
 
     async def aclose(self) -> None:
         """Close connections."""
         if self._pool is not None:
             await self._pool.aclose()
 
-    async def _hit(self, item: RateLimitItem, user: str) -> None:
+    async def _hit(self, item: RateLimitItem, user: str) -> Allowance:
         if self._shared is not None and time.monotonic() >= self._shared_again_at:
             try:
-                await _hit(self._shared, item, user)
+                return await _hit(self._shared, item, user)
             except StorageError as problem:
                 # Counting alone for a while is better than refusing everybody, or slowing them.
                 log.warning("rate limits are counted in process: Redis fails", exc_info=problem)
                 self._shared_again_at = time.monotonic() + _WITHOUT_REDIS_SECONDS
-            else:
-                return
-        await _hit(self._here, item, user)
+        return await _hit(self._here, item, user)
 
 
-async def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItem, user: str) -> None:
-    if await limiter.hit(item, user):
-        return
+async def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItem, user: str) -> Allowance:
+    admitted = await limiter.hit(item, user)
     window = await limiter.get_window_stats(item, user)
-    raise TooManyRequests(item.amount, max(1, math.ceil(window.reset_time - time.time())))
+    seconds = max(1, math.ceil(window.reset_time - time.time()))
+    if not admitted:
+        raise TooManyRequests(item.amount, seconds)
+    return Allowance(item.amount, window.remaining, seconds)
 
 
 def _pool(settings: Settings) -> ConnectionPool | None:

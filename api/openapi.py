@@ -115,15 +115,15 @@ _UNAUTHORIZED: Final = _Error(
 )
 _TOO_MANY: Final = _Error(
     HTTPStatus.TOO_MANY_REQUESTS,
-    "Too many requests within a minute; `Retry-After` says when the next one fits.",
+    "Too many requests within a minute (`…:rate-limit`), or at once (`…:too-many-at-once`).",
     "more than 600 requests of this kind within a minute; the next one fits in 17 s",
     headers=_RATE,
     type=f"{NAMESPACE}rate-limit",
 )
 _QUEUE_FULL: Final = _Error(
     HTTPStatus.TOO_MANY_REQUESTS,
-    "Too many requests within a minute (`…:rate-limit`), or too many tasks of this kind wait to "
-    "begin (`…:queue-full`, without the RateLimit headers).",
+    "Too many requests within a minute (`…:rate-limit`), or at once (`…:too-many-at-once`), or "
+    "too many tasks of this kind wait to begin (`…:queue-full`).",
     "1,000 refresh tasks wait to begin already; try again when some of them have begun",
     headers=_RATE,
     type=f"{NAMESPACE}queue-full",

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from api.backlog import QueueFull
 from api.tasks import TaskFinished, TaskUnknown
+from api.turns import TooManyAtOnce
 from api.watch import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
 
@@ -112,6 +113,7 @@ def install(app: FastAPI) -> None:
         RequestValidationError: _validation,
         InvalidRequest: _invalid_request,
         QueueFull: _queue_full,
+        TooManyAtOnce: _too_many_at_once,
         TaskUnknown: _task_unknown,
         TaskFinished: _task_finished,
         TooManyFollowers: _too_many_followers,
@@ -159,6 +161,13 @@ async def _queue_full(_: Request, error: QueueFull) -> Response:
     headers = {"Retry-After": str(_QUEUE_FULL_SECONDS)}
     status = HTTPStatus.TOO_MANY_REQUESTS
     return Problem(status, str(error), headers=headers, name="queue-full").response
+
+
+async def _too_many_at_once(_: Request, error: TooManyAtOnce) -> Response:
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    return Problem(
+        status, str(error), headers={"Retry-After": "1"}, name="too-many-at-once"
+    ).response
 
 
 async def _task_unknown(_: Request, __: TaskUnknown) -> Response:

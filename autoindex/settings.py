@@ -56,6 +56,9 @@ class Settings(BaseSettings):
 
     api_host: str = Field(default="127.0.0.1", description="Address the facade listens on.")
     api_port: int = Field(default=8000, ge=1, le=65535, description="Port of the facade.")
+    api_processes: int = Field(
+        default=1, ge=1, le=64, description="How many processes serve the facade."
+    )
     api_docs: bool = Field(
         default=False, description="Show the facade's documentation at /docs to everybody."
     )

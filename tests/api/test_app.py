@@ -535,6 +535,8 @@ class TestSecurity:
         problem(posts[-1], 429)
         assert 1 <= int(posts[-1].headers["retry-after"]) <= 61
         assert posts[-1].headers["ratelimit-limit"] == "2"
+        assert [a.headers["ratelimit-remaining"] for a in posts] == ["1", "0", "0"]
+        assert reads[0].headers["ratelimit-limit"] == "5"
 
     async def test_documentation_may_be_shown_to_everybody(
         self, settings: Settings, runner: InMemory

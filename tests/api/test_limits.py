@@ -85,3 +85,11 @@ async def test_without_redis_requests_are_counted_in_process(tmp_path: Path) -> 
     away = SecretStr(f"unix://{tmp_path}/nobody.sock")
     async with opened(Settings(requests_per_minute=5, redis_url=away)) as limits:
         assert await admitted(limits, "alone", times=8) == 5
+
+
+async def test_what_is_left_is_told(limits: Limits) -> None:
+    left = [(await limits.admit("careful", starts_task=True)).remaining for _ in range(2)]
+    assert left == [1, 0]
+    read = await limits.admit("careful", starts_task=False)
+    assert (read.limit, read.remaining) == (5, 2)
+    assert 50 <= read.reset_seconds <= 61
