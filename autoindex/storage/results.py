@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, null, select, update
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.storage.tables import task_results
@@ -56,20 +56,7 @@ def read_many(
     }
 
 
-def expire(connection: Connection, now: datetime) -> int:
-    """Drop the JSON of expired results, keeping when they expired; how many."""
-    expired = (task_results.c.expires_at <= now) & task_results.c.result.is_not(None)
-    return connection.execute(update(task_results).where(expired).values(result=null())).rowcount
-
-
 def count_before(connection: Connection, instant: datetime) -> int:
     """How many results expired before `instant`."""
     query = select(func.count()).where(task_results.c.expires_at < instant)
     return connection.execute(query).scalar_one()
-
-
-def forget(connection: Connection, task_ids: list[UUID]) -> int:
-    """Remove rows whole, once their runs are gone; how many."""
-    return connection.execute(
-        delete(task_results).where(task_results.c.task_id.in_(task_ids))
-    ).rowcount
