@@ -179,6 +179,9 @@ class AutoindexWorker(
                 return []
             return await super().get_and_submit_flow_runs()
 
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """A fork is there at once: a state before it would only take a call."""
+
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
         try:
             # The next poll is the retry.
@@ -190,7 +193,10 @@ class AutoindexWorker(
             self._logger.debug("Prefect does not answer: %s", error)
             await asyncio.sleep(_AWAY_SECONDS)
             return []
-        return in_turn(found, datetime.now(UTC))
+        # One that was sent round again a moment ago may still have its slot here.
+        held = set(self.limiter.statistics().borrowers)
+        free = [entry for entry in found if entry.flow_run.id not in held]
+        return in_turn(free, datetime.now(UTC))
 
     async def _of_each_queue(self) -> list[WorkerFlowRunResponse]:
         """The oldest of each queue: the server's answer holds the highest priority's only."""
@@ -218,8 +224,7 @@ class AutoindexWorker(
         lease = await self._lease(flow_run)
         if lease is None:
             status.started("elsewhere")
-            later: State[Any] = AwaitingRetry(message="another worker has not let go of it yet")
-            await propose_state(self.client, later, flow_run_id=flow_run.id)
+            await self._leave(flow_run)
             return AutoindexWorkerResult(status_code=0, identifier="elsewhere")
         supervision = Supervision(configuration)
         self._runs[flow_run.id] = supervision
@@ -244,6 +249,13 @@ class AutoindexWorker(
             except AWAY as error:
                 self._logger.warning("run %s waits for the database: %s", flow_run.id, error)
                 await asyncio.sleep(_AWAY_SECONDS)
+
+    async def _leave(self, flow_run: FlowRun) -> None:
+        """Put back a run that we have claimed, but may not hold."""
+        now = await self.client.read_flow_run(flow_run.id)
+        if now.state is not None and now.state.is_pending():
+            later: State[Any] = AwaitingRetry(message="another worker has not let go of it yet")
+            await propose_state(self.client, later, flow_run_id=flow_run.id)
 
     async def kill_infrastructure(
         self,

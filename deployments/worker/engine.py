@@ -4,23 +4,34 @@ Held to one version by `pyproject.toml`, and to its signatures by tests/deployme
 import fails all the same, `deployments.worker.run` goes Prefect's own way.
 """
 
+import contextvars
 import os
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final, Never
 
+import certifi
 import httpx
+import prefect.flow_engine
 from prefect import Flow
+from prefect._flow_run_suspension import observe_flow_run_suspension
 from prefect._internal import control_listener
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.context import SettingsContext, get_settings_context
+from prefect.context import SettingsContext, SyncClientContext, get_settings_context
 from prefect.engine import handle_engine_signals
 from prefect.exceptions import TerminationSignal
-from prefect.flow_engine import load_flow, load_flow_run, run_flow
+from prefect.flow_engine import load_flow, run_flow
 from prefect.logging.loggers import flow_run_logger
-from prefect.settings import Settings
+from prefect.settings import (
+    PREFECT_API_SSL_CERT_FILE,
+    PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
+    Settings,
+)
 
 from deployments.worker.order import Order
 
@@ -44,8 +55,8 @@ _READ: Final = _set()
 
 def run(order: Order) -> None:
     """Run an order's flow run as `python -m prefect.engine` would; may end in `SystemExit`."""
-    with _settings(), handle_engine_signals(order.task_id):
-        flow_run = _flow_run(order)
+    with _settings(), handle_engine_signals(order.task_id), _client() as client:
+        flow_run = _flow_run(client, order)
         flow = _flow(order, flow_run)
         run_flow(flow, flow_run=flow_run, return_type="state")
 
@@ -55,8 +66,8 @@ def call_failure_hooks(order: Order) -> None:
 
     For a run whose process is gone: the engine that would have called them was in it.
     """
-    with _settings():
-        flow_run = _flow_run(order)
+    with _settings(), _client() as client:
+        flow_run = _flow_run(client, order)
         flow, state = _flow(order, flow_run), flow_run.state
         logger = flow_run_logger(flow_run=flow_run)
         if state is None:
@@ -88,6 +99,30 @@ def watch_states(allowed: Callable[[], None]) -> None:
 
 
 @contextmanager
+def _watch_for_suspension(*args: Any) -> Iterator[None]:
+    """Prefect's watch for a run that is suspended, of which it waits for neither begin nor end.
+
+    Both take a tenth of a second, in which the run holds a slot; a run that is suspended before
+    the watch has begun is found by its poll.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        with observe_flow_run_suspension(*args):
+            done.wait()
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(watch,), daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+prefect.flow_engine.observe_flow_run_suspension = _watch_for_suspension  # type: ignore[attr-defined, assignment]
+
+
+@contextmanager
 def _settings() -> Iterator[None]:
     """The settings of this process's environment, which a fork has got after Prefect read its own.
 
@@ -102,11 +137,28 @@ def _settings() -> Iterator[None]:
         yield
 
 
-def _flow_run(order: Order) -> FlowRun:
+@lru_cache(maxsize=1)
+def certificates() -> ssl.SSLContext:
+    """The authorities a client trusts; to load them takes a tenth of a second a time."""
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+@contextmanager
+def _client() -> Iterator[SyncPrefectClient]:
+    """One client for the whole run, where Prefect would make one for each part of it."""
+    chosen = PREFECT_API_TLS_INSECURE_SKIP_VERIFY.value() or PREFECT_API_SSL_CERT_FILE.value()
+    context = SyncClientContext(None if chosen else {"verify": certificates()})
+    # Prefect hands a context's client to those only who ask for the same settings: for none.
+    context._httpx_settings = None
+    with context:
+        yield context.client
+
+
+def _flow_run(client: SyncPrefectClient, order: Order) -> FlowRun:
     deadline = time.monotonic() + _API_SECONDS
     while True:
         try:
-            return load_flow_run(order.task_id)
+            return client.read_flow_run(order.task_id)
         except httpx.TransportError:
             # Prefect's client tries again only where it has been answered once before.
             if time.monotonic() > deadline:

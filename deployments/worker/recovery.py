@@ -52,7 +52,7 @@ class Recovery:
         self._settlement = settlement
         self._pool = pool
         self._lifetime_seconds = keeper.lifetime.total_seconds()
-        self._unheld: dict[UUID, float] = {}
+        self._unheld: dict[UUID | None, float] = {}
         self._forget_at = 0.0
 
     async def look(self) -> None:
@@ -100,11 +100,15 @@ class Recovery:
         now = asyncio.get_running_loop().time()
         runs = {run.id: run for run in await self._under_way()}
         held = await self._keeper.call(leases.held, list(runs))
-        unheld = runs.keys() - held
-        self._unheld = {id_: self._unheld.get(id_, now) for id_ in unheld}
-        for lease in await self._taken(
-            id_ for id_, since in self._unheld.items() if now - since > self._lifetime_seconds
-        ):
+        # By state: one that was sent round and claimed again has a lifetime anew.
+        unheld = {runs[id_].state_id: id_ for id_ in runs.keys() - held}
+        self._unheld = {state: self._unheld.get(state, now) for state in unheld}
+        overdue = [
+            unheld[state]
+            for state, since in self._unheld.items()
+            if now - since > self._lifetime_seconds
+        ]
+        for lease in await self._taken(overdue):
             state = runs[lease.task_id].state_name
             _log.warning("run %s is %s, but no worker has it", lease.task_id, state)
             await self._send_round(lease)

@@ -54,13 +54,15 @@ _LATE: Final = (
 
 def preload(entrypoints: list[str]) -> None:
     """Import the flows and what they reach for later, and make what costs time to make."""
-    for name in (*_LATE, "deployments.worker.engine", "deployments.worker.run"):
+    for name in (*_LATE, "deployments.worker.run"):
         importlib.import_module(name)
     for entrypoint in entrypoints:
         importlib.import_module(entrypoint.rpartition(".")[0])
     from autoindex import sessions  # noqa: PLC0415
     from autoindex.settings import Settings  # noqa: PLC0415
+    from deployments.worker import engine  # noqa: PLC0415
 
+    engine.certificates()
     sessions.last_closed(Settings().now())
 
 
@@ -87,8 +89,8 @@ def _serve(worker: socket.socket) -> None:
     while True:
         for key, _ in selector.select():
             if key.fileobj is worker:
-                message = worker.recv(LARGEST_MESSAGE)
-                if not message:
+                message = _received(worker)
+                if not message:  # the worker is gone
                     return
                 _fork(worker, selector, Order.model_validate_json(message))
             else:
@@ -148,6 +150,13 @@ def _reseed() -> None:
 
     random.seed()
     np.random.seed()
+
+
+def _received(worker: socket.socket) -> bytes:
+    try:
+        return worker.recv(LARGEST_MESSAGE)
+    except ConnectionResetError:
+        return b""
 
 
 def _send(worker: socket.socket, message: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import prefect.flow_engine
 import pytest
 from prefect._internal import control_listener
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.context import SyncClientContext
 from prefect.exceptions import TerminationSignal
 from prefect.utilities import engine as engine_utilities
 from prefect.workers.base import BaseWorker
@@ -30,7 +31,11 @@ def test_prefect_is_the_version_that_was_read() -> None:
 
 
 def test_the_engine_has_the_pieces_that_a_run_uses() -> None:
-    assert parameters(prefect.flow_engine.load_flow_run) == ["flow_run_id"]
+    assert "observe_flow_run_suspension(" in inspect.getsource(
+        prefect.flow_engine.BaseFlowRunEngine.setup_flow_run_suspension_request
+    )
+    assert parameters(SyncClientContext.__init__) == ["self", "httpx_settings"]
+    assert "_httpx_settings" in SyncClientContext.__private_attributes__
     assert parameters(prefect.flow_engine.load_flow) == ["flow_run"]
     assert {"flow", "flow_run", "return_type"} <= set(parameters(prefect.flow_engine.run_flow))
     assert parameters(prefect.engine.handle_engine_signals) == ["flow_run_id"]
@@ -61,6 +66,7 @@ def test_the_worker_s_base_class_has_what_is_built_upon() -> None:
         "def get_and_submit_flow_runs(self)",
         "def _get_scheduled_flow_runs(",
         "self._get_scheduled_flow_runs()",
+        "self._propose_submitting_state(flow_run)",
         "self._submitting_flow_run_ids",
         "self._has_successfully_synced",
         "self._last_polled_time",

@@ -72,13 +72,7 @@ def test_a_run_is_a_fork_of_the_zygote_in_which_everything_is_loaded(
     assert seen["loaded"]
     assert seen["session"] == seen["pid"]
     assert len(list(Path(f"/proc/{seen['ppid']}/task").iterdir())) == 1
-    assert one_yard.states(run_id) == [
-        "Scheduled",
-        "Pending",
-        "Submitting",
-        "Running",
-        "Completed",
-    ]
+    assert one_yard.states(run_id) == ["Scheduled", "Pending", "Running", "Completed"]
 
 
 @pytest.mark.usefixtures("worker")
