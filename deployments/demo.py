@@ -111,6 +111,11 @@ def run(settings: Settings, console: Console, *, keep: bool) -> None:
         if keep:
             greet(running, console)
             stay(running)
+        else:
+            console.print(
+                f"\nPrefect UI  {running.prefect_url}  (while the stack runs: `make demo KEEP=1`)",
+                highlight=False,
+            )
     console.print(f"\nDone in {time.monotonic() - began:.0f} s.", highlight=False)
 
 
@@ -144,7 +149,7 @@ def _main_job(running: Stack, progress: Progress) -> None:
         computed = app.follow(app.start("compute-index", {}), step)
         step.done(f"{computed['first_session']} to {computed['last_session']}")
     files = _reports(app, running, progress)
-    _show(console, computed, files, running)
+    _show(console, computed, files)
 
 
 def _reports(app: App, running: Stack, progress: Progress) -> list[Path]:
@@ -187,7 +192,7 @@ _HEADLINES: Final = {
 }
 
 
-def _show(console: Console, computed: Mapping[str, Any], files: list[Path], running: Stack) -> None:
+def _show(console: Console, computed: Mapping[str, Any], files: list[Path]) -> None:
     console.print("\nThe index (composite, monthly)", highlight=False)
     table = Table.grid(padding=(0, 4, 0, 2), pad_edge=True)
     table.add_column()
@@ -199,8 +204,8 @@ def _show(console: Console, computed: Mapping[str, Any], files: list[Path], runn
     console.print(table)
     console.print("\nThe reports")
     for path in files:
-        console.print(f"  {path}", highlight=False, soft_wrap=True)
-    console.print(
-        f"\nPrefect UI  {running.prefect_url}  (while the stack runs: `make demo KEEP=1`)",
-        highlight=False,
-    )
+        console.print(f"  {_from_here(path)}", highlight=False, soft_wrap=True)
+
+
+def _from_here(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

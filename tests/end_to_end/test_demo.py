@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import psutil
 import pypdf
 
 from tests.end_to_end.conftest import free_ports
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def test_the_demonstration_does_the_main_job(tmp_path: Path) -> None:
@@ -37,6 +40,17 @@ def test_the_demonstration_does_the_main_job(tmp_path: Path) -> None:
     assert f"{report['headline']['level']:,.2f}" in said
     assert len(pypdf.PdfReader(files[".pdf"]).pages) > 1
     assert not _running_in(tmp_path)
+    assert _shape(said.replace(str(tmp_path), "var")) == _shape(_shown_in_the_readme())
+
+
+def _shown_in_the_readme() -> str:
+    return README.read_text().partition("```\nAutoindex demonstration")[2].partition("```")[0]
+
+
+def _shape(said: str) -> list[list[str]]:
+    """Its words line by line, whatever the numbers; the head and empty lines are left out."""
+    lines = [re.sub(r"[0-9]+", "0", line).split() for line in said.splitlines()[1:]]
+    return [line for line in lines if line]
 
 
 def _running_in(folder: Path) -> list[psutil.Process]:
