@@ -248,7 +248,7 @@ class Prefect:
             await self._propose(task_id, "CANCELLED", message)
 
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:
-        """List runs by when they were due; a schedule's runs in the future are left out."""
+        """List runs, the newest first; a schedule's runs in the future are left out."""
         filters = await self._filters(query)
         if query.status is Status.RETRY:
             return _page_of(await self._retrying(filters), page, per_page)
@@ -269,7 +269,9 @@ class Prefect:
             runs["tags"] = {"all_": [f"{USER_TAG}{query.user}"]}
         if query.status is not None and query.status is not Status.RETRY:
             runs["state"] = _in_state(*states.types_of(query.status))
-        return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC"}
+        # Ids rise with the time of creation. Times may be equal, and a run's change as it starts:
+        # sorted by them, pages would show a run twice and another never.
+        return {"flow_runs": runs, "sort": "ID_DESC"}
 
     async def _retrying(self, filters: JSON) -> list[Task]:
         # Two queries, since Prefect cannot ask for "this state, or a subtask in that one". Runs
@@ -279,7 +281,7 @@ class Prefect:
         rescheduled = await self._all({**filters, "flow_runs": itself})
         waiting = await self._waiting({"flow_runs": runs})
         tasks = self._tasks([*rescheduled, *waiting], {run.id for run in waiting})
-        return sorted(tasks, key=lambda task: (task.due_at, task.id), reverse=True)
+        return sorted(tasks, key=lambda task: task.id, reverse=True)
 
     async def activity(self) -> Activity:
         """Read what is running, due and scheduled, in parallel."""
