@@ -1,6 +1,5 @@
 """The facade as an ASGI application; `python -m api` serves it."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -8,14 +7,15 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from api import browsers, openapi, problems
+from api import browsers, json_logs, openapi, problems
 from api.backlog import Backlog
 from api.database import Database
 from api.gate import AccessLog, Gate
 from api.identity import Identity
 from api.limits import Limits
+from api.metrics import Metrics
 from api.prefect import Connection, Prefect
-from api.routes import background, following, health, index, reports
+from api.routes import background, following, health, index, monitoring, reports
 from api.shared_cache import SharedCache
 from api.snapshots import Snapshots
 from api.stopping import told_to_stop
@@ -36,9 +36,7 @@ _DOCUMENTATION: Final = frozenset({"/docs", "/openapi.json"})
 
 def application() -> FastAPI:
     """The facade with the settings of the environment; ends the process where they are wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # It would write a line for each call to Prefect.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    json_logs.install()
     try:
         return create_app(Settings())
     except ConfigurationError as error:
@@ -57,6 +55,8 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     stored = Database(database.async_engine(settings))
     snapshots = Snapshots(runner, stored)
     watch = Watch(snapshots, runner, lambda: notifications(settings, CHANNEL))
+
+    metrics = Metrics(runner, stored, watch)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -80,7 +80,8 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
     app.state.snapshots, app.state.watch, app.state.turns = snapshots, watch, Turns()
-    modules = (background, following, index, reports, health)
+    app.state.metrics = metrics
+    modules = (background, following, index, reports, health, monitoring)
     routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)
@@ -90,5 +91,5 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.add_middleware(Gate, identity=identity, limits=limits, open_paths=frozenset(open_paths))
     if settings.api_origins:
         browsers.admit(app, settings.api_origins.split())
-    app.add_middleware(AccessLog)
+    app.add_middleware(AccessLog, metrics=metrics)
     return app

@@ -11,8 +11,10 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import json_logs
 from api.identity import Identity, TokenRefused
 from api.limits import Allowance, Limits, TooManyRequests
+from api.metrics import Metrics
 from api.problems import Problem, unavailable
 from autoindex.errors import PartUnavailable
 
@@ -159,10 +161,11 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 class AccessLog:
-    """Gives each request an id, answers with it, and writes one line about it."""
+    """Gives each request an id, answers with it, counts it, and writes one line about it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self.app = app
+        self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -171,6 +174,7 @@ class AccessLog:
             return
         request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
+        json_logs.request_id.set(request_id)
         began = time.monotonic()
         status = 0
 
@@ -188,15 +192,18 @@ class AccessLog:
         try:
             await self.app(scope, receive, noted)
         finally:
-            log.info(
-                "%s %s answered %d in %.0f ms, request %s",
-                scope["method"],
+            seconds = time.monotonic() - began
+            self.metrics.answered(scope, status, seconds)
+            user = scope["state"].get("user")
+            facts = {
+                "method": scope["method"],
                 # As it was sent: decoded, it could hold line breaks.
-                scope["raw_path"].decode("ascii", "replace"),
-                status,
-                1_000 * (time.monotonic() - began),
-                request_id,
-            )
+                "path": scope["raw_path"].decode("ascii", "replace"),
+                "status": status,
+                "milliseconds": round(1_000 * seconds),
+                "user": user.name if user else None,
+            }
+            log.info("%(method)s %(path)s answered %(status)d", facts, extra=facts)
 
 
 def _request_id(headers: Headers) -> str:

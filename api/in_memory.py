@@ -1,6 +1,7 @@
 """Tasks kept in memory, by the same rules as on Prefect: for tests, and to try the facade alone."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from uuid import UUID, uuid4
 from api import states
 from api.tasks import (
     Activity,
+    Census,
     Kind,
     Page,
     Query,
@@ -178,6 +180,18 @@ class InMemory:
         waiting = (run for run in self.runs.values() if run.state_name != states.AWAITING_RETRY)
         return sum(run.kind is kind and _is_due(run, now) for run in waiting)
 
+    async def census(self, since: datetime) -> Census:
+        """Count tasks, and read those that started since an instant."""
+        now = datetime.now(UTC)
+        due = [run for run in self.runs.values() if run.due_at <= now]
+        waiting = sorted((run for run in due if _waits(run)), key=lambda run: run.due_at)
+        oldest: dict[str, datetime | None] = dict.fromkeys(QUEUES.values())
+        for run in waiting:
+            oldest[QUEUES[run.kind]] = oldest[QUEUES[run.kind]] or run.due_at
+        counted = [(run.kind, states.status(run.state_type, run.state_name)) for run in due]
+        started = [run.task for run in due if run.started_at and run.started_at >= since]
+        return Census(Counter(counted), oldest, started, tuple(self.online))
+
     async def workers(self) -> Sequence[str]:
         """Names of the workers that are online."""
         return tuple(self.online)
@@ -198,6 +212,10 @@ def _matches(run: Run, query: Query) -> bool:
         and query.user in (None, run.user)
         and (query.since is None or run.due_at >= query.since)
     )
+
+
+def _waits(run: Run) -> bool:
+    return run.state_type == "SCHEDULED" and run.state_name != states.AWAITING_RETRY
 
 
 def _is_due(run: Run, now: datetime) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import time
 from base64 import b64encode
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from api import prefect_events, states
 from api.tasks import (
     DEPLOYMENTS,
     Activity,
+    Census,
     Kind,
     Page,
     Query,
@@ -51,6 +53,9 @@ _CLOCK_SKEW: Final = timedelta(seconds=5)
 # For so long it is believed that no subtask waits for a retry, unless Prefect's events say so.
 _CALM_SECONDS: Final = 5.0
 _MOST_CALM: Final = 1_000
+_BEGUN: Final = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING")
+# Runs are kept for 90 days.
+_HISTORY_DAYS: Final = 100
 
 JSON = dict[str, Any]
 
@@ -269,9 +274,7 @@ class Prefect:
             runs["tags"] = {"all_": [f"{USER_TAG}{query.user}"]}
         if query.status is not None and query.status is not Status.RETRY:
             runs["state"] = _in_state(*states.types_of(query.status))
-        # Ids rise with the time of creation. Times may be equal, and a run's change as it starts:
-        # sorted by them, pages would show a run twice and another never.
-        return {"flow_runs": runs, "sort": "ID_DESC"}
+        return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC"}
 
     async def _retrying(self, filters: JSON) -> list[Task]:
         # Two queries, since Prefect cannot ask for "this state, or a subtask in that one". Runs
@@ -281,7 +284,7 @@ class Prefect:
         rescheduled = await self._all({**filters, "flow_runs": itself})
         waiting = await self._waiting({"flow_runs": runs})
         tasks = self._tasks([*rescheduled, *waiting], {run.id for run in waiting})
-        return sorted(tasks, key=lambda task: task.id, reverse=True)
+        return sorted(tasks, key=lambda task: (task.due_at, task.id), reverse=True)
 
     async def activity(self) -> Activity:
         """Read what is running, due and scheduled, in parallel."""
@@ -327,6 +330,60 @@ class Prefect:
         answer = await self._send("POST", "/flow_runs/count", {"flow_runs": due})
         answer.raise_for_status()
         return int(answer.json())
+
+    async def census(self, since: datetime) -> Census:
+        """Count runs by Prefect's history, one query a kind."""
+        await self._our_deployments(None)
+        counted = await asyncio.gather(*(self._counted(*known) for known in self._kinds.items()))
+        ids = {"deployment_id": {"any_": await self._our_deployments(None)}}
+        # For a run that has not started Prefect takes the time it is due.
+        begun = {
+            **ids,
+            "state": _in_state(*_BEGUN),
+            "start_time": {"after_": since.isoformat(), "is_null_": False},
+        }
+        started = await self._all({"flow_runs": begun, "sort": "START_TIME_ASC"})
+        return Census(
+            tasks={pair: count for kind in counted for pair, count in kind.items()},
+            oldest_due=await self._oldest_due(ids),
+            started=self._tasks(started, set()),
+            workers=await self.workers(),
+        )
+
+    async def _counted(self, deployment: UUID, kind: Kind) -> dict[tuple[Kind, Status], int]:
+        now = datetime.now(UTC)
+        span = timedelta(days=_HISTORY_DAYS)
+        body = {
+            "history_start": (now - span).isoformat(),
+            "history_end": now.isoformat(),
+            "history_interval_seconds": span.total_seconds(),
+            "flow_runs": {"deployment_id": {"any_": [str(deployment)]}},
+        }
+        answer = await self._send("POST", "/flow_runs/history", body)
+        answer.raise_for_status()
+        counts: Counter[tuple[Kind, Status]] = Counter()
+        for interval in answer.json():
+            for state in interval["states"]:
+                status = states.status(state["state_type"], state["state_name"])
+                counts[kind, status] += state["count_runs"]
+        return counts
+
+    async def _oldest_due(self, ids: JSON) -> dict[str, datetime | None]:
+        answer = await self._send("POST", f"/work_pools/{POOL}/queues/filter", {})
+        answer.raise_for_status()
+        now = datetime.now(UTC).isoformat()
+        waiting = {
+            **ids,
+            "state": _in_state("SCHEDULED", but_not=states.AWAITING_RETRY),
+            "next_scheduled_start_time": {"before_": now},
+        }
+        oldest: dict[str, datetime | None] = {}
+        for queue in answer.json():
+            here = {**waiting, "work_queue_name": {"any_": [queue["name"]]}}
+            filters = {"flow_runs": here, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
+            found, _ = await self._runs(filters, page=1, limit=1)
+            oldest[queue["name"]] = found[0].next_scheduled_start_time if found else None
+        return oldest
 
     async def workers(self) -> Sequence[str]:
         """Names of the pool's workers whose heartbeat is fresh."""

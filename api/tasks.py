@@ -109,6 +109,21 @@ class Activity:
     workers: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many tasks there are and how they fare.
+
+    `tasks` counts those that were due, by kind and status, a task whose subtask waits for a retry
+    as started. `oldest_due` says since when the first waiting task of each queue is due, None where
+    none waits. `started` are the tasks that began since the instant that was asked for.
+    """
+
+    tasks: Mapping[tuple[Kind, Status], int]
+    oldest_due: Mapping[str, datetime | None]
+    started: Sequence[Task]
+    workers: Sequence[str]
+
+
 class TaskUnknown(Exception):
     """No task of ours has this id."""
 
@@ -169,6 +184,10 @@ class TaskRunner(Protocol):
 
     async def queued(self, kind: Kind) -> int:
         """Count the tasks of a kind that are due and that no worker has claimed."""
+        ...
+
+    async def census(self, since: datetime) -> Census:
+        """Count tasks, and read those that started since an instant."""
         ...
 
     async def workers(self) -> Sequence[str]:

@@ -32,6 +32,7 @@ class Scope(StrEnum):
     READ = "tasks:read"
     RUN = "tasks:run"
     ADMIN = "tasks:admin"
+    METRICS = "metrics:read"
 
 
 def secret(settings: Settings) -> str:

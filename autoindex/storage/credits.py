@@ -145,6 +145,22 @@ def day_usage(connection: Connection, now: datetime) -> DayUsage | None:
     return DayUsage(connection.execute(query).scalar_one_or_none() or 0, known.per_day)
 
 
+def left(connection: Connection, now: datetime) -> dict[str, int]:
+    """Credits left in this `minute` and this `day`; a period without a known limit is absent."""
+    known = plan(connection, now, _LEDGER_KEPT_FOR)
+    if known is None:
+        return {}
+    periods = [_minute(now), _day(now)]
+    rows = connection.execute(select(credit_ledger).where(_is_one_of(periods)))
+    used = {row.period: row.used for row in rows}
+    limits = {"minute": known.per_minute, "day": known.per_day}
+    return {
+        name: max(0, limit - used.get(name, 0))
+        for name, limit in limits.items()
+        if limit is not None
+    }
+
+
 def next_minute(now: datetime) -> datetime:
     """When the minute's credits are renewed."""
     return _minute(now)[1] + timedelta(minutes=1)

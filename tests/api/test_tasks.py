@@ -315,3 +315,17 @@ async def test_changes_are_told(scene: Scene, user: str) -> None:
 async def until_told(changes: AsyncGenerator[UUID | None], task_id: UUID) -> None:
     while await anext(changes) != task_id:
         pass
+
+
+async def test_a_census_counts_tasks_by_kind_and_status(scene: Scene, user: str) -> None:
+    before = await scene.runner.census(datetime.now(UTC))
+    since = datetime.now(UTC) - timedelta(seconds=5)
+    queued, running = [await start(scene, user, Kind.REPORT) for _ in range(2)]
+    await scene.stage.move(running.id, "RUNNING")
+    after = await scene.runner.census(since)
+    for status in (Status.PENDING, Status.STARTED):
+        pair = (Kind.REPORT, status)
+        assert after.tasks.get(pair, 0) == before.tasks.get(pair, 0) + 1
+    assert running.id in [task.id for task in after.started]
+    assert queued.id not in [task.id for task in after.started]
+    assert after.oldest_due
