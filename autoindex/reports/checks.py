@@ -97,14 +97,16 @@ def _holdings(content: ReportContent) -> list[tuple[str, str, str]]:
 
 
 def add_sheet(book: Workbook, content: ReportContent) -> None:
-    """Add the sheet: one line a check, and at the top whether all of them agree."""
+    """Add the sheet: one line a check, and below whether all of them agree."""
     page: Worksheet = book.create_sheet("Check")
     to_print(page)
-    for column, width in zip("ABCDE", (58, 18, 18, 14, 10), strict=True):
+    for column, width in zip("ABCDE", (58, 20, 20, 14, 10), strict=True):
         page.column_dimensions[column].width = width
     page.append(_HEAD)
     for cell in page[1]:
         cell.font, cell.fill = HEAD_FONT, HEAD_FILL
+    for cell, side in zip(page[1], ("left", "right", "right", "right", "center"), strict=True):
+        cell.alignment = Alignment(horizontal=side)
     checks = formulas(content)
     for line, (sentence, stated, formula) in enumerate(checks, start=2):
         page.append(
@@ -126,5 +128,5 @@ def add_sheet(book: Workbook, content: ReportContent) -> None:
         ["All agree", None, None, None, f'=IF(COUNTIF(E2:E{end},"yes")={end - 1},"yes","NO")']
     )
     for cell in page[end + 2]:
-        cell.font = Font(bold=True)
+        cell.font = Font(name="Calibri", bold=True)
     page.freeze_panes = "A2"

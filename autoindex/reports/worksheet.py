@@ -27,8 +27,10 @@ HEAD_FONT: Final = Font(name="Calibri", size=10, bold=True, color="FFFFFF")
 HEAD_FILL: Final = PatternFill("solid", fgColor=theme.ACCENT[1:])
 _WIDTH: Final = 13.0
 _POINTS_A_LINE: Final = 14.0
-# Longer than this no table fits a page across at a readable size.
+# A longer table is printed upright, unless it has so many columns that they would be tiny.
 _LONG: Final = 60
+_FEW_COLUMNS: Final = 9
+_BESIDE_FIGURES: Final = Alignment(horizontal="left", indent=1)
 
 
 def add_table(
@@ -50,6 +52,8 @@ def add_table(
         for (cell,) in page.iter_rows(2, page.max_row, column, column):
             cell.number_format = number_format
             with_every_digit(cell)
+            if number_format == TEXT and column > 1:
+                cell.alignment = _BESIDE_FIGURES
     _head(page, columns, widths)
     page.freeze_panes = "B2"
     page.auto_filter.ref = page.dimensions
@@ -67,15 +71,21 @@ def _head(page: Worksheet, columns: Sequence[tuple[str, str]], widths: Sequence[
         lines = max(lines, len(wrap(head, int(width) - 2)))
         cell = page.cell(1, column)
         cell.font, cell.fill = HEAD_FONT, HEAD_FILL
-        side = "left" if number_format == TEXT else "right"
-        cell.alignment = Alignment(horizontal=side, vertical="center", wrap_text=True)
+        words = number_format == TEXT
+        cell.alignment = Alignment(
+            horizontal="left" if words else "right",
+            vertical="center",
+            indent=1 if words and column > 1 else 0,
+            wrap_text=True,
+        )
     page.row_dimensions[1].height = lines * _POINTS_A_LINE + 4.0
 
 
 def to_print(page: Worksheet) -> None:
     """A4, as wide as the paper and as long as it takes; no gridlines on the screen."""
     page.sheet_view.showGridLines = False
-    page.page_setup.orientation = "portrait" if page.max_row > _LONG else "landscape"
+    upright = page.max_row > _LONG and page.max_column <= _FEW_COLUMNS
+    page.page_setup.orientation = "portrait" if upright else "landscape"
     page.page_margins = PageMargins(left=0.5, right=0.5, top=0.5, bottom=0.6)
     page.oddFooter = HeaderFooterItem(
         left=_HeaderFooterPart("&A", size=8), right=_HeaderFooterPart("Page &P of &N", size=8)
