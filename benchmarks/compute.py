@@ -68,6 +68,8 @@ def ratios() -> Iterator[Ratio]:
         say(f"{what}: the flow took {used.seconds:.0f} s, its memory was read {used.samples} times")
         name = f"compute: flow, {what}, own memory"
         yield Ratio(name, used.peak_mb, LIMIT_MB, "limit", unit="MB", at_most=1)
+        name = f"compute: flow, {what}, with shared memory"
+        yield Ratio(name, used.resident_mb, LIMIT_MB, "limit", unit="MB")
 
 
 def gappy(symbols: int) -> Panel:
@@ -177,8 +179,7 @@ def check(engine: Engine, computed: Computed) -> None:
 
 def settings_of(engine: Engine) -> Settings:
     """Settings of a database, and of no other part."""
-    url = engine.url.render_as_string(hide_password=False)
-    return Settings(database_url=url)
+    return Settings(database_url=database.url_of(engine))
 
 
 def memory_of_flow(panel: Panel) -> own_memory.Used:

@@ -37,6 +37,11 @@ def empty() -> Iterator[Engine]:
                 engine.dispose()
 
 
+def url_of(engine: Engine) -> str:
+    """The URL of the database, for another process."""
+    return engine.url.render_as_string(hide_password=False)
+
+
 def universe(engine: Engine, count: int) -> dict[str, int]:
     """So many assets, `S0000` and on; their numbers by symbol."""
     rows = [

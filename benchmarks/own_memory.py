@@ -16,22 +16,33 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from autoindex.settings import Settings
+from deployments import bootstrap
 
 _SAMPLE_SECONDS = 0.01
 _PRIVATE = ("Private_Clean:", "Private_Dirty:")
+_HIGHEST = ("VmHWM:",)
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """The most memory of its own (USS) a process had, in MB, in how many samples and seconds."""
+    """The most memory a process had, in MB, in how many samples and seconds.
+
+    `peak_mb` is its own (USS), as sampled; `resident_mb` is the kernel's own account of the peak,
+    which no sample can miss, but counts what is shared with other processes as well.
+    """
 
     peak_mb: float
+    resident_mb: float
     samples: int
     seconds: float
 
 
 def of_flow(settings: Settings, module: str, name: str, **parameters: Any) -> Used:
-    """Run a flow to its end, against a Prefect server of its own; stops where the flow fails."""
+    """Run a flow to its end, against a Prefect server of its own; stops where the flow fails.
+
+    That server is a process of its own, and its database stands beside ours.
+    """
+    bootstrap.create_prefect_database(settings)
     command = [sys.executable, "-m", "benchmarks.own_memory", module, name, json.dumps(parameters)]
     with TemporaryDirectory() as home:
         log = Path(home) / "flow.log"
@@ -40,14 +51,15 @@ def of_flow(settings: Settings, module: str, name: str, **parameters: Any) -> Us
             process = subprocess.Popen(
                 command, env=_environment(settings, home), stdout=output, stderr=output
             )
-            peak, samples = 0.0, 0
+            peak, resident, samples = 0.0, 0.0, 0
             while process.poll() is None:
-                peak = max(peak, _own_mb(process.pid))
+                peak = max(peak, _total_mb(process.pid, "smaps_rollup", _PRIVATE))
+                resident = max(resident, _total_mb(process.pid, "status", _HIGHEST))
                 samples += 1
                 time.sleep(_SAMPLE_SECONDS)
         if process.returncode:
             raise SystemExit(f"{name} failed:\n{log.read_text()[-4_000:]}")
-        return Used(peak, samples, time.perf_counter() - began)
+        return Used(peak, resident, samples, time.perf_counter() - began)
 
 
 def _environment(settings: Settings, home: str) -> Mapping[str, str]:
@@ -55,18 +67,19 @@ def _environment(settings: Settings, home: str) -> Mapping[str, str]:
     prefect = {
         "PREFECT_HOME": home,
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": bootstrap.prefect_database(settings),
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
     }
     return kept | settings.environment() | prefect | {"DO_NOT_TRACK": "1"}
 
 
-def _own_mb(pid: int) -> float:
-    """What would be free again if the process ended; 0 once it has."""
+def _total_mb(pid: int, file: str, names: tuple[str, ...]) -> float:
+    """The sum of some of the kernel's figures on a process; 0 once it has ended."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith(_PRIVATE)) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith(names)) / 1024
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ class Panel:
     def made(cls, symbols: int, length: int = SESSIONS) -> Self:
         """The same one each time; weights are spread as in a large universe."""
         random = np.random.default_rng(20_221_228)
-        index = sessions.between(date(LAST.year - length // 250 - 1, 1, 1), LAST)[-length:]
+        index = last_sessions(length)
         market = random.normal(0.0003, 0.009, length)
         values = random.normal(0, 1, (length, symbols))
         values *= random.uniform(0.006, 0.03, symbols)
@@ -51,6 +51,11 @@ class Panel:
         index = pd.DatetimeIndex(self.closes.index)
         weekly = index.get_indexer(sessions.rebalances(index, Frequency.WEEKLY))
         return np.concatenate([[LOOKBACK], weekly[weekly > LOOKBACK]])
+
+
+def last_sessions(length: int) -> pd.DatetimeIndex:
+    """So many sessions, up to the last one that the sandbox knows."""
+    return sessions.between(date(LAST.year - length // 250 - 1, 1, 1), LAST)[-length:]
 
 
 def floor(closes: Matrix, shares: Matrix, at: NDArray[np.int64]) -> tuple[Matrix, Matrix]:

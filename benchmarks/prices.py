@@ -38,7 +38,7 @@ def ratios() -> Iterator[Ratio]:
             rows = f"{symbols * SESSIONS:,}"
             yield Ratio(f"prices: read {rows} closes", ours, raw, "COPY out", at_most=1)
             if symbols == SYMBOLS:
-                url = engine.url.render_as_string(hide_password=False)
+                url = database.url_of(engine)
                 names = ("matrix", "pandas")
                 peak = {n: alone.run("peak_mb", "benchmarks.prices", url=url, how=n) for n in names}
                 against = "pandas.read_sql"

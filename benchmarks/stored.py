@@ -33,8 +33,7 @@ def _universe(engine: Engine, panel: Panel) -> dict[str, int]:
     ]
     rows.append(UniverseRow(symbol=BENCHMARK, name=BENCHMARK, role="benchmark", **known))
     with engine.begin() as connection:
-        for start in range(0, len(rows), 1_000):
-            assets.import_universe(connection, rows[start : start + 1_000])
+        assets.import_universe(connection, rows)
         return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
 
 
