@@ -11,6 +11,7 @@ only have to work out levels. Rounds alternate, the best of each counts.
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,15 @@ ROUNDS = 7
 
 def ratios() -> Iterator[Ratio]:
     """Each size beside the floor, growth, other libraries, and the metrics apart."""
-    took = {}
-    for symbols in SIZES:
-        panel = Panel.made(symbols)
+    panels_of = {symbols: Panel.made(symbols) for symbols in SIZES}
+    for symbols, panel in panels_of.items():
         ours, floor = beside_floor(panel)
-        took[symbols] = ours
         yield Ratio(f"index: {symbols} symbols", ours, floor, "NumPy floor", at_most=1.5)
-    yield table.growth("index: growth, exponent of symbols", took)
-    yield from beside_libraries(panel, took[SIZES[-1]])
+    # Once more, the sizes taking turns, so that a busy moment hits them all.
+    seconds = alternating(*(partial(index_of, panel) for panel in panels_of.values()))
+    yield table.growth("index: growth, exponent of symbols", dict(zip(SIZES, seconds, strict=True)))
+    panel = panels_of[SIZES[-1]]
+    yield from beside_libraries(panel, seconds[-1])
     yield from of_metrics(panel)
     ours, floor = beside_floor(Panel.made(LARGE), rounds=3)
     yield Ratio(f"index: {LARGE:,} symbols", ours, floor, "NumPy floor", at_most=1.5)

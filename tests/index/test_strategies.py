@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from autoindex.index import market_cap, momentum, strategies, volatility
-from autoindex.index.limits import limited
+from autoindex.index.limits import CAP, limited
 from autoindex.requests import Frequency, Strategy
 from tests.index.markets import decide, random_closes, run, shares_of
 
 
 def test_the_composite_is_blended() -> None:
-    decisions = decide(random_closes(1), [5, 1, 3, 8, 2])
+    """Before capping: a part's weight may be over the cap that the blend keeps within."""
+    decisions = decide(random_closes(1), [5, 1, 3, 800, 2])
+    assert market_cap.weights(decisions).max() > CAP
     expected = (
         0.4 * momentum.weights(decisions)
         + 0.3 * market_cap.weights(decisions)
