@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from itertools import chain, groupby
 from typing import Any, Final
 from uuid import UUID
 
@@ -261,8 +262,51 @@ class Prefect:
             waiting = await self._waiting({"flow_runs": filters["flow_runs"]})
             filters["flow_runs"]["id"] = {"not_any_": [str(run.id) for run in waiting]}
         found, total = await self._runs(filters, page=page, limit=per_page)
+        found = await self._in_order(filters, found, (page - 1) * per_page, total)
         waits = await self._which_wait(found)
         return Page(tuple(self._tasks(found, waits)), total)
+
+    async def _in_order(
+        self, filters: JSON, found: list[FlowRun], start: int, total: int
+    ) -> list[FlowRun]:
+        """A page whose runs of equal time are in the order of their ids, over all pages.
+
+        Prefect sorts by time alone, and then gives runs of equal time in any order: a page might
+        repeat what another had, and leave out what none shows.
+        """
+        groups = [list(equal) for _, equal in groupby(found, key=_due)]
+        at_edge = {
+            *((0,) if groups and start > 0 else ()),
+            *((len(groups) - 1,) if groups and start + len(found) < total else ()),
+        }
+        for number in at_edge:
+            begin = start if len(groups) == 1 else None
+            groups[number] = await self._edge(filters, groups[number], number == 0, begin)
+        ordered = (sorted(group, key=lambda run: run.id, reverse=True) for group in groups)
+        return list(chain.from_iterable(ordered))
+
+    async def _edge(
+        self, filters: JSON, here: list[FlowRun], first: bool, begin: int | None
+    ) -> list[FlowRun]:
+        """Which of the runs of one time belong on this page, where others may be on the next."""
+        time_ = _due(here[0])
+        runs = filters["flow_runs"]
+        equal = {**runs, "expected_start_time": {"after_": time_, "before_": time_}}
+        asked = {"flow_runs": equal, "sort": "ID_DESC"}
+        _, count = await self._runs(asked, page=1, limit=1)
+        if count == len(here):
+            return here
+        offset = count - len(here) if first else 0
+        if begin is not None:  # the whole page is of one time: where does that time begin?
+            later = {**runs["expected_start_time"], "after_": time_}
+            _, before = await self._runs(
+                {"flow_runs": {**runs, "expected_start_time": later}}, page=1, limit=1
+            )
+            offset = begin - (before - count)
+        body = {**asked, "offset": offset, "limit": len(here)}
+        answer = await self._send("POST", "/flow_runs/filter", body)
+        answer.raise_for_status()
+        return [FlowRun.model_validate(run) for run in answer.json()]
 
     async def _filters(self, query: Query) -> JSON:
         ids = await self._our_deployments(query.kind)
@@ -570,6 +614,10 @@ def _in_state(*types: str, but_not: str | None = None) -> JSON:
     # Only Scheduled runs can have the name of a retry, so other types need not exclude it.
     names = {"name": {"not_any_": [but_not or states.AWAITING_RETRY]}}
     return {"type": {"any_": list(types)}, **names}
+
+
+def _due(run: FlowRun) -> str | None:
+    return run.expected_start_time.isoformat() if run.expected_start_time else None
 
 
 def _joined(first: Page, second: Page) -> Page:

@@ -39,6 +39,8 @@ TASKS = "/api/v1/background"
 SCOPES = ["tasks:read", "tasks:run"]
 PAIRS, WARM_UP = 60, 10
 CLIENTS, SECONDS = 200, 30
+# A user's requests wait for one another: clients are people's, not one person's.
+USERS = 50
 REQUESTS, WARM_UP_REQUESTS = 100_000, 20_000
 # Memory counts as flat where it grows by less than this share.
 FLAT = 1.05
@@ -50,8 +52,11 @@ class Bench:
     def __init__(self, running: Stack) -> None:
         self.settings = running.settings
         self.url = running.api_url
-        self.token = tokens.mint(running.settings, "bench", SCOPES, timedelta(hours=2))
-        headers = {"Authorization": f"Bearer {self.token}"}
+        self.tokens = [
+            tokens.mint(running.settings, f"user-{n}", SCOPES, timedelta(hours=2))
+            for n in range(USERS)
+        ]
+        headers = {"Authorization": f"Bearer {self.tokens[0]}"}
         self.facade = httpx.Client(
             base_url=running.api_url, headers=headers, timeout=30, trust_env=False
         )
@@ -108,7 +113,7 @@ class Bench:
 
     def load(self, **asked: Any) -> dict[str, Any]:
         """Send load from a second process; what it has seen."""
-        whole = {"url": self.url, "token": self.token, "clients": CLIENTS, **asked}
+        whole = {"url": self.url, "tokens": self.tokens, "clients": CLIENTS, **asked}
         command = [sys.executable, "-m", "benchmarks.load", json.dumps(whole)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         return dict(json.loads(done.stdout))

@@ -1,6 +1,6 @@
 """Clients of the facade, in a process of their own: as many as asked for, each with a connection.
 
-    python -m benchmarks.load '{"url": ..., "token": ..., "clients": 200, "seconds": 30, ...}'
+    python -m benchmarks.load '{"url": ..., "tokens": [...], "clients": 200, "seconds": 30, ...}'
 
 Prints the latencies by kind of request, as JSON. Ends by itself, and talks to the loopback only.
 """
@@ -23,10 +23,10 @@ _EARLIEST = date(1990, 1, 2)
 
 @dataclass
 class Load:
-    """What is asked: `reads` of ten requests read, the others start a computation."""
+    """What is asked, and by whom; the share `starts` of the requests starts a computation."""
 
     url: str
-    token: str
+    tokens: Sequence[str]
     clients: int
     tasks: Sequence[str]
     seconds: float = 3_600
@@ -39,10 +39,12 @@ class Load:
     async def run(self) -> dict[str, Any]:
         """Send until time or number is up."""
         self._deadline = time.monotonic() + self.seconds
-        await asyncio.gather(*(self._client(random.Random(n)) for n in range(self.clients)))  # noqa: S311
+        await asyncio.gather(*(self._client(n) for n in range(self.clients)))
         return {"latencies": self.latencies, "errors": self.errors, "sent": self.sent}
 
-    async def _client(self, dice: random.Random) -> None:
+    async def _client(self, number: int) -> None:
+        dice = random.Random(number)  # noqa: S311
+        token = self.tokens[number % len(self.tokens)]
         where = urlsplit(self.url)
         if where.hostname != "127.0.0.1":
             raise ValueError("load is for the loopback only")
@@ -50,7 +52,7 @@ class Load:
         while time.monotonic() < self._deadline and self.sent < self.requests:
             self.sent += 1
             kind, method, path, body = self._next(dice)
-            writer.write(self._request(method, path, body))
+            writer.write(_request(token, method, path, body))
             began = time.perf_counter()
             status = await _answer(reader)
             self.latencies[kind].append(time.perf_counter() - began)
@@ -72,12 +74,13 @@ class Load:
             return "tasks", "GET", f"{_PATHS}/tasks?per_page=20", b""
         return "levels", "GET", "/api/v1/index/levels?per_page=50", b""
 
-    def _request(self, method: str, path: str, body: bytes) -> bytes:
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: facade\r\nAuthorization: Bearer {self.token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
+
+def _request(token: str, method: str, path: str, body: bytes) -> bytes:
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: facade\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 async def _answer(reader: asyncio.StreamReader) -> int:

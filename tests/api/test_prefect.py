@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from uuid import UUID
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -148,3 +149,29 @@ async def test_prefects_own_authentication_is_used(
 def test_without_an_address_it_does_not_start() -> None:
     with pytest.raises(ConfigurationError, match="PREFECT_API_URL is not set"):
         Prefect(Connection(url=None))
+
+
+async def test_runs_of_equal_time_keep_their_order_over_pages(prefect_url: str) -> None:
+    async with (
+        connected(prefect_url, seconds=30) as runner,
+        httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
+    ):
+        deployment = (await client.get("/deployments/name/clean-up/cleanup")).json()["id"]
+        path, user = f"/deployments/{deployment}/create_flow_run", f"ada-{uuid4().hex[:8]}"
+        noon = datetime.now(UTC).replace(hour=0, minute=0, second=0) - timedelta(days=1)
+        for hours in (0, 1, 1, 1, 1, 1, 1, 1, 2):
+            due = (noon + timedelta(hours=hours)).isoformat()
+            state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
+            made = await client.post(path, json={"state": state, "tags": [f"user:{user}"]})
+            assert made.is_success
+        listed = {
+            per_page: [
+                await runner.search(Query(user=user), page=page, per_page=per_page)
+                for page in range(1, 12 // per_page + 2)
+            ]
+            for per_page in (1, 2, 3, 4, 20)
+        }
+    for pages in listed.values():
+        found = [task for page in pages for task in page.tasks]
+        assert len(found) == 9
+        assert found == sorted(found, key=lambda task: (task.due_at, task.id), reverse=True)
