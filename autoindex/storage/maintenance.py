@@ -18,14 +18,21 @@ from autoindex.storage.tables import reports as reports_table
 # What a report is called until it is whole: see `autoindex.reports.files.write`.
 _UNFINISHED: Final = ".writing-*"
 _REPORTS_A_BATCH: Final = 500
+# A row's header and its pointer in the page, in bytes, and half of what alignment may add.
+_ROW_OVERHEAD: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Optimised:
-    """The database's size on disk around an optimisation, and how long that took."""
+    """The tables' size on disk around an optimisation, and how long that took.
+
+    `bytes_reusable` is about how much inside their files is free for new rows: deleted rows leave
+    room there, and the files shrink only where their ends are free.
+    """
 
     bytes_before: int
     bytes_after: int
+    bytes_reusable: int
     seconds: float
 
 
@@ -148,20 +155,34 @@ def _old_folders(folder: Path, older_than: datetime) -> list[Path]:
 
 
 def optimise(engine: Engine) -> Optimised:
-    """VACUUM (ANALYZE) every table of ours; readers and writers go on beside it.
-
-    Space inside a table's file is made free for new rows; the file shrinks where its end is free.
-    """
+    """VACUUM (ANALYZE) every table of ours; readers and writers go on beside it."""
     started = time.monotonic()
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         before = _bytes(connection)
         for table in metadata.sorted_tables:
             connection.execute(text(f"vacuum (analyze) {table.name}"))
-        after = _bytes(connection)
-    return Optimised(before, after, time.monotonic() - started)
+        after, reusable = _bytes(connection), _reusable(connection)
+    return Optimised(before, after, reusable, time.monotonic() - started)
 
 
 def _bytes(connection: Connection) -> int:
     sizes = (func.pg_total_relation_size(table.name) for table in metadata.sorted_tables)
     row = connection.execute(select(*(size.label(None) for size in sizes))).one()
     return sum(row)
+
+
+def _reusable(connection: Connection) -> int:
+    """What ANALYZE has counted, taken from the files' sizes."""
+    query = text("""
+        select coalesce(sum(greatest(
+            pg_relation_size(c.oid) - greatest(c.reltuples, 0) * (:overhead + rows.width), 0
+        )), 0)::bigint
+        from pg_class c, lateral (
+            select coalesce(sum((1 - null_frac) * avg_width), 0) as width from pg_stats
+            where schemaname = current_schema() and tablename = c.relname
+        ) rows
+        where c.relnamespace = current_schema()::regnamespace and c.relname = any(:names)
+    """)
+    names = [table.name for table in metadata.sorted_tables]
+    found = connection.execute(query, {"names": names, "overhead": _ROW_OVERHEAD})
+    return int(found.scalar_one())

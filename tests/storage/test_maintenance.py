@@ -167,9 +167,30 @@ def test_space_is_won_back(engine: Engine, busy: bool) -> None:
     if busy:
         # The file's end stays; vacuum adds a page of its own that says what is free.
         assert done.bytes_after <= done.bytes_before + 100_000
+        assert 4_000_000 < done.bytes_reusable < done.bytes_before
     else:
         assert done.bytes_after < done.bytes_before / 2
+        assert done.bytes_reusable < 1_000_000
     assert 0 < done.seconds < 60
     with engine.connect() as connection:
         vacuumed = text("select count(*) from pg_stat_user_tables where last_analyze is not null")
         assert connection.execute(vacuumed).scalar_one() >= 12
+
+
+def test_room_between_rows_that_stay_is_counted(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "insert into news_articles (published_at, headline, url, source)"
+                " select now(), repeat('headline', n % 2 * 20 + 1), 'https://news.test/' || n, 'a'"
+                " from generate_series(1, 20000) n"
+            )
+        )
+        connection.execute(text("delete from news_articles where length(headline) > 8"))
+    done = maintenance.optimise(engine)
+    with engine.connect() as connection:
+        used = text("select sum(pg_column_size(n.*) + 4) from news_articles n")
+        size = connection.execute(text("select pg_relation_size('news_articles')")).scalar_one()
+        free = size - int(connection.execute(used).scalar_one())
+    assert free > size / 2
+    assert done.bytes_reusable == pytest.approx(free, rel=0.2)
