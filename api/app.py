@@ -13,6 +13,7 @@ from api.database import Database
 from api.gate import AccessLog, Gate
 from api.identity import Identity
 from api.limits import Limits
+from api.lists import Lists
 from api.metrics import Metrics
 from api.prefect import Connection, Prefect
 from api.routes import background, following, health, index, monitoring, reports
@@ -80,7 +81,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
     app.state.snapshots, app.state.watch, app.state.turns = snapshots, watch, Turns()
-    app.state.metrics = metrics
+    app.state.metrics, app.state.lists = metrics, Lists(runner)
     modules = (background, following, index, reports, health, monitoring)
     routers = [module.router for module in modules]
     for router in routers:

@@ -21,8 +21,13 @@ class Batches(Generic[K, V]):
     before it was asked: no answer is older than its question.
     """
 
-    def __init__(self, read: Callable[[Sequence[K]], Coroutine[Any, Any, Mapping[K, V]]]) -> None:
+    def __init__(
+        self,
+        read: Callable[[Sequence[K]], Coroutine[Any, Any, Mapping[K, V]]],
+        most_in_one: int = _MOST_IN_ONE,
+    ) -> None:
         self._read = read
+        self._most_in_one = most_in_one
         self._in_time: InTime[Mapping[K, V]] = InTime()
         self._asked: dict[K, asyncio.Future[V | None]] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -38,7 +43,7 @@ class Batches(Generic[K, V]):
 
     def _start(self) -> None:
         while self._asked and len(self._running) < _MOST_AT_ONCE:
-            keys = list(islice(self._asked, _MOST_IN_ONE))
+            keys = list(islice(self._asked, self._most_in_one))
             task = asyncio.create_task(self._answer({key: self._asked.pop(key) for key in keys}))
             self._running.add(task)
             task.add_done_callback(self._ended)

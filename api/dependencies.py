@@ -9,6 +9,7 @@ from fastapi.security import HTTPBearer
 
 from api.database import Database
 from api.identity import User
+from api.lists import Lists
 from api.problems import Problem
 from api.shared_cache import SharedCache
 from api.snapshots import Snapshots
@@ -50,6 +51,11 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _lists(request: Request) -> Lists:
+    lists: Lists = request.app.state.lists
+    return lists
+
+
 def _snapshots(request: Request) -> Snapshots:
     snapshots: Snapshots = request.app.state.snapshots
     return snapshots
@@ -64,6 +70,7 @@ CurrentUser = Annotated[User, Depends(_user)]
 Runner = Annotated[TaskRunner, Depends(_runner)]
 Stored = Annotated[Database, Depends(_database)]
 Cached = Annotated[SharedCache, Depends(_cache)]
+Listed = Annotated[Lists, Depends(_lists)]
 Statuses = Annotated[Snapshots, Depends(_snapshots)]
 Following = Annotated[Watch, Depends(_watch)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]

@@ -54,6 +54,8 @@ _CLOCK_SKEW: Final = timedelta(seconds=5)
 # For so long it is believed that no subtask waits for a retry, unless Prefect's events say so.
 _CALM_SECONDS: Final = 5.0
 _MOST_CALM: Final = 1_000
+# A start costs Prefect as much as several reads: a flood of them must leave time for those.
+_STARTS_AT_ONCE: Final = 4
 _BEGUN: Final = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING")
 # Runs are kept for 90 days.
 _HISTORY_DAYS: Final = 100
@@ -134,6 +136,7 @@ class Prefect:
         )
         self._connection = connection
         self._calm = _Calm()
+        self._starting = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._kinds: Mapping[UUID, Kind] = {}
         self._names_read_at: datetime | None = None
 
@@ -161,6 +164,10 @@ class Prefect:
         return Started(self._task(run, kind), new=answer.status_code == HTTPStatus.CREATED)
 
     async def _create(self, kind: Kind, body: JSON) -> httpx.Response:
+        async with self._starting:
+            return await self._create_now(kind, body)
+
+    async def _create_now(self, kind: Kind, body: JSON) -> httpx.Response:
         deployment = await self._deployment(kind)
         answer = await self._send("POST", f"/deployments/{deployment}/create_flow_run", body)
         if answer.status_code == HTTPStatus.NOT_FOUND:

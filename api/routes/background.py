@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from api import tasks
 from api.bodies import GuardedRoute
-from api.dependencies import CurrentUser, Runner, Stored, requires
+from api.dependencies import CurrentUser, Listed, Runner, Stored, requires
 from api.identity import User
 from api.problems import Problem
 from api.schemas import (
@@ -108,10 +108,10 @@ class ListQuery(BaseModel):
 
 
 @router.get("/tasks", operation_id="listTasks", dependencies=[reader])
-async def list_tasks(query: Annotated[ListQuery, Query()], runner: Runner) -> TaskList:
+async def list_tasks(query: Annotated[ListQuery, Query()], lists: Listed) -> TaskList:
     """List tasks that are due or were, newest first; `/active` shows what is scheduled."""
     wanted = tasks.Query(query.kind, query.status, query.user, query.since)
-    found = await runner.search(wanted, page=query.page, per_page=query.per_page)
+    found = await lists.search(wanted, page=query.page, per_page=query.per_page)
     return TaskList(
         tasks=[TaskSummary.of(task) for task in found.tasks],
         total=found.total,
@@ -126,9 +126,9 @@ async def list_tasks(query: Annotated[ListQuery, Query()], runner: Runner) -> Ta
     dependencies=[reader],
     response_model_exclude_unset=True,
 )
-async def active(runner: Runner) -> ActiveTasks:
+async def active(lists: Listed) -> ActiveTasks:
     """Read what is running, due and scheduled; of each group the first 200 of each kind."""
-    now = await runner.activity()
+    now = await lists.activity()
     shown = ActiveTasks(
         active=_by(now.active.tasks, "worker"),
         reserved=_by(now.reserved.tasks, "queue"),

@@ -82,7 +82,8 @@ async def status(
 ) -> Response:
     """Read where a task is, and its result for a day after it has ended."""
     known = _tags(if_none_match)
-    snapshot = await statuses.read(task_id)
+    async with asyncio.timeout(ANSWER_SECONDS):
+        snapshot = await statuses.read(task_id)
     if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
         with watch.follow(task_id, user.name) as followed:
             waiting = _until_changed(watch, followed, known, wait)

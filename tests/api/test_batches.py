@@ -1,0 +1,70 @@
+"""Questions joined into few reads, and no answer older than its question."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from api.batches import Batches
+
+pytestmark = pytest.mark.anyio
+
+
+class Source:
+    """Answers when it is let, with what is true then."""
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.reads: list[Sequence[str]] = []
+        self.gate = asyncio.Event()
+
+    async def read(self, keys: Sequence[str]) -> dict[str, int]:
+        self.reads.append(keys)
+        seen = self.value
+        await self.gate.wait()
+        if "bad" in keys:
+            raise LookupError("bad")
+        return {key: seen for key in keys if key != "unknown"}
+
+
+async def test_many_questions_are_few_reads() -> None:
+    source = Source()
+    batches = Batches(source.read)
+    asked = [asyncio.create_task(batches.get(f"k{n % 20}")) for n in range(200)]
+    await asyncio.sleep(0)
+    source.gate.set()
+    assert await asyncio.gather(*asked) == [0] * 200
+    assert len(source.reads) == 3
+    assert await batches.get("unknown") is None
+
+
+async def test_no_answer_is_older_than_its_question() -> None:
+    source = Source()
+    batches = Batches(source.read)
+    early = [asyncio.create_task(batches.get("k")) for _ in range(1)]
+    await asyncio.sleep(0.01)
+    source.value = 1
+    late = asyncio.create_task(batches.get("k"))
+    await asyncio.sleep(0.01)
+    source.gate.set()
+    assert await asyncio.gather(*early) == [0]
+    assert await late == 1
+
+
+async def test_an_error_is_raised_to_all_who_asked_and_to_nobody_later() -> None:
+    source = Source()
+    source.gate.set()
+    batches = Batches(source.read)
+    with pytest.raises(LookupError):
+        await batches.get("bad")
+    assert await batches.get("good") == 0
+
+
+async def test_one_who_gives_up_does_not_keep_the_answer_from_others() -> None:
+    source = Source()
+    batches = Batches(source.read)
+    first, second = (asyncio.create_task(batches.get("k")) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    source.gate.set()
+    assert await second == 0
