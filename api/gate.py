@@ -18,8 +18,10 @@ from api.metrics import Metrics
 from api.problems import Problem, unavailable
 from autoindex.errors import PartUnavailable
 
-# Room for a refresh of as many symbols as may be named, however long.
-LARGEST_BODY_BYTES: Final = 131_072
+# Room for what has to be mended, too: it is named only once it is read.
+LARGEST_BODY_BYTES: Final = 1_048_576
+# Who may send nothing, or has not said who they are, gets no such room.
+_LARGEST_OTHER_BYTES: Final = 65_536
 LARGEST_HEAD_BYTES: Final = 32_768
 _SLOWEST_BODY_SECONDS: Final = 10.0
 _OWN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
@@ -49,7 +51,9 @@ class Gate:
         try:
             _check_head(scope)
             allowance = await self._authenticate(scope)
-            body = await _body(Headers(scope=scope), receive)
+            tasks = scope["method"] == "POST" and allowance is not None
+            largest = LARGEST_BODY_BYTES if tasks else _LARGEST_OTHER_BYTES
+            body = await _body(Headers(scope=scope), receive, largest)
         except Problem as problem:
             await problem.response(scope, receive, send)
             return
@@ -118,34 +122,34 @@ def _check_head(scope: Scope) -> None:
         )
 
 
-async def _body(headers: Headers, receive: Receive) -> bytes:
+async def _body(headers: Headers, receive: Receive, largest: int) -> bytes:
     announced = headers.get("content-length", "0")
-    if not announced.isdigit() or int(announced[:20]) > LARGEST_BODY_BYTES:
-        raise _too_large()
+    if not announced.isdigit() or int(announced[:20]) > largest:
+        raise _too_large(largest)
     try:
         async with asyncio.timeout(_SLOWEST_BODY_SECONDS):
-            return await _read(receive)
+            return await _read(receive, largest)
     except TimeoutError:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, "the body took too long to arrive") from None
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(receive: Receive, largest: int) -> bytes:
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return bytes(body)
         body += message.get("body", b"")
-        if len(body) > LARGEST_BODY_BYTES:
-            raise _too_large()
+        if len(body) > largest:
+            raise _too_large(largest)
         if not message.get("more_body", False):
             return bytes(body)
 
 
-def _too_large() -> Problem:
+def _too_large(largest: int) -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"a body may have {LARGEST_BODY_BYTES:,} bytes at most",
+        f"a body may have {largest:,} bytes at most",
         headers={"Connection": "close"},
     )
 
