@@ -42,18 +42,18 @@ def between(first: date, last: date) -> pd.DatetimeIndex:
     return inside
 
 
-def after(day: date) -> date:
-    """The first session after a day."""
-    # No closure of the exchange has lasted two weeks.
-    return between(day + timedelta(days=1), day + timedelta(days=14))[0].date()
-
-
 def back(day: date, count: int) -> date:
     """The session `count` sessions before the last one not after `day`; no earlier than 1970."""
     found = _calendar_through(day).sessions
     position = int(found.searchsorted(pd.Timestamp(day), side="right")) - 1 - count
     session: pd.Timestamp = found[max(0, position)]
     return session.date()
+
+
+def ahead(day: date, count: int) -> date:
+    """The session `count` sessions after the first one not before `day`."""
+    # A session takes less than two days, weekends and holidays included, and closures two weeks.
+    return between(day, day + timedelta(days=2 * count + 14))[count].date()
 
 
 def last_closed(now: datetime) -> date:

@@ -138,8 +138,10 @@ def _base(
     """The stored level to go on from: the last one, or the last before the start asked for."""
     begin = date.max
     if request.start_date is not None:
-        # Clipped: without closes nothing can be computed, and what is published there stays.
-        begin = max(request.start_date, sessions.after(stored[0]))
+        # Clipped: before a full lookback of closes nothing can be decided anew, and what is
+        # published there stays.
+        decidable = sessions.ahead(stored[0], lookback_sessions(request.strategy) - 1)
+        begin = max(request.start_date, decidable)
     found = holdings.before(connection, request.strategy, request.frequency, universe, begin)
     if found is None or found.session < stored[0]:
         return None

@@ -75,6 +75,12 @@ def compute(run: Runtime, **request: object) -> pd.Series:
         return levels.load(connection, asked.strategy, asked.frequency)
 
 
+def remove_before(run: Runtime, day: date) -> None:
+    """What a clean-up leaves."""
+    with run.engine.begin() as connection:
+        connection.execute(delete(prices_table).where(prices_table.c.session < day))
+
+
 @contextmanager
 def unchanged(run: Runtime, until: str) -> Iterator[None]:
     """Allocations up to a day are the same before and after, to the last bit."""
@@ -92,9 +98,7 @@ def unchanged(run: Runtime, until: str) -> Iterator[None]:
 def test_removing_old_prices_changes_no_published_level(run: Runtime, closes: pd.DataFrame) -> None:
     store(run, closes[:"2020-12-31"])
     published = compute(run)
-    with run.engine.begin() as connection:
-        old = prices_table.c.session < date(2020, 9, 1)
-        connection.execute(delete(prices_table).where(old))
+    remove_before(run, date(2020, 9, 1))
     store(run, closes["2021-01-01":])
     with unchanged(run, "2020-12-31"):
         longer = compute(run)
@@ -107,6 +111,19 @@ def test_removing_old_prices_changes_no_published_level(run: Runtime, closes: pd
         shares=pd.Series(1e9, SYMBOLS),
     )
     pd.testing.assert_series_equal(longer, whole.levels, rtol=1e-12, check_freq=False)
+
+
+def test_a_start_before_the_stored_prices_leaves_what_was_published(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    store(run, closes)
+    published = compute(run)
+    remove_before(run, date(2020, 9, 1))
+    again = compute(run, start_date="2020-01-02")
+    # Of the first 60 sessions that are left none has a full lookback: no decision can be renewed.
+    kept = slice(None, "2020-11-24")
+    pd.testing.assert_series_equal(again[kept], published[kept], check_exact=True)
+    pd.testing.assert_series_equal(again, published, rtol=1e-12)
 
 
 def test_a_start_date_computes_again_from_there_only(run: Runtime, closes: pd.DataFrame) -> None:
