@@ -8,7 +8,7 @@ LOCKED := $(PIP) install --no-deps --require-hashes --requirement
 KEEP ?=
 TEST_PROCESSES ?= 2
 
-.PHONY: help demo up test lint types format bench lock clean
+.PHONY: help demo up test chaos lint types format bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -22,6 +22,9 @@ up: .venv/runtime  ## the whole stack in the foreground, until Ctrl-C
 
 test: .venv/dev  ## every test: unit, storage, flows, API, the whole stack
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
+
+chaos: .venv/dev  ## tasks in a storm of killed, stopped and starved processes (a quarter of an hour)
+	$(BIN)/python -m tests.end_to_end.chaos
 
 lint: .venv/dev  ## style and formatting
 	$(BIN)/ruff check
