@@ -24,6 +24,8 @@ def pytest_configure() -> None:
     os.environ["DO_NOT_TRACK"] = "1"
 
 
+# Before xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep what shares a stack or a Prefect server in one process, and begin with it."""
     for item in items:
