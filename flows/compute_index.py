@@ -154,7 +154,11 @@ def _window(
     base: Holdings | None,
     stored: tuple[date, date],
 ) -> tuple[date, date]:
-    """First and last session to load."""
+    """First and last session to load; raises `EmptyWindow` where no stored one was asked for."""
+    if request.end_date is not None and request.end_date < stored[0]:
+        raise EmptyWindow("end_date", *stored)
+    if request.start_date is not None and request.start_date > stored[1]:
+        raise EmptyWindow("start_date", *stored)
     published = levels.window(connection, request.strategy, request.frequency)
     # Levels stored after the end asked for follow from what is computed: they are renewed too.
     wanted = max(request.end_date or date.max, published[1] if published else date.min)

@@ -116,10 +116,12 @@ def test_going_on_changes_nothing_published(app: App, database: Engine) -> None:
 
 @pytest.mark.usefixtures("refreshed")
 def test_a_window_without_sessions_fails_and_names_those_there_are(app: App) -> None:
-    body = {"strategy": "momentum", "start_date": "1980-01-01", "end_date": "1985-01-01"}
-    task = app.run("compute-index", body)
-    assert task["status"] == "failure"
-    assert "1990-01-02 to 2022-12-28" in task["error"]
+    before = {"start_date": "1980-01-01", "end_date": "1985-01-01"}
+    # The published index, too, which has levels to go on from.
+    for window in ({"strategy": "momentum"} | before, before, {"start_date": "2023-01-03"}):
+        task = app.run("compute-index", window)
+        assert task["status"] == "failure"
+        assert "1990-01-02 to 2022-12-28" in task["error"]
 
 
 @pytest.mark.usefixtures("refreshed")
