@@ -14,7 +14,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 from prefect import State, get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from autoindex.errors import AutoindexError, MemoryLimit
 from autoindex.settings import Settings
@@ -60,6 +60,11 @@ def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
             return function(*args, **kwargs)
         except Postponed as postponed:
             return _later(postponed)
+        except (InterfaceError, OperationalError) as error:
+            # Between subtasks: the connection that holds a lock, most often.
+            if not makes_way():
+                raise
+            return _later(Postponed("the database", error))
         except MemoryError as error:
             limit = os.environ.get(MEMORY_LIMIT)
             if limit is None:
