@@ -1,4 +1,8 @@
-"""What routes ask for: who is asking, the task runner, the database, the settings."""
+"""What routes ask for: who is asking, the task runner, the database, the settings.
+
+All of them are `async`, though none waits: FastAPI hands a plain function to a thread, which takes
+longer than most answers.
+"""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -26,42 +30,42 @@ _bearer = HTTPBearer(
 )
 
 
-def _user(request: Request, _: Annotated[object, Depends(_bearer)]) -> User:
+async def _user(request: Request, _: Annotated[object, Depends(_bearer)]) -> User:
     user: User = request.state.user
     return user
 
 
-def _runner(request: Request) -> TaskRunner:
+async def _runner(request: Request) -> TaskRunner:
     runner: TaskRunner = request.app.state.runner
     return runner
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 
 
-def _cache(request: Request) -> SharedCache:
+async def _cache(request: Request) -> SharedCache:
     cache: SharedCache = request.app.state.cache
     return cache
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _lists(request: Request) -> Lists:
+async def _lists(request: Request) -> Lists:
     lists: Lists = request.app.state.lists
     return lists
 
 
-def _snapshots(request: Request) -> Snapshots:
+async def _snapshots(request: Request) -> Snapshots:
     snapshots: Snapshots = request.app.state.snapshots
     return snapshots
 
 
-def _watch(request: Request) -> Watch:
+async def _watch(request: Request) -> Watch:
     watch: Watch = request.app.state.watch
     return watch
 
@@ -82,7 +86,7 @@ class Permission:
 
     scopes: tuple[Scope, ...]
 
-    def __call__(self, user: CurrentUser) -> User:
+    async def __call__(self, user: CurrentUser) -> User:
         """The user; raises a 403."""
         if not any(user.may(scope) for scope in self.scopes):
             detail = f"the token lacks the scope {' or '.join(self.scopes)}"

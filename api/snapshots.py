@@ -3,8 +3,9 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -65,6 +66,17 @@ class Snapshot:
         return f'"{sha256(self.body).hexdigest()[:20]}"'
 
 
+@dataclass(eq=False, slots=True)
+class _Forgotten:
+    """Of which tasks a change was heard during a read."""
+
+    tasks: set[UUID] = field(default_factory=set)
+    everything: bool = False
+
+    def has(self, task_id: UUID) -> bool:
+        return self.everything or task_id in self.tasks
+
+
 class Snapshots:
     """Reads snapshots; those of ended tasks are kept for a while."""
 
@@ -75,7 +87,8 @@ class Snapshots:
         self._told = Batches(self._read_progress)
         self._lines = Batches(self._read_lines)
         self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
-        self._forgotten = 0
+        # What each read that is on its way may no longer keep.
+        self._forgotten: list[_Forgotten] = []
 
     async def read(self, task_id: UUID) -> Snapshot:
         """A task as it stands; one that ended, as it stood within the last half minute at most.
@@ -99,12 +112,14 @@ class Snapshots:
 
     def forget(self, task_id: UUID) -> None:
         """Ask again about a task that may have changed."""
-        self._forgotten += 1
+        for reading in self._forgotten:
+            reading.tasks.add(task_id)
         self._ended.pop(task_id, None)
 
     def forget_all(self) -> None:
         """Ask again about every task."""
-        self._forgotten += 1
+        for reading in self._forgotten:
+            reading.everything = True
         self._ended.clear()
 
     def _kept(self, task_id: UUID) -> Snapshot | None:
@@ -115,18 +130,27 @@ class Snapshots:
         return None
 
     async def _read(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Snapshot]:
-        forgotten = self._forgotten
-        tasks = await self._runner.read_many(task_ids)
-        # After the state, never before: a task stores its result, then ends.
-        told, stored = await self._stored(tasks)
+        with self._noting_changes() as forgotten:
+            tasks = await self._runner.read_many(task_ids)
+            # After the state, never before: a task stores its result, then ends.
+            told, stored = await self._stored(tasks)
         found = {
             task_id: Snapshot(task, told.get(task_id), stored.get(task_id))
             for task_id, task in tasks.items()
         }
-        if forgotten == self._forgotten:  # or else a task may have changed since it was read
-            for snapshot in found.values():
+        for snapshot in found.values():
+            if not forgotten.has(snapshot.task.id):  # or else it may have changed since
                 self._keep(snapshot)
         return found
+
+    @contextmanager
+    def _noting_changes(self) -> Iterator["_Forgotten"]:
+        forgotten = _Forgotten()
+        self._forgotten.append(forgotten)
+        try:
+            yield forgotten
+        finally:
+            self._forgotten.remove(forgotten)
 
     async def _stored(
         self, tasks: Mapping[UUID, Task]

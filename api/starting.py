@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -12,10 +13,12 @@ from fastapi import BackgroundTasks, Depends, Header, Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.backlog import Backlog
+from api.database import Database
 from api.dependencies import CurrentUser, Runner, Stored
+from api.identity import User
 from api.problems import Problem
 from api.schemas import TaskQueued
-from api.tasks import Kind, Started, Status
+from api.tasks import Kind, Started, Status, TaskRunner
 from autoindex.requests import TaskRequest
 from autoindex.storage import bookings
 from autoindex.storage.bookings import Booking
@@ -44,33 +47,23 @@ IdempotencyKey = Annotated[
 ]
 
 
-def _backlog(request: Request) -> Backlog:
+async def _backlog(request: Request) -> Backlog:
     backlog: Backlog = request.app.state.backlog
     return backlog
 
 
+@dataclass
 class Starting:
     """Queues the task of one request."""
 
-    def __init__(
-        self,
-        request: Request,
-        response: Response,
-        afterwards: BackgroundTasks,
-        user: CurrentUser,
-        runner: Runner,
-        database: Stored,
-        backlog: Annotated[Backlog, Depends(_backlog)],
-        idempotency_key: IdempotencyKey = None,
-    ) -> None:
-        self.tags = (f"request:{request.state.request_id}",)
-        self.response = response
-        self.afterwards = afterwards
-        self.user = user
-        self.runner = runner
-        self.database = database
-        self.backlog = backlog
-        self.idempotency_key = idempotency_key
+    tags: Sequence[str]
+    response: Response
+    afterwards: BackgroundTasks
+    user: User
+    runner: TaskRunner
+    database: Database
+    backlog: Backlog
+    idempotency_key: str | None
 
     async def queue(self, kind: Kind, body: TaskRequest) -> TaskQueued:
         """Queue a task, or find the one that this request has, or an equal one that is queued.
@@ -147,7 +140,21 @@ class Starting:
             log.warning("task %s is not noted with its booking", task_id, exc_info=problem)
 
 
-Start = Annotated[Starting, Depends()]
+async def _starting(
+    request: Request,
+    response: Response,
+    afterwards: BackgroundTasks,
+    user: CurrentUser,
+    runner: Runner,
+    database: Stored,
+    backlog: Annotated[Backlog, Depends(_backlog)],
+    idempotency_key: IdempotencyKey = None,
+) -> Starting:
+    tags = (f"request:{request.state.request_id}",)
+    return Starting(tags, response, afterwards, user, runner, database, backlog, idempotency_key)
+
+
+Start = Annotated[Starting, Depends(_starting)]
 
 
 def _digest(*parts: object) -> str:

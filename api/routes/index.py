@@ -1,5 +1,6 @@
 """Read the index: levels, allocations, metrics."""
 
+from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
@@ -9,8 +10,10 @@ from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from api import pages
 from api.bodies import GuardedRoute
+from api.database import Database
 from api.dependencies import Cached, Stored, requires
 from api.pages import CSV, Asked, Book, Row
+from api.shared_cache import SharedCache
 from api.tokens import Scope
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
@@ -152,19 +155,14 @@ IfNoneMatch = Annotated[
 ]
 
 
+@dataclass
 class Pages:
     """Answers one request for a page of an index."""
 
-    def __init__(
-        self,
-        request: Request,
-        query: Annotated[IndexQuery, Query()],
-        database: Stored,
-        cache: Cached,
-        if_none_match: IfNoneMatch = None,  # noqa: ARG002 - for the documentation
-    ) -> None:
-        self.request, self.query = request, query
-        self.database, self.cache = database, cache
+    request: Request
+    query: IndexQuery
+    database: Database
+    cache: SharedCache
 
     async def of(self, book: Book) -> Response:
         """The page of this book."""
@@ -172,7 +170,17 @@ class Pages:
         return await pages.answer(asked, self.request, self.database, self.cache)
 
 
-Asking = Annotated[Pages, Depends()]
+async def _pages(
+    request: Request,
+    query: Annotated[IndexQuery, Query()],
+    database: Stored,
+    cache: Cached,
+    if_none_match: IfNoneMatch = None,  # noqa: ARG001 - for the documentation
+) -> Pages:
+    return Pages(request, query, database, cache)
+
+
+Asking = Annotated[Pages, Depends(_pages)]
 
 
 def _responses(header: str) -> dict[int | str, dict[str, Any]]:
