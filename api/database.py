@@ -1,16 +1,12 @@
 """The facade's way to stored data: an async connection, and the storage room's functions."""
 
-import logging
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from autoindex.storage import versions, wake
-
-log = logging.getLogger(__name__)
+from autoindex.storage import versions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,13 +44,6 @@ class Database:
         async with self._engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
             return await connection.run_sync(query)
-
-    async def wake_workers(self) -> None:
-        """Have the workers look for tasks at once; where that fails, they look soon anyway."""
-        try:
-            await self.write(wake.notify)
-        except SQLAlchemyError as error:
-            log.warning("the workers could not be woken: %s", error)
 
     async def check(self) -> None:
         """Raise SQLAlchemy's errors where the database does not answer, or has no tables yet."""

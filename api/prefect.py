@@ -54,8 +54,10 @@ _CLOCK_SKEW: Final = timedelta(seconds=5)
 # For so long it is believed that no subtask waits for a retry, unless Prefect's events say so.
 _CALM_SECONDS: Final = 5.0
 _MOST_CALM: Final = 1_000
-# A start costs Prefect as much as several reads: a flood of them must leave time for those.
-_STARTS_AT_ONCE: Final = 4
+# A start costs Prefect as much as several reads: a flood of them leaves connections for those. With
+# fewer than this, and 200 clients, starts would wait here for longer than they may take.
+_STARTS_AT_ONCE: Final = 40
+_CONNECTIONS: Final = 60
 _BEGUN: Final = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING")
 # Runs are kept for 90 days.
 _HISTORY_DAYS: Final = 100
@@ -129,7 +131,9 @@ class Prefect:
             base_url=connection.url.rstrip("/"),
             headers=_authorization(connection),
             timeout=httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=50, max_keepalive_connections=20),
+            limits=httpx.Limits(
+                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
+            ),
             # Prefect is on the loopback or a private network, never behind the shell's proxy.
             trust_env=False,
             verify=ssl.create_default_context(),

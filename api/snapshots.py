@@ -1,5 +1,6 @@
 """What `/status` says of tasks: state, progress and result, read for many at once."""
 
+import asyncio
 import logging
 import time
 from collections import OrderedDict
@@ -27,6 +28,8 @@ from autoindex.storage.results import StoredResult
 # An operator may run an ended task again; where Prefect's events are heard it is noticed at once.
 _ENDED_KEPT_SECONDS: Final = 30.0
 _MOST_ENDED: Final = 5_000
+_MOST_RUNNING: Final = 1_000
+_NO_PROGRESS: Final = "the database does not answer: no progress is shown"
 _AWAY: Final = (OperationalError, InterfaceError, PoolTimeout)
 
 log = logging.getLogger("autoindex.api")
@@ -77,6 +80,10 @@ class _Forgotten:
         return self.everything or task_id in self.tasks
 
 
+def _is_running(task: Task | None) -> bool:
+    return task is not None and task.started_at is not None and not task.status.final
+
+
 class Snapshots:
     """Reads snapshots; those of ended tasks are kept for a while."""
 
@@ -87,6 +94,7 @@ class Snapshots:
         self._told = Batches(self._read_progress)
         self._lines = Batches(self._read_lines)
         self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
+        self._running: set[UUID] = set()
         # What each read that is on its way may no longer keep.
         self._forgotten: list[_Forgotten] = []
 
@@ -130,18 +138,40 @@ class Snapshots:
         return None
 
     async def _read(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Snapshot]:
+        running = [task_id for task_id in task_ids if task_id in self._running]
         with self._noting_changes() as forgotten:
-            tasks = await self._runner.read_many(task_ids)
+            tasks, told_before = await asyncio.gather(
+                self._runner.read_many(task_ids), self._told_so_far(running)
+            )
             # After the state, never before: a task stores its result, then ends.
-            told, stored = await self._stored(tasks)
+            still = {task_id for task_id in running if _is_running(tasks.get(task_id))}
+            told, stored = await self._stored([t for t in tasks.values() if t.id not in still])
+        told = {**told_before, **told}
         found = {
             task_id: Snapshot(task, told.get(task_id), stored.get(task_id))
             for task_id, task in tasks.items()
         }
         for snapshot in found.values():
+            self._note_running(snapshot.task)
             if not forgotten.has(snapshot.task.id):  # or else it may have changed since
                 self._keep(snapshot)
         return found
+
+    def _note_running(self, task: Task) -> None:
+        """Of tasks that were running when they were last read, progress is read at once."""
+        if not _is_running(task):
+            self._running.discard(task.id)
+        elif len(self._running) < _MOST_RUNNING:
+            self._running.add(task.id)
+
+    async def _told_so_far(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Progress]:
+        if not task_ids:
+            return {}
+        try:
+            return await self._read_progress(task_ids)
+        except _AWAY as error:
+            log.warning(_NO_PROGRESS, exc_info=error)
+            return {}
 
     @contextmanager
     def _noting_changes(self) -> Iterator["_Forgotten"]:
@@ -153,10 +183,10 @@ class Snapshots:
             self._forgotten.remove(forgotten)
 
     async def _stored(
-        self, tasks: Mapping[UUID, Task]
+        self, tasks: Sequence[Task]
     ) -> tuple[Mapping[UUID, Progress], Mapping[UUID, StoredResult]]:
-        succeeded = [task.id for task in tasks.values() if task.status is Status.SUCCESS]
-        begun = [task.id for task in tasks.values() if task.started_at is not None]
+        succeeded = [task.id for task in tasks if task.status is Status.SUCCESS]
+        begun = [task.id for task in tasks if task.started_at is not None]
         if not begun and not succeeded:
             return {}, {}
 
@@ -172,7 +202,7 @@ class Snapshots:
         except _AWAY as error:
             if succeeded:
                 raise
-            log.warning("the database does not answer: no progress is shown", exc_info=error)
+            log.warning(_NO_PROGRESS, exc_info=error)
             return {}, {}
 
     def _keep(self, snapshot: Snapshot) -> None:

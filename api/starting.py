@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import BackgroundTasks, Depends, Header, Request, Response
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.backlog import Backlog
@@ -20,7 +21,7 @@ from api.problems import Problem
 from api.schemas import TaskQueued
 from api.tasks import Kind, Started, Status, TaskRunner
 from autoindex.requests import TaskRequest
-from autoindex.storage import bookings
+from autoindex.storage import bookings, wake
 from autoindex.storage.bookings import Booking
 
 NAMES: Final[Mapping[Kind, str]] = {
@@ -126,18 +127,25 @@ class Starting:
             tags=self.tags,
             idempotency_key=None if booking is None else str(booking.run_key),
         )
-        if started.new:
-            self.afterwards.add_task(self.database.wake_workers)
-        if booking is not None and booking.task_id is None:
-            self.afterwards.add_task(self._settle, booking, started.task.id)
+        new = booking if booking is not None and booking.task_id is None else None
+        if started.new or new is not None:
+            self.afterwards.add_task(self._tell, started, new)
         return started
 
-    async def _settle(self, booking: Booking, task_id: UUID) -> None:
+    async def _tell(self, started: Started, booking: Booking | None) -> None:
+        """Wake the workers, and note which task came of a new booking."""
+
+        def told(connection: Connection) -> None:
+            if started.new:
+                wake.notify(connection)
+            if booking is not None:
+                bookings.settle(connection, booking, started.task.id)
+
         try:
-            await self.database.write(bookings.settle, booking, task_id)
+            await self.database.write(told)
         except SQLAlchemyError as problem:
-            # It only spares the next such request a question to Prefect.
-            log.warning("task %s is not noted with its booking", task_id, exc_info=problem)
+            # Workers look soon anyway; a noted booking only spares a question to Prefect.
+            log.warning("nobody was told of task %s", started.task.id, exc_info=problem)
 
 
 async def _starting(

@@ -25,7 +25,6 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.settings import (
-    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_WORKER_QUERY_SECONDS,
     get_current_settings,
     temporary_settings,
@@ -40,6 +39,7 @@ from autoindex.storage import database, listening, wake
 from autoindex.storage.leases import Lease
 from deployments.plan import read_plan
 from deployments.worker.configuration import AutoindexJobConfiguration, AutoindexVariables
+from deployments.worker.impatience import asked_once
 from deployments.worker.keeper import AWAY, Keeper
 from deployments.worker.process import Process
 from deployments.worker.recovery import Recovery
@@ -58,6 +58,7 @@ QUERY_SECONDS: Final = 0.5
 PREFETCH_SECONDS: Final = 0.0
 _CANCELLING_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 1.0
+_CALLS_SECONDS: Final = 0.05
 _MOST_AT_ONCE: Final = 200
 
 
@@ -185,7 +186,7 @@ class AutoindexWorker(
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
         try:
             # The next poll is the retry.
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            with asked_once():
                 found = await super()._get_scheduled_flow_runs()
                 if len(found) >= _MOST_AT_ONCE:
                     found += await self._of_each_queue()
@@ -288,7 +289,7 @@ class AutoindexWorker(
                     self._services.start_soon(supervision.stop, Cause.CANCELLED)
 
     async def _cancelling(self) -> list[FlowRun]:
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        with asked_once():
             return await self.client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(
                     id=FlowRunFilterId(any_=list(self._runs)),
@@ -314,8 +315,11 @@ class AutoindexWorker(
         while True:
             await self._call.wait()
             self._call.clear()
-            if self._has_successfully_synced and not self._stopping.is_set():
-                await self.get_and_submit_flow_runs()
+            if not self._has_successfully_synced or self._stopping.is_set():
+                continue
+            if not await self.get_and_submit_flow_runs() and self.limiter.available_tokens:
+                # Called for nothing, as where a pool is paused: a flood of calls is one question.
+                await asyncio.sleep(_CALLS_SECONDS)
 
 
 def _identifier(process: Process) -> str:

@@ -22,10 +22,10 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from autoindex.storage import checkpoints, fence, leases
 from autoindex.storage.leases import Lease
+from deployments.worker.impatience import asked_once
 from deployments.worker.keeper import AWAY, Keeper
 from deployments.worker.settlement import Settlement
 from deployments.worker.supervision import Cause, Ending
@@ -126,7 +126,7 @@ class Recovery:
         return [lease for lease in taken if lease is not None]
 
     async def _under_way(self) -> list[FlowRun]:
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        with asked_once():
             return await self._client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(
                     state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))

@@ -94,6 +94,17 @@ async def test_a_token_counts_only_in_its_time(identity: Identity) -> None:
     assert "not valid yet" in await refusal(identity, f"Bearer {signed(nbf=time.time() + 120)}")
 
 
+async def test_a_token_that_was_good_expires(
+    identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.identity._LEEWAY_SECONDS", 0)
+    expires_at = int(time.time()) + 2
+    token = f"Bearer {signed(exp=expires_at)}"
+    assert await identity.check(token) == await identity.check(token)
+    await asyncio.sleep(expires_at - time.time() + 0.1)
+    assert "expired" in await refusal(identity, token)
+
+
 async def test_clocks_may_differ_a_little(identity: Identity) -> None:
     assert await identity.check(f"Bearer {signed(exp=time.time() - 10)}")
     assert await identity.check(f"Bearer {signed(nbf=time.time() + 10)}")
