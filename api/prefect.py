@@ -56,7 +56,7 @@ _CALM_SECONDS: Final = 5.0
 _MOST_CALM: Final = 1_000
 # A start costs Prefect as much as several reads: a flood of them leaves connections for those. With
 # fewer than this, and 200 clients, starts would wait here for longer than they may take.
-_STARTS_AT_ONCE: Final = 40
+_STARTS_AT_ONCE: Final = 30
 _CONNECTIONS: Final = 60
 _BEGUN: Final = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING")
 # Runs are kept for 90 days.

@@ -73,14 +73,14 @@ class Stack:
         self._database = server.child
         return server
 
-    def start(self, name: str, *arguments: str) -> Child:
-        """Start `python -m ...` as a part of the stack."""
+    def start(self, name: str, *arguments: str, **changed: str) -> Child:
+        """Start `python -m ...` as a part of the stack, with variables of its own if need be."""
         slug = name.lower().replace(" ", "-")
         child = Child(
             name,
             [sys.executable, "-m", *arguments],
             log=self.settings.data_dir / "logs" / f"{slug}.log",
-            env=self.env,
+            env=self.env | changed,
             cwd=PROJECT,
         )
         self.children.append(child)

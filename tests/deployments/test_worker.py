@@ -269,6 +269,53 @@ def test_a_host_that_was_paused_has_lost_its_runs_and_writes_nothing_more(
     worker.end()
 
 
+def test_a_host_that_is_cut_off_has_lost_its_runs_and_writes_nothing_more(
+    one_yard: Yard, note: str
+) -> None:
+    for one in one_yard.started:
+        one.end()
+    with one_yard.afar() as (afar, cables):
+        run_id = one_yard.post("write_late", note=note)
+        process = pid(one_yard, note)
+        for cable in cables:
+            cable.cut()
+        Path(note + ".go").touch()  # it goes on, but reaches nobody
+        one_yard.start("near")
+        one_yard.until_state(run_id, "Completed")
+        before = version(one_yard, "late")
+        for cable in cables:
+            cable.mend()
+        one_yard.until(lambda: not alive([process]), what="the end of the first attempt")
+        assert len(said(note + ".committed")) == 1
+        assert version(one_yard, "late") == before
+        assert one_yard.read(run_id).state_name == "Completed"
+        # It has found its way back, and takes runs again.
+        assert afar.process.poll() is None
+        one_yard.started[-1].end()
+        one_yard.until_state(one_yard.post("look_around", note=note + ".after"), "Completed")
+        afar.end()
+
+
+def test_with_all_slots_taken_what_is_urgent_and_came_last_begins_first(
+    one_yard: Yard, note: str
+) -> None:
+    for one in one_yard.started:
+        one.end()
+    one_yard.queue("urgent", 1)
+    one_yard.queue("patient", 3)
+    one_yard.start("narrow", limit=1)
+    holding = one_yard.post("sleep", note=note + ".holding", seconds=3)
+    pid(one_yard, note + ".holding")
+    posts = [
+        one_yard.post("look_around", queue=queue, note=f"{note}.{queue}")
+        for queue in ("patient", "urgent")
+    ]
+    for run_id in (holding, *posts):
+        one_yard.until_state(run_id, "Completed")
+    assert said(f"{note}.urgent")[0]["at"] < said(f"{note}.patient")[0]["at"]
+    one_yard.started[-1].end()
+
+
 def version(one_yard: Yard, name: str) -> int:
     engine = create_engine(one_yard.settings.database())
     query = text("select version from data_versions where name = :name")

@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 from prefect.utilities.importtools import import_object
+from sqlalchemy import make_url
 
 from autoindex.settings import Settings
 from deployments.plan import PROJECT
 from deployments.worker.autoindex_worker import AutoindexWorker
+from tests.relay import Relay
 
 _WORKER = (sys.executable, "-m", "prefect", "worker", "start")
 FLOWS = "tests.deployments.worker_flows"
@@ -66,13 +69,14 @@ class Yard:
     pool: str
     started: list[Started] = field(default_factory=list)
 
-    def start(self, name: str = "one", **changed: str) -> Started:
+    def start(self, name: str = "one", limit: int | None = None, **changed: str) -> Started:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "AUTOINDEX_"))}
         env = kept | self.settings.environment() | {"PREFECT_API_URL": self.api_url} | changed
+        chosen = [] if limit is None else ["--limit", str(limit)]
         log = self.folder / f"{name}-{len(self.started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*_WORKER, "--pool", self.pool, "--name", name],
+                [*_WORKER, "--pool", self.pool, "--name", name, *chosen],
                 cwd=PROJECT,
                 env=env,
                 stdout=output,
@@ -84,15 +88,43 @@ class Yard:
         self.until(lambda: "started!" in one.text, what=one.text)
         return one
 
+    @contextmanager
+    def afar(self) -> Iterator[tuple[Started, list[Relay]]]:
+        """A worker on a host of its own, as far as the network is concerned, and its cables."""
+        database = make_url(self.settings.database())
+        server = Path(str(database.query["host"])) / ".s.PGSQL.5432"
+        api = httpx.URL(self.api_url)
+        with Relay(server) as to_database, Relay((api.host, api.port or 80)) as to_prefect:
+            there = database.set(host="127.0.0.1", port=to_database.port, query={})
+            worker = self.start(
+                "afar",
+                AUTOINDEX_DATABASE_URL=there.render_as_string(hide_password=False),
+                PREFECT_API_URL=str(api.copy_with(port=to_prefect.port)),
+            )
+            yield worker, [to_database, to_prefect]
+
+    def queue(self, name: str, priority: int) -> None:
+        self.client.create_work_queue(name, work_pool_name=self.pool, priority=priority)
+
     def note(self, name: str) -> str:
         return str(self.folder / name)
 
-    def post(self, flow: str, job: dict[str, Any] | None = None, **parameters: Any) -> UUID:
+    def post(
+        self,
+        flow: str,
+        job: dict[str, Any] | None = None,
+        queue: str | None = None,
+        **parameters: Any,
+    ) -> UUID:
         """Ask for a run of one of the test flows."""
         entrypoint = f"{FLOWS}.{flow}"
         flow_id = self.client.create_flow(import_object(entrypoint))
         deployment = self.client.create_deployment(
-            flow_id, self.pool, entrypoint=entrypoint, work_pool_name=self.pool
+            flow_id,
+            f"{self.pool}-{queue}",
+            entrypoint=entrypoint,
+            work_pool_name=self.pool,
+            work_queue_name=queue,
         )
         run = self.client.create_flow_run_from_deployment(
             deployment, parameters=parameters, job_variables=job or {}

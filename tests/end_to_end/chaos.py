@@ -37,6 +37,7 @@ from deployments.progress import Progress
 from deployments.stack import Stack
 from deployments.worker import POOL
 from tests.end_to_end.conftest import EVERYTHING, App, fresh_settings, switch_schedules
+from tests.relay import Relay
 
 ENDED: Final = ("success", "failure", "revoked")
 FINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -48,6 +49,7 @@ DATA: Final = {
     "metrics": "select * from metrics order by strategy, frequency, session",
 }
 _SETTLE_SECONDS: Final = 420.0
+_WORKER: Final = ("prefect", "worker", "start", "--pool", POOL)
 
 
 def tasks(number: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -93,19 +95,38 @@ class Storm:
     crew: list[Child] = field(default_factory=list)
     stopped: list[tuple[float, psutil.Process]] = field(default_factory=list)
     loops: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    afar: Child | None = None
+    cables: list[Relay] = field(default_factory=list)
+    _cut_until: float = 0.0
     _names: Iterator[int] = field(default_factory=lambda: count(2))
 
     def __post_init__(self) -> None:
+        settings = self.stack.settings
+        database = settings.socket_dir / ".s.PGSQL.5432"
+        self.cables = [Relay(database), Relay(("127.0.0.1", settings.prefect_port))]
         self.crew = [child for child in self.stack.children if child.name == "Worker"]
         self.hire()
 
     def hire(self) -> None:
         """Start one more worker."""
         name = f"Worker {next(self._names)}"
-        self.crew.append(self.stack.start(name, "prefect", "worker", "start", "--pool", POOL))
+        self.crew.append(self.stack.start(name, *_WORKER))
+
+    def hire_afar(self) -> None:
+        """Start a worker on a host of its own, as far as the network is concerned."""
+        to_database, to_prefect = self.cables
+        there = {
+            "AUTOINDEX_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{to_database.port}/autoindex",
+            "PREFECT_API_URL": f"http://127.0.0.1:{to_prefect.port}/api",
+        }
+        name = f"Worker {next(self._names)}"
+        self.afar = self.stack.start(name, *_WORKER, **there)
+        self.crew.append(self.afar)
 
     def dismiss(self, worker: Child) -> None:
         """Forget a worker that is gone."""
+        if worker is self.afar:
+            self.afar = None
         self.crew.remove(worker)
         self.stack.children.remove(worker)
 
@@ -143,6 +164,14 @@ class Storm:
         """Longer than its leases."""
         worker = psutil.Process(self._awake().pid)
         self._pause([worker, *_children(worker, recursive=True)], self._lease_seconds * 2)
+
+    def cut_off_a_host(self) -> None:
+        """From Prefect and the database, for longer than its leases."""
+        if self.afar is None:
+            self.hire_afar()
+        for cable in self.cables:
+            cable.cut()
+        self._cut_until = time.monotonic() + self._lease_seconds * 2
 
     def pause_a_run(self) -> None:
         if (run := self._one_of(self.runs())) is not None:
@@ -186,6 +215,7 @@ class Storm:
             self.kill_a_worker,
             self.stop_a_worker_in_order,
             self.pause_a_host,
+            self.cut_off_a_host,
             self.pause_a_run,
             self.pause_prefect,
             self.cut_off_the_database,
@@ -217,6 +247,9 @@ class Storm:
         self.stopped = [entry for entry in self.stopped if entry not in due]
         for _, process in due:
             _send(process, signal.SIGCONT)
+        if all_of_them or self._cut_until <= now:
+            for cable in self.cables:
+                cable.mend()
         self.loops = [loop for loop in self.loops if loop.poll() is None]
 
     def blow(self, number: int, every: float, faults: list[Callable[[], None]]) -> None:
@@ -256,9 +289,10 @@ class Storm:
             left = set(self.accepted) - ended.keys()
             assert time.monotonic() < deadline, [self.app.status(one) for one in left]
             time.sleep(0.5)
-        while self.stopped:
+        while self.stopped or self._cut_until > time.monotonic():
             self.wake()
             time.sleep(0.2)
+        self.wake()
         return ended
 
     def final_states(self, task_id: str) -> int:
@@ -273,15 +307,19 @@ class Storm:
         for worker in list(self.crew):
             worker.stop()
             self.dismiss(worker)
-        self.stack.start("Worker", "prefect", "worker", "start", "--pool", POOL)
+        for cable in self.cables:
+            cable.close()
+        self.stack.start("Worker", *_WORKER)
 
     @property
     def _lease_seconds(self) -> float:
         return self.stack.settings.lease_seconds
 
     def _awake(self) -> Child:
-        """A worker that is not paused; one more where all are."""
+        """A worker that is not paused or cut off; one more where all are."""
         paused = {process.pid for _, process in self.stopped}
+        if self.afar is not None and self._cut_until > time.monotonic():
+            paused.add(self.afar.pid)
         if not (awake := [worker for worker in self.crew if worker.pid not in paused]):
             self.hire()
             return self.crew[-1]
@@ -350,6 +388,7 @@ def _storm_once(made: Stack, chosen: argparse.Namespace) -> int:
     app, engine = App(made, "chaos", EVERYTHING), create_engine(made.settings.database())
     app.succeed("refresh", {"mode": "full"})
     storm = Storm(made, app, random.Random(chosen.seed))
+    storm.hire_afar()
     storm.rehearse(8)
     quiet = digest(engine)
     faults = [storm.random.choice(storm.menu) for _ in range(max(1, chosen.tasks // 4))]
