@@ -25,6 +25,11 @@ class Lease:
     holder: str | None
     deaths: int
 
+    @property
+    def is_first(self) -> bool:
+        """Whether nobody has held the task before."""
+        return self.token == 1
+
 
 def take(connection: Connection, task_id: UUID, holder: str, lifetime: timedelta) -> Lease | None:
     """Hold a task that nobody holds; None where another worker's lease is still good."""
@@ -66,8 +71,17 @@ def give_back(connection: Connection, lease: Lease, *, died: bool = False) -> bo
 
 
 def end(connection: Connection, lease: Lease) -> bool:
-    """Forget a task that has ended; False where the lease was lost before."""
-    return connection.execute(delete(leases).where(_is(lease))).rowcount == 1
+    """Let go of a task that has ended; False where the lease was lost before.
+
+    Its tokens stay used up: should the task be run again, no former holder's is good for it.
+    """
+    values = {
+        "holder": None,
+        "token": leases.c.token + 1,
+        "expires_at": func.now(),
+        "deaths": 0,
+    }
+    return connection.execute(update(leases).where(_is(lease)).values(values)).rowcount == 1
 
 
 def expired(connection: Connection) -> list[Lease]:
@@ -102,7 +116,7 @@ def held(connection: Connection, task_ids: Sequence[UUID]) -> frozenset[UUID]:
 
 
 def forget_idle(connection: Connection, age: timedelta) -> int:
-    """Remove rows that nobody has held for so long: their tasks were cancelled; how many."""
+    """Remove rows that nobody has held for so long; how many."""
     idle = and_(leases.c.holder.is_(None), leases.c.expires_at < func.now() - age)
     return connection.execute(delete(leases).where(idle)).rowcount
 

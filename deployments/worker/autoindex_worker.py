@@ -59,6 +59,8 @@ PREFETCH_SECONDS: Final = 0.0
 _CANCELLING_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 1.0
 _CALLS_SECONDS: Final = 0.05
+# What an answer that was so long on its way names may have been claimed, and have ended, meanwhile.
+_STALE_SECONDS: Final = 5.0
 _MOST_AT_ONCE: Final = 200
 
 
@@ -184,6 +186,8 @@ class AutoindexWorker(
         """A fork is there at once: a state before it would only take a call."""
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         try:
             # The next poll is the retry.
             with asked_once():
@@ -193,6 +197,8 @@ class AutoindexWorker(
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             self._logger.debug("Prefect does not answer: %s", error)
             await asyncio.sleep(_AWAY_SECONDS)
+            return []
+        if loop.time() - asked_at > _STALE_SECONDS:
             return []
         # One that was sent round again a moment ago may still have its slot here.
         held = set(self.limiter.statistics().borrowers)
@@ -227,6 +233,9 @@ class AutoindexWorker(
             status.started("elsewhere")
             await self._leave(flow_run)
             return AutoindexWorkerResult(status_code=0, identifier="elsewhere")
+        if await self._settlement.had_ended(lease):
+            status.started("ended")
+            return AutoindexWorkerResult(status_code=0, identifier="ended")
         supervision = Supervision(configuration)
         self._runs[flow_run.id] = supervision
         self._keeper.keep(lease, supervision.lose)

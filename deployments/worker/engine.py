@@ -51,6 +51,7 @@ def _set() -> dict[str, str]:
 
 
 _READ: Final = _set()
+_told_to_stop: Final = threading.Event()
 
 
 def run(order: Order) -> None:
@@ -81,17 +82,25 @@ def call_failure_hooks(order: Order) -> None:
 
 def stop(signum: int) -> Never:
     """Unwind the run, and leave it to the worker to say how it has ended."""
+    _told_to_stop.set()
     control_listener._set_intent("relinquish")
     raise TerminationSignal(signal=signum)
 
 
 def watch_states(allowed: Callable[[], None]) -> None:
-    """Have `allowed` called before this process proposes any state of a flow run."""
+    """Have `allowed` called before this process proposes any state of a flow run.
+
+    One that was told to stop proposes none: it ends at once. Prefect's engine, where the signal
+    meets it between two of its own steps, makes an ordinary error of it, and would call the run
+    failed.
+    """
     propose = SyncPrefectClient.set_flow_run_state
 
     def checked(
         self: SyncPrefectClient, flow_run_id: Any, state: State[Any], force: bool = False
     ) -> Any:
+        if _told_to_stop.is_set():
+            os._exit(0)
         allowed()
         return propose(self, flow_run_id, state, force)
 

@@ -5,6 +5,7 @@ import logging
 import signal
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
@@ -60,6 +61,35 @@ class Settlement:
             else:
                 return
 
+    async def had_ended(self, lease: Lease) -> bool:
+        """Whether a run had ended before it was claimed; then it is put back to where it was.
+
+        Prefect lets a run go from an end to Pending, so that a claim counts that was a long time
+        on its way, from a host that was cut off, say.
+        """
+        while not lease.is_first:
+            try:
+                return await self._put_back(lease)
+            except (httpx.HTTPError, *AWAY) as error:
+                _log.warning("the past of run %s can't be read yet: %s", lease.task_id, error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+        return False
+
+    async def _put_back(self, lease: Lease) -> bool:
+        end = await self._end_before_claim(lease.task_id)
+        if end is None:
+            return False
+        _log.warning("run %s had ended before it was claimed: %s", lease.task_id, end.name)
+        await self._client.set_flow_run_state(lease.task_id, end, force=True)
+        await self._let_go(lease, end, died=False)
+        return True
+
+    async def _end_before_claim(self, task_id: UUID) -> State | None:
+        states = await self._client.read_flow_run_states(task_id)
+        before = [state for state in states if not state.is_pending()]
+        last = max(before, key=lambda state: state.timestamp, default=None)
+        return last if last is not None and last.is_final() else None
+
     async def _settle(self, lease: Lease, ending: Ending) -> None:
         try:
             run = await self._client.read_flow_run(lease.task_id)
@@ -69,6 +99,8 @@ class Settlement:
         state = run.state
         if state is None or state.is_final() or state.is_scheduled():
             await self._let_go(lease, state, died=False)
+            return
+        if state.is_pending() and await self._put_back(lease):
             return
         wanted = await self._wanted(run, ending, lease.deaths)
         await self._close_subtasks(run, wanted)

@@ -6,11 +6,10 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from uuid import UUID
 
 import psutil
 import pytest
-from prefect.states import Pending
+from prefect.states import Pending, Scheduled
 from sqlalchemy import create_engine, text
 
 from autoindex.settings import Settings
@@ -247,6 +246,34 @@ def test_a_worker_that_is_stopped_hands_back_what_it_cannot_end(
     assert len(said(note)) == 2
 
 
+def test_being_stopped_is_no_failure_whatever_a_run_makes_of_it(
+    one_yard: Yard, worker: Started, note: str
+) -> None:
+    run_id = one_yard.post("make_an_error_of_being_stopped", note=note)
+    pid(one_yard, note)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(30) == 0
+    one_yard.start("after")
+    one_yard.until_state(run_id, "Completed")
+    assert "Failed" not in one_yard.states(run_id)
+    assert not said(note + ".hook")
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_claim_that_comes_after_the_end_changes_nothing(one_yard: Yard, note: str) -> None:
+    run_id = one_yard.post("look_around", note=note)
+    one_yard.until_state(run_id, "Completed")
+    # As from a worker that was cut off in between: Prefect allows it.
+    one_yard.client.set_flow_run_state(run_id, Pending())
+    assert one_yard.read(run_id).state_name == "Pending"
+    one_yard.until_state(run_id, "Completed")
+    assert len(said(note)) == 1, one_yard.client.read_flow_run_states(run_id)
+    # An operator may very well have it run again.
+    one_yard.client.set_flow_run_state(run_id, Scheduled(), force=True)
+    one_yard.until(lambda: len(said(note)) == 2, what="another run")
+    one_yard.until_state(run_id, "Completed")
+
+
 def test_a_host_that_was_paused_has_lost_its_runs_and_writes_nothing_more(
     one_yard: Yard, worker: Started, note: str
 ) -> None:
@@ -325,11 +352,16 @@ def version(one_yard: Yard, name: str) -> int:
     return found
 
 
-def test_an_id_stays_one(one_yard: Yard) -> None:
-    """No lease is left of what has ended."""
+@pytest.mark.usefixtures("worker")
+def test_of_what_has_ended_nobody_keeps_a_lease(one_yard: Yard) -> None:
+    """A worker that was killed at the very end leaves one, which another takes and gives up."""
     engine = create_engine(one_yard.settings.database())
-    with engine.connect() as connection:
-        held = connection.execute(text("select task_id from leases where holder is not null"))
-        left: list[UUID] = list(held.scalars())
+    query = text("select count(*) from leases where holder is not null")
+
+    def held() -> int:
+        with engine.connect() as connection:
+            found: int = connection.execute(query).scalar_one()
+        return found
+
+    one_yard.until(lambda: not held(), what="the end of every lease")
     engine.dispose()
-    assert left == []

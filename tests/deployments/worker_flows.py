@@ -62,6 +62,17 @@ def sleep_on_second_attempt(note: str, attempts: int = 1) -> None:
 
 
 @flow(on_failure=[failed])
+def make_an_error_of_being_stopped(note: str) -> None:
+    """As Prefect's engine does between two of its own steps."""
+    say(note)
+    if len(said(note)) == 1:
+        try:
+            time.sleep(120)
+        except BaseException:  # noqa: BLE001 - that is the point
+            raise ValueError("stopped") from None
+
+
+@flow(on_failure=[failed])
 def compute_in_c(note: str) -> None:
     """Never looks for signals."""
     say(note)

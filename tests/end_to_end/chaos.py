@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -295,11 +295,27 @@ class Storm:
         self.wake()
         return ended
 
-    def final_states(self, task_id: str) -> int:
-        """How many final states a task's run has had."""
+    def states(self, task_id: str) -> list[dict[str, Any]]:
+        """The states that a task's run has had, in their order."""
         url = f"{self.stack.prefect_url}/api/flow_run_states/"
         found = httpx.get(url, params={"flow_run_id": task_id}, timeout=30, trust_env=False)
-        return sum(state["type"] in FINAL for state in found.raise_for_status().json())
+        states: list[dict[str, Any]] = found.raise_for_status().json()
+        return sorted(states, key=lambda state: str(state["timestamp"]))
+
+    def final_states(self, task_id: str) -> int:
+        """How often a task's run has ended; a claim that came too late was put back."""
+        types = [state["type"] for state in self.states(task_id) if state["type"] != "PENDING"]
+        ended = [kind in FINAL for kind in types]
+        return sum(now and not before for before, now in pairwise([False, *ended]))
+
+    def story(self, task_id: str) -> str:
+        """What is known of a task that did not end well: its states, and all that it has logged."""
+        url = f"{self.stack.prefect_url}/api/logs/filter"
+        asked = {"logs": {"flow_run_id": {"any_": [task_id]}}, "sort": "TIMESTAMP_ASC"}
+        logs = httpx.post(url, json=asked, timeout=30, trust_env=False).raise_for_status().json()
+        states = (f"  {s['timestamp']} {s['name']}: {s['message']}" for s in self.states(task_id))
+        lines = (f"  {line['timestamp']} {line['message']}" for line in logs)
+        return "\n".join([f"task {task_id}", *states, *lines])
 
     def calm_down(self) -> None:
         """Leave the stack as it was: with one worker, which is called Worker."""
@@ -407,9 +423,9 @@ def _storm_once(made: Stack, chosen: argparse.Namespace) -> int:
         "files that differ": len(lost_files(storm, statuses)),
         "leases left": leases(engine),
     }
-    for status in statuses.values():
-        if status["status"] != "success":
-            say(f"  {status['task_id']} {status['status']}: {status['error']}")
+    for task_id, status in statuses.items():
+        if status["status"] != "success" or storm.final_states(task_id) != 1:
+            say(storm.story(task_id))
     say("\n".join(f"{name:<32} {number}" for name, number in rows.items()))
     storm.calm_down()
     engine.dispose()

@@ -56,12 +56,20 @@ def test_an_expired_lease_is_seized_once(engine: Engine) -> None:
         assert leases.held(connection, [TASK, UUID(int=8)]) == {TASK}
 
 
-def test_an_ended_task_leaves_no_lease(engine: Engine) -> None:
+def test_an_ended_task_is_held_by_nobody_and_its_tokens_are_used_up(engine: Engine) -> None:
     mine = taken(engine, "a")
+    assert mine is not None
+    assert mine.is_first
     with engine.begin() as connection:
         assert leases.end(connection, mine)
         assert leases.held(connection, [TASK]) == frozenset()
+        assert leases.expired(connection) == []
+        with pytest.raises(LeaseLost):
+            fence.check(connection, TASK, mine.token)
     waiting = taken(engine, "a")
+    assert waiting is not None
+    assert waiting.token > mine.token
+    assert not waiting.is_first
     with engine.begin() as connection:
         leases.give_back(connection, waiting)
         assert leases.forget_idle(connection, timedelta(days=1)) == 0
