@@ -79,7 +79,9 @@ def _later(postponed: Postponed) -> State[Any]:
     if count > RETRIES:
         raise postponed.error
     seconds = Settings().retry_delay_seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-    message = f"{postponed.subtask}: {postponed.error}; retry {count} of {RETRIES}"
+    # SQLAlchemy's own text goes on with the statement, which says nothing to who reads a state.
+    reason = getattr(postponed.error, "orig", None) or postponed.error
+    message = f"{postponed.subtask}: {reason}; retry {count} of {RETRIES}"
     get_run_logger().warning("%s, in %.0f s", message, seconds)
     due = datetime.now(UTC) + timedelta(seconds=seconds)
     return AwaitingRetry(scheduled_time=due, message=message)

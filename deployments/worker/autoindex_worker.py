@@ -7,6 +7,7 @@ Registered through the entry point group `prefect.collections`, so that the ordi
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
@@ -41,6 +42,7 @@ from deployments.plan import read_plan
 from deployments.worker.configuration import AutoindexJobConfiguration, AutoindexVariables
 from deployments.worker.impatience import asked_once
 from deployments.worker.keeper import AWAY, Keeper
+from deployments.worker.outages import Outages
 from deployments.worker.process import Process
 from deployments.worker.recovery import Recovery
 from deployments.worker.settlement import Settlement
@@ -58,6 +60,7 @@ QUERY_SECONDS: Final = 0.5
 PREFETCH_SECONDS: Final = 0.0
 _CANCELLING_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 5.0
 _CALLS_SECONDS: Final = 0.05
 # What an answer that was so long on its way names may have been claimed, and have ended, meanwhile.
 _STALE_SECONDS: Final = 5.0
@@ -92,6 +95,7 @@ class AutoindexWorker(
             options["prefetch_seconds"] = PREFETCH_SECONDS
         super().__init__(work_pool_name, **options)
         self._runs: dict[UUID, Supervision] = {}
+        self._outages = Outages()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._drained = False
@@ -236,7 +240,7 @@ class AutoindexWorker(
         if await self._settlement.had_ended(lease):
             status.started("ended")
             return AutoindexWorkerResult(status_code=0, identifier="ended")
-        supervision = Supervision(configuration)
+        supervision = Supervision(configuration, self._outages)
         self._runs[flow_run.id] = supervision
         self._keeper.keep(lease, supervision.lose)
         try:
@@ -289,10 +293,14 @@ class AutoindexWorker(
             await asyncio.sleep(_CANCELLING_SECONDS)
             if not self._runs:
                 continue
+            asked_at = time.monotonic()
             try:
-                cancelling = await self._cancelling()
-            except httpx.HTTPError:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    cancelling = await self._cancelling()
+            except (httpx.HTTPError, TimeoutError):
+                self._outages.asked_in_vain(asked_at)
                 continue
+            self._outages.answered()
             for run in cancelling:
                 if (supervision := self._runs.get(run.id)) is not None:
                     self._services.start_soon(supervision.stop, Cause.CANCELLED)

@@ -148,7 +148,7 @@ class Settlement:
             return _again(f"{died}; attempt {deaths + 2} of {MOST_DEATHS + 1} follows")
         return Failed(
             name="Lost",
-            message=f"{died}, and so did {deaths} attempts before it; given up",
+            message=f"{died}; {deaths} attempts before it were lost, too; given up",
         )
 
     async def _at(self, run: FlowRun, reason: str) -> str:

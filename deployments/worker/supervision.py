@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from deployments.worker.configuration import AutoindexJobConfiguration
+from deployments.worker.outages import Outages
 from deployments.worker.process import Process
 from deployments.worker.run import SOFT_LIMIT_SIGNAL, STOP_SIGNAL
 
@@ -37,11 +38,15 @@ class Ending:
 
 
 class Supervision:
-    """Watches one run's process from its start to its end."""
+    """Watches one run's process from its start to its end.
 
-    def __init__(self, limits: AutoindexJobConfiguration) -> None:
+    What a run waits for Prefect, as to report its end, does not count on its time.
+    """
+
+    def __init__(self, limits: AutoindexJobConfiguration, outages: Outages) -> None:
         self.process: Process | None = None
         self._limits = limits
+        self._outages = outages
         self._began = 0.0
         self._cause = Cause.BY_ITSELF
         self._reason = ""
@@ -49,7 +54,7 @@ class Supervision:
 
     async def watch(self, process: Process) -> Ending:
         """Return when the process has ended."""
-        self.process, self._began = process, time.monotonic()
+        self.process, self._began = process, self._clock()
         if self._cause is not Cause.BY_ITSELF:  # to be ended before it was there
             self.kill()
         while not process.ended.done():
@@ -74,6 +79,9 @@ class Supervision:
         if self.process is not None:
             self.process.send(signal.SIGKILL)
 
+    def _clock(self) -> float:
+        return time.monotonic() - self._outages.seconds
+
     def _note(self, cause: Cause, reason: str = "") -> None:
         if self._cause is Cause.BY_ITSELF:
             self._cause, self._reason = cause, reason
@@ -92,7 +100,7 @@ class Supervision:
             process.send(signal.SIGKILL)
 
     def _check_time(self, process: Process) -> None:
-        seconds = time.monotonic() - self._began
+        seconds = self._clock() - self._began
         soft, hard = self._limits.soft_time_limit_seconds, self._limits.hard_time_limit_seconds
         if hard is not None and seconds > hard:
             self._note(Cause.LIMIT, f"hard time limit of {hard:g} s exceeded")

@@ -142,7 +142,7 @@ def test_a_run_that_dies_every_time_fails_with_the_story(one_yard: Yard, note: s
     assert state is not None
     assert state.is_failed()
     assert state.message == (
-        "its process ended with SIGKILL, and so did 3 attempts before it; given up"
+        "its process ended with SIGKILL; 3 attempts before it were lost, too; given up"
     )
     one_yard.until(lambda: said(note + ".hook"), what="the failure hook")
 

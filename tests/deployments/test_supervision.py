@@ -1,0 +1,39 @@
+"""Limits of one run's process, a real one, and what does not count on them."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from deployments.worker.configuration import AutoindexJobConfiguration
+from deployments.worker.outages import Outages
+from deployments.worker.process import Process
+from deployments.worker.supervision import Cause, Supervision
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_while_prefect_is_away_a_run_s_time_stands_still() -> None:
+    outages = Outages()
+    command = [sys.executable, "-c", "import time; time.sleep(50)"]
+    sleeper = subprocess.Popen(command, start_new_session=True)
+    process = Process(sleeper.pid, os.pidfd_open(sleeper.pid))
+    supervision = Supervision(AutoindexJobConfiguration(hard_time_limit_seconds=0.5), outages)
+    watching = asyncio.create_task(supervision.watch(process))
+    await asyncio.sleep(0.2)
+    outages.asked_in_vain(time.monotonic())
+    await asyncio.sleep(1)
+    assert sleeper.poll() is None
+    outages.answered()
+    process.end(await asyncio.to_thread(sleeper.wait))
+    ending = await watching
+    assert ending.cause is Cause.LIMIT
+    assert ending.reason == "hard time limit of 0.5 s exceeded"
