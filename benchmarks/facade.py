@@ -8,7 +8,6 @@ The load comes from a second process: 200 clients for 30 seconds, then 100,000 r
 """
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from api import tokens
 from autoindex.settings import Settings
 from autoindex.storage import database, results
 from benchmarks import table
+from benchmarks.ports import free_ports
 from benchmarks.table import Ratio
 from deployments import stack
 from deployments.progress import Progress
@@ -216,17 +216,6 @@ def started() -> Iterator[Bench]:
             bench = Bench(running)
             bench.pause()
             yield bench
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from socket import socket
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from rich.console import Console
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from autoindex.settings import Settings
+from benchmarks.ports import free_ports
 from benchmarks.table import say
 from deployments import stack, universe
 from deployments.demo import App
@@ -76,21 +76,16 @@ def _sizes(engine: Engine) -> Sizes:
         return {str(name): int(size) for name, size in connection.execute(text(query))}
 
 
-def _free_port() -> int:
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def running() -> Iterator[Stack]:
     """A stack of the benchmark's own, with the sandbox's prices in it."""
+    api, prefect, sandbox = free_ports(3)
     with TemporaryDirectory() as folder:
         settings = Settings(
             data_dir=Path(folder).resolve(),
-            api_port=_free_port(),
-            prefect_port=_free_port(),
-            sandbox_port=_free_port(),
+            api_port=api,
+            prefect_port=prefect,
+            sandbox_port=sandbox,
             tasks_per_minute=1_000_000,
             requests_per_minute=1_000_000,
         )

@@ -23,11 +23,12 @@ from sqlalchemy import create_engine
 from autoindex.settings import Settings
 from autoindex.storage import wake
 from benchmarks import worker_flow
+from benchmarks.ports import free_ports
 from benchmarks.table import Ratio, main, say
 from deployments import stack
 from deployments.plan import PROJECT
 from deployments.progress import Progress
-from deployments.stack import Stack, is_free
+from deployments.stack import Stack
 from deployments.worker import POOL
 
 LIMIT: Final = 4
@@ -146,12 +147,12 @@ def ratios() -> Iterator[Ratio]:
 @contextmanager
 def _bench() -> Iterator[Bench]:
     with TemporaryDirectory() as folder:
-        ports = iter([port for port in range(28_000, 28_100) if is_free(port)])
+        api, prefect, sandbox = free_ports(3)
         settings = Settings(
             data_dir=Path(folder).resolve(),
-            api_port=next(ports),
-            prefect_port=next(ports),
-            sandbox_port=next(ports),
+            api_port=api,
+            prefect_port=prefect,
+            sandbox_port=sandbox,
         )
         with stack.running(settings, Progress(Console())) as made:
             url = made.env["PREFECT_API_URL"]

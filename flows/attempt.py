@@ -19,10 +19,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from autoindex.errors import AutoindexError, MemoryLimit
 from autoindex.settings import Settings
 from autoindex.storage import checkpoints
-from flows.runtime import LEASE_TOKEN, guarded_engine, task_id
+from flows.holding import LEASE_TOKEN, MEMORY_LIMIT
+from flows.runtime import guarded_engine, task_id
 
-MEMORY_LIMIT: Final = "AUTOINDEX_MEMORY_LIMIT_MB"
-
+DATABASE_AWAY: Final = (InterfaceError, OperationalError)
+"""What a database that is away, or ends a connection, raises."""
 RETRIES: Final = 3
 # Spreads waits over 0.5 to 1.5 times the delay, so that runs that failed together part.
 JITTER: Final = 0.5
@@ -60,7 +61,7 @@ def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
             return function(*args, **kwargs)
         except Postponed as postponed:
             return _later(postponed)
-        except (InterfaceError, OperationalError) as error:
+        except DATABASE_AWAY as error:
             # Between subtasks: the connection that holds a lock, most often.
             if not makes_way():
                 raise

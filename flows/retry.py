@@ -7,14 +7,13 @@ from typing import Any, Final, ParamSpec, TypeVar
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from autoindex.errors import TransientError
 from autoindex.settings import Settings
 from flows import telling, time_limit
-from flows.attempt import JITTER, RETRIES, Postponed, makes_way
+from flows.attempt import DATABASE_AWAY, JITTER, RETRIES, Postponed, makes_way
 
-TRANSIENT: Final = (TransientError, OperationalError, InterfaceError, ConnectionError, TimeoutError)
+TRANSIENT: Final = (TransientError, *DATABASE_AWAY, ConnectionError, TimeoutError)
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from prefect.runtime import flow_run
@@ -15,9 +14,7 @@ from autoindex.settings import Settings
 from autoindex.storage import database, fence
 from autoindex.storage.cache import Cache, from_settings
 from flows import telling
-
-# Of the lease by which a worker holds this run; unset where no worker of ours does.
-LEASE_TOKEN: Final = "AUTOINDEX_LEASE_TOKEN"  # noqa: S105
+from flows.holding import LEASE_TOKEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,9 @@
-"""Ports nobody listens on."""
+"""Ports that nobody listens on."""
 
-import socket
+from benchmarks.ports import free_ports
 
 
 def free_port() -> int:
     """A free port of the loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    (port,) = free_ports(1)
+    return port

@@ -16,6 +16,7 @@ from typing import Final
 
 from deployments.child import ask_to_die_with_parent
 from deployments.worker.order import ORDER, Order
+from flows.holding import LEASE_TOKEN, MEMORY_LIMIT
 
 SOFT_LIMIT_SIGNAL: Final = signal.SIGUSR1
 STOP_SIGNAL: Final = signal.SIGUSR2
@@ -92,8 +93,8 @@ class _Lease:
 
 def _environment(order: Order) -> dict[str, str]:
     chosen = {
-        "AUTOINDEX_LEASE_TOKEN": order.token,
-        "AUTOINDEX_MEMORY_LIMIT_MB": order.memory_limit_mb,
+        LEASE_TOKEN: order.token,
+        MEMORY_LIMIT: order.memory_limit_mb,
     }
     ours = {name: str(value) for name, value in chosen.items() if value is not None}
     return order.env | ours | {"PREFECT__FLOW_RUN_ID": str(order.task_id)}

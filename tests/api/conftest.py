@@ -1,7 +1,6 @@
 """A real PostgreSQL and a real Prefect server with our deployments, once for all these tests."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -24,15 +23,9 @@ from autoindex.storage import assets, database
 from deployments import bootstrap
 from deployments.postgres import EmbeddedPostgres
 from tests.api.answers import client
+from tests.ports import free_port
 
 READY_SECONDS = 90.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

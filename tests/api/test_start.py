@@ -17,7 +17,7 @@ from api.tasks import DEPLOYMENTS
 from autoindex.settings import Settings
 from deployments.plan import PREFECT_YAML
 from tests.api.answers import EVERY_SCOPE, problem
-from tests.api.conftest import free_port
+from tests.ports import free_port
 
 NOWHERE = "http://127.0.0.1:1/api"
 

@@ -1,6 +1,5 @@
 """The whole stack, started once: everything here goes through HTTP, as the app does."""
 
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -14,6 +13,7 @@ from sqlalchemy import Engine, create_engine
 
 from api import tokens
 from autoindex.settings import Settings
+from benchmarks.ports import free_ports
 from deployments import stack as local_stack
 from deployments import universe
 from deployments.progress import Progress
@@ -29,16 +29,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "end_to_end" in item.path.parts:
             item.add_marker("end_to_end")
             item.add_marker(pytest.mark.timeout(240))
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def fresh_settings(folder: Any) -> Settings:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pypdf
 
-from tests.end_to_end.conftest import free_ports
+from benchmarks.ports import free_ports
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

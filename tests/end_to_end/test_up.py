@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.conftest import free_ports
+from benchmarks.ports import free_ports
 
 PROJECT = Path(__file__).resolve().parents[2]
 READY = "Ctrl-C stops everything."
