@@ -32,7 +32,9 @@ class Settings(BaseSettings):
     Raises `ConfigurationError`, which names the variables that are wrong.
     """
 
-    model_config = SettingsConfigDict(env_prefix="AUTOINDEX_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="AUTOINDEX_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     data_dir: Path = Field(
         default=Path("var"), description="Where the embedded parts, reports and archives live."

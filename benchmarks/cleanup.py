@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import count
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Thread
 
 import numpy as np
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from autoindex.storage import assets, cleanup, prices
 from autoindex.storage.assets import Asset
@@ -103,43 +105,44 @@ def raw_copy_and_delete(engine: Engine, older_than: date) -> float:
     return took[0]
 
 
-class Reader(Thread):
-    """Reads over and over, and keeps how long each read took."""
+def read_until(enough: Event, url: str, seconds: Connection) -> None:
+    """Read over and over in this process; how long each read took."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        universe = assets.list_assets(connection)
+    taken: list[float] = []
+    for number in count():
+        if enough.is_set():
+            break
+        with timed() as took:
+            read(engine, universe, universe[number % SYMBOLS :][:READ_SYMBOLS])
+        taken += took
+        time.sleep(0.01)
+    seconds.send(taken)
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__()
-        self.seconds: list[float] = []
-        self.enough = Event()
-        self._engine = engine
-        with engine.connect() as connection:
-            self._universe = assets.list_assets(connection)
 
-    def run(self) -> None:
-        """Read until it is enough."""
-        for number in count():
-            if self.enough.is_set():
-                return
-            with timed() as took:
-                self._read(self._universe[number % SYMBOLS :][:READ_SYMBOLS])
-            self.seconds += took
-            time.sleep(0.01)
-
-    def _read(self, some: Sequence[Asset]) -> None:
-        with self._engine.connect() as connection:
-            prices.load_closes(connection, some, LAST - timedelta(days=365), LAST)
-            prices.newest_sessions(connection, self._universe)
+def read(engine: Engine, universe: Sequence[Asset], some: Sequence[Asset]) -> None:
+    """What a report and the next refresh would ask for."""
+    with engine.connect() as connection:
+        prices.load_closes(connection, some, LAST - timedelta(days=365), LAST)
+        prices.newest_sessions(connection, universe)
 
 
 def reads_beside(engine: Engine, work: Callable[[], None]) -> list[float]:
-    """Seconds of every read while something else goes on."""
-    reader = Reader(engine)
+    """Seconds of every read of another process, as readers are, while something else goes on."""
+    spawn = get_context("spawn")
+    enough, (here, there) = spawn.Event(), spawn.Pipe(duplex=False)
+    url = engine.url.render_as_string(hide_password=False)
+    reader = spawn.Process(target=read_until, args=(enough, url, there))
     reader.start()
+    there.close()
     try:
         work()
     finally:
-        reader.enough.set()
-        reader.join()
-    return reader.seconds
+        enough.set()
+    taken: list[float] = here.recv()
+    reader.join()
+    return taken
 
 
 def p(percent: float, busy: Sequence[float], quiet: Sequence[float]) -> tuple[float, float]:

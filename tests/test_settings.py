@@ -32,3 +32,11 @@ def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AUTOINDEX_RESULT_TTL_HOURS", "0")
     with pytest.raises(ConfigurationError, match=r"AUTOINDEX_API_PORT: .*; AUTOINDEX_RESULT_TTL"):
         Settings()
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a compose file leaves it for `${AUTOINDEX_REDIS_URL:-}`."""
+    monkeypatch.setenv("AUTOINDEX_REDIS_URL", "")
+    monkeypatch.setenv("AUTOINDEX_API_PORT", "")
+    assert Settings().redis_url is None
+    assert Settings().api_port == Settings.model_fields["api_port"].default
