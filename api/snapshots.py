@@ -94,7 +94,7 @@ class Snapshots:
         self._told = Batches(self._read_progress)
         self._lines = Batches(self._read_lines)
         self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
-        self._running: set[UUID] = set()
+        self._running: dict[UUID, None] = {}
         # What each read that is on its way may no longer keep.
         self._forgotten: list[_Forgotten] = []
 
@@ -145,8 +145,11 @@ class Snapshots:
             )
             # After the state, never before: a task stores its result, then ends.
             still = {task_id for task_id in running if _is_running(tasks.get(task_id))}
-            told, stored = await self._stored([t for t in tasks.values() if t.id not in still])
-        told = {**told_before, **told}
+            rest = [task for task in tasks.values() if task.id not in still]
+            if told_before is None:  # the database is not asked twice in vain
+                rest = [task for task in rest if task.status is Status.SUCCESS]
+            told, stored = await self._stored(rest)
+        told = {**(told_before or {}), **told}
         found = {
             task_id: Snapshot(task, told.get(task_id), stored.get(task_id))
             for task_id, task in tasks.items()
@@ -159,19 +162,21 @@ class Snapshots:
 
     def _note_running(self, task: Task) -> None:
         """Of tasks that were running when they were last read, progress is read at once."""
-        if not _is_running(task):
-            self._running.discard(task.id)
-        elif len(self._running) < _MOST_RUNNING:
-            self._running.add(task.id)
+        self._running.pop(task.id, None)
+        if _is_running(task):
+            self._running[task.id] = None
+            if len(self._running) > _MOST_RUNNING:  # the one that nobody has asked for the longest
+                del self._running[next(iter(self._running))]
 
-    async def _told_so_far(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Progress]:
+    async def _told_so_far(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Progress] | None:
+        """What these tasks have told; None where the database does not answer."""
         if not task_ids:
             return {}
         try:
             return await self._read_progress(task_ids)
         except _AWAY as error:
             log.warning(_NO_PROGRESS, exc_info=error)
-            return {}
+            return None
 
     @contextmanager
     def _noting_changes(self) -> Iterator["_Forgotten"]:

@@ -1,4 +1,4 @@
-"""A network between a process and a server that can be cut: what is sent then arrives nowhere."""
+"""A network between a process and a server that can be cut: what is sent then comes later."""
 
 import socket
 import threading
@@ -42,7 +42,7 @@ class Relay:
     def close(self) -> None:
         """End every connection."""
         self.mend()
-        for one in (self._listener, *self._open):
+        for one in (self._listener, *tuple(self._open)):
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()

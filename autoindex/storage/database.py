@@ -24,7 +24,8 @@ _POOL: Final[dict[str, Any]] = {
     "max_overflow": 5,
     "pool_timeout": 4,
 }
-# No server is restarted within this time; to ask each time would double what a short query takes.
+# One that is lost within this time costs a failed query; to ask each time would double what a short
+# one takes.
 _RESTED_SECONDS: Final = 0.5
 _RETURNED: Final = "returned_at"
 

@@ -73,7 +73,8 @@ def give_back(connection: Connection, lease: Lease, *, died: bool = False) -> bo
 def end(connection: Connection, lease: Lease) -> bool:
     """Let go of a task that has ended; False where the lease was lost before.
 
-    Its tokens stay used up: should the task be run again, no former holder's is good for it.
+    Its tokens stay used up until it is forgotten: should the task be run again, no former holder's
+    is good for it.
     """
     values = {
         "holder": None,

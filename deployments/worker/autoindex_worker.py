@@ -60,10 +60,10 @@ QUERY_SECONDS: Final = 0.5
 PREFETCH_SECONDS: Final = 0.0
 _CANCELLING_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 1.0
-_ANSWER_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 20.0
 _CALLS_SECONDS: Final = 0.05
 # What an answer that was so long on its way names may have been claimed, and have ended, meanwhile.
-_STALE_SECONDS: Final = 5.0
+_STALE_SECONDS: Final = 20.0
 _MOST_AT_ONCE: Final = 200
 
 
@@ -196,13 +196,14 @@ class AutoindexWorker(
             # The next poll is the retry.
             with asked_once():
                 found = await super()._get_scheduled_flow_runs()
+                if loop.time() - asked_at > _STALE_SECONDS:
+                    self._logger.warning("Prefect's answer was too long on its way: asked again")
+                    return []
                 if len(found) >= _MOST_AT_ONCE:
                     found += await self._of_each_queue()
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             self._logger.debug("Prefect does not answer: %s", error)
             await asyncio.sleep(_AWAY_SECONDS)
-            return []
-        if loop.time() - asked_at > _STALE_SECONDS:
             return []
         # One that was sent round again a moment ago may still have its slot here.
         held = set(self.limiter.statistics().borrowers)
@@ -237,13 +238,13 @@ class AutoindexWorker(
             status.started("elsewhere")
             await self._leave(flow_run)
             return AutoindexWorkerResult(status_code=0, identifier="elsewhere")
-        if await self._settlement.had_ended(lease):
-            status.started("ended")
-            return AutoindexWorkerResult(status_code=0, identifier="ended")
         supervision = Supervision(configuration, self._outages)
         self._runs[flow_run.id] = supervision
         self._keeper.keep(lease, supervision.lose)
         try:
+            if await self._settlement.had_ended(lease):
+                status.started("ended")
+                return AutoindexWorkerResult(status_code=0, identifier="ended")
             order = configuration.order(flow_run.id, lease.token)
             process = await self._starter.start(order, configuration.chosen_command)
             status.started(_identifier(process))
@@ -297,6 +298,9 @@ class AutoindexWorker(
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     cancelling = await self._cancelling()
+            except httpx.HTTPStatusError:
+                self._outages.answered()
+                continue
             except (httpx.HTTPError, TimeoutError):
                 self._outages.asked_in_vain(asked_at)
                 continue

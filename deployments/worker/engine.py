@@ -51,7 +51,8 @@ def _set() -> dict[str, str]:
 
 
 _READ: Final = _set()
-_told_to_stop: Final = threading.Event()
+# Not an Event: a second signal, while the first one holds its lock, would wait for ever.
+_told_to_stop: Final[list[int]] = []
 
 
 def run(order: Order) -> None:
@@ -82,7 +83,7 @@ def call_failure_hooks(order: Order) -> None:
 
 def stop(signum: int) -> Never:
     """Unwind the run, and leave it to the worker to say how it has ended."""
-    _told_to_stop.set()
+    _told_to_stop.append(signum)
     control_listener._set_intent("relinquish")
     raise TerminationSignal(signal=signum)
 
@@ -90,16 +91,16 @@ def stop(signum: int) -> Never:
 def watch_states(allowed: Callable[[], None]) -> None:
     """Have `allowed` called before this process proposes any state of a flow run.
 
-    One that was told to stop proposes none: it ends at once. Prefect's engine, where the signal
-    meets it between two of its own steps, makes an ordinary error of it, and would call the run
-    failed.
+    One that was told to stop proposes none: it ends at once, its last lines unsent. Prefect's
+    engine, where the signal meets it between two of its own steps, makes an ordinary error of it,
+    and would call the run failed.
     """
     propose = SyncPrefectClient.set_flow_run_state
 
     def checked(
         self: SyncPrefectClient, flow_run_id: Any, state: State[Any], force: bool = False
     ) -> Any:
-        if _told_to_stop.is_set():
+        if _told_to_stop:
             os._exit(0)
         allowed()
         return propose(self, flow_run_id, state, force)

@@ -5,7 +5,6 @@ import logging
 import signal
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
@@ -76,19 +75,16 @@ class Settlement:
         return False
 
     async def _put_back(self, lease: Lease) -> bool:
-        end = await self._end_before_claim(lease.task_id)
-        if end is None:
+        history = await self._client.read_flow_run_states(lease.task_id)
+        states = sorted(history, key=lambda state: state.timestamp)
+        end = next((state for state in reversed(states) if not state.is_pending()), None)
+        if end is None or not end.is_final() or not await self._keeper.is_ours(lease):
             return False
-        _log.warning("run %s had ended before it was claimed: %s", lease.task_id, end.name)
-        await self._client.set_flow_run_state(lease.task_id, end, force=True)
+        if end is not states[-1]:  # or else somebody has put it back already
+            _log.warning("run %s had ended before it was claimed: %s", lease.task_id, end.name)
+            await self._client.set_flow_run_state(lease.task_id, end, force=True)
         await self._let_go(lease, end, died=False)
         return True
-
-    async def _end_before_claim(self, task_id: UUID) -> State | None:
-        states = await self._client.read_flow_run_states(task_id)
-        before = [state for state in states if not state.is_pending()]
-        last = max(before, key=lambda state: state.timestamp, default=None)
-        return last if last is not None and last.is_final() else None
 
     async def _settle(self, lease: Lease, ending: Ending) -> None:
         try:

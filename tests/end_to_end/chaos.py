@@ -225,6 +225,7 @@ class Storm:
 
     def strike(self, fault: Callable[[], None]) -> None:
         """One fault."""
+        self.wake()
         self.faults[fault.__name__] += 1
         fault()
 
