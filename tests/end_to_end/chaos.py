@@ -413,19 +413,21 @@ def _storm_once(made: Stack, chosen: argparse.Namespace) -> int:
     storm.blow(chosen.tasks, chosen.every, faults)
     statuses = storm.settle()
     ends = Counter(status["status"] for status in statuses.values())
+    endings = {task_id: storm.final_states(task_id) for task_id in statuses}
+    left = digest(engine)
     rows = {
         "seconds": round(time.monotonic() - began),
         "requests accepted": len(storm.accepted),
         "tasks": len(statuses),
         **{f"ended as {name}": number for name, number in sorted(ends.items())},
         **{f"fault: {name}": number for name, number in sorted(storm.faults.items())},
-        "tasks with more than one end": sum(storm.final_states(one) != 1 for one in statuses),
-        "tables that differ": sum(digest(engine)[name] != quiet[name] for name in quiet),
+        "tasks with more than one end": sum(number != 1 for number in endings.values()),
+        "tables that differ": sum(left[name] != quiet[name] for name in quiet),
         "files that differ": len(lost_files(storm, statuses)),
         "leases left": leases(engine),
     }
     for task_id, status in statuses.items():
-        if status["status"] != "success" or storm.final_states(task_id) != 1:
+        if status["status"] != "success" or endings[task_id] != 1:
             say(storm.story(task_id))
     say("\n".join(f"{name:<32} {number}" for name, number in rows.items()))
     storm.calm_down()
