@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from sqlalchemy import make_url
+
 _CHUNK = 1 << 16
 
 
@@ -82,3 +84,11 @@ class Relay:
                 one.shutdown(socket.SHUT_RDWR)
         self._open.discard(source)
         source.close()
+
+
+def to_database(url: str) -> tuple[Relay, str]:
+    """A relay to the server of a database on a Unix socket, and the database's URL through it."""
+    database = make_url(url)
+    relay = Relay(Path(str(database.query["host"])) / ".s.PGSQL.5432")
+    there = database.set(host="127.0.0.1", port=relay.port, query={})
+    return relay, there.render_as_string(hide_password=False)

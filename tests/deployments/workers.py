@@ -19,12 +19,11 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 from prefect.utilities.importtools import import_object
-from sqlalchemy import make_url
 
 from autoindex.settings import Settings
 from deployments.plan import PROJECT
 from deployments.worker.autoindex_worker import AutoindexWorker
-from tests.relay import Relay
+from tests.relay import Relay, to_database
 
 _WORKER = (sys.executable, "-m", "prefect", "worker", "start")
 FLOWS = "tests.deployments.worker_flows"
@@ -91,17 +90,15 @@ class Yard:
     @contextmanager
     def afar(self) -> Iterator[tuple[Started, list[Relay]]]:
         """A worker on a host of its own, as far as the network is concerned, and its cables."""
-        database = make_url(self.settings.database())
-        server = Path(str(database.query["host"])) / ".s.PGSQL.5432"
         api = httpx.URL(self.api_url)
-        with Relay(server) as to_database, Relay((api.host, api.port or 80)) as to_prefect:
-            there = database.set(host="127.0.0.1", port=to_database.port, query={})
+        database, there = to_database(self.settings.database())
+        with database, Relay((api.host, api.port or 80)) as to_prefect:
             worker = self.start(
                 "afar",
-                AUTOINDEX_DATABASE_URL=there.render_as_string(hide_password=False),
+                AUTOINDEX_DATABASE_URL=there,
                 PREFECT_API_URL=str(api.copy_with(port=to_prefect.port)),
             )
-            yield worker, [to_database, to_prefect]
+            yield worker, [database, to_prefect]
 
     def queue(self, name: str, priority: int) -> None:
         self.client.create_work_queue(name, work_pool_name=self.pool, priority=priority)

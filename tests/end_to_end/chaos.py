@@ -37,7 +37,7 @@ from deployments.progress import Progress
 from deployments.stack import Stack
 from deployments.worker import POOL
 from tests.end_to_end.conftest import EVERYTHING, App, fresh_settings, switch_schedules
-from tests.relay import Relay
+from tests.relay import Relay, to_database
 
 ENDED: Final = ("success", "failure", "revoked")
 FINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -98,12 +98,13 @@ class Storm:
     afar: Child | None = None
     cables: list[Relay] = field(default_factory=list)
     _cut_until: float = 0.0
+    _database_afar: str = ""
     _names: Iterator[int] = field(default_factory=lambda: count(2))
 
     def __post_init__(self) -> None:
         settings = self.stack.settings
-        database = settings.socket_dir / ".s.PGSQL.5432"
-        self.cables = [Relay(database), Relay(("127.0.0.1", settings.prefect_port))]
+        database, self._database_afar = to_database(settings.database())
+        self.cables = [database, Relay(("127.0.0.1", settings.prefect_port))]
         self.crew = [child for child in self.stack.children if child.name == "Worker"]
         self.hire()
 
@@ -114,9 +115,9 @@ class Storm:
 
     def hire_afar(self) -> None:
         """Start a worker on a host of its own, as far as the network is concerned."""
-        to_database, to_prefect = self.cables
+        _, to_prefect = self.cables
         there = {
-            "AUTOINDEX_DATABASE_URL": f"postgresql://postgres@127.0.0.1:{to_database.port}/autoindex",
+            "AUTOINDEX_DATABASE_URL": self._database_afar,
             "PREFECT_API_URL": f"http://127.0.0.1:{to_prefect.port}/api",
         }
         name = f"Worker {next(self._names)}"
