@@ -75,9 +75,14 @@ class Stage:
         for state in states:
             self.client.set_flow_run_state(run.id, state, force=True)
 
-    def tell(self, event: str, resource: str, reason: str = "") -> None:
-        made = events.as_json(event, resource, []) | {"payload": {"reason": reason}}
+    def tell(
+        self, event: str, resource: str, reason: str = "", *, follows: str | None = None
+    ) -> str:
+        """Send an event; its id. Those of one instant may overtake each other: `follows` orders."""
+        made = events.as_json(event, resource, [])
+        made |= {"payload": {"reason": reason}, "follows": follows}
         self.client.request("POST", "/events", json=[made]).raise_for_status()
+        return str(made["id"])
 
     def heard(self, *words: str, seconds: float = 30) -> str:
         """The one message with these words, once it has come."""
@@ -160,14 +165,11 @@ def test_what_must_last_a_while_before_it_is_told(stage: Stage) -> None:
 def test_what_the_watch_has_seen(
     stage: Stage, trouble: str, health: str, resource: str, words: str
 ) -> None:
-    stage.tell(trouble, resource, "first")
+    first = stage.tell(trouble, resource, "first")
     stage.heard(words, "first")
-    stage.tell(trouble, resource, "still")
-    stage.tell(health, resource)
-    # Events of one instant may overtake each other, so this is said until it is heard, and once.
-    while not [text for text in stage.slack.texts if words in text and "again" in text]:
-        stage.tell(trouble, resource, "again")
-        time.sleep(0.3)
+    still = stage.tell(trouble, resource, "still", follows=first)
+    well = stage.tell(health, resource, follows=still)
+    stage.tell(trouble, resource, "again", follows=well)
     stage.heard(words, "again")
     assert not [text for text in stage.slack.texts if words in text and "still" in text]
 
