@@ -15,7 +15,8 @@ from api.identity import Identity
 from api.limits import Limits
 from api.lists import Lists
 from api.metrics import Metrics
-from api.prefect import Connection, Prefect
+from api.prefect import Prefect
+from api.prefect_rest import Connection
 from api.routes import background, following, health, index, monitoring, reports
 from api.shared_cache import SharedCache
 from api.snapshots import Snapshots
@@ -80,7 +81,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
-    app.state.snapshots, app.state.watch, app.state.turns = snapshots, watch, Turns()
+    app.state.watch, app.state.turns = watch, Turns()
     app.state.metrics, app.state.lists = metrics, Lists(runner)
     modules = (background, following, index, reports, health, monitoring)
     routers = [module.router for module in modules]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from api.in_time import ANSWER_SECONDS, InTime
+from api.in_time import InTime
 from api.problems import MOST_ERRORS, FieldError, unprocessable
 
 # Prefect's server renders a value with this key: jinja could then read its variables.
@@ -17,25 +17,22 @@ TEMPLATE_KEY: Final = "__prefect_kind"
 
 
 class GuardedRoute(APIRoute):
-    """A route that refuses templates in a body, and answers within `answer_seconds`.
+    """A route that refuses templates in a body, and answers in time.
 
-    Where it `takes_turns`, few requests of one user are handled at once.
+    Few requests of one user are handled at once.
     """
-
-    answer_seconds = ANSWER_SECONDS
-    takes_turns = True
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap what FastAPI would call."""
         handle = super().get_route_handler()
-        in_time: InTime[Response] = InTime(self.answer_seconds)
+        in_time: InTime[Response] = InTime()
 
         async def guarded(request: Request) -> Response:
             body = await request.body()
             if body:
                 refuse_templates(body)
             user = getattr(request.state, "user", None)
-            if user is None or not self.takes_turns:
+            if user is None:
                 return await in_time.answer(handle(request))
             async with request.app.state.turns.of(user.name):
                 return await in_time.answer(handle(request))

@@ -4,33 +4,25 @@ All of them are `async`, though none waits: FastAPI hands a plain function to a 
 longer than most answers.
 """
 
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPBearer
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from api.database import Database
 from api.identity import User
 from api.lists import Lists
 from api.problems import Problem
 from api.shared_cache import SharedCache
-from api.snapshots import Snapshots
 from api.tasks import TaskRunner
 from api.tokens import Scope
 from api.watch import Watch
 from autoindex.settings import Settings
 
-# Only draws the scheme in the documentation; `api.gate` has checked the token by now.
-_bearer = HTTPBearer(
-    bearerFormat="JWT",
-    auto_error=False,
-    description="A JWT; `autoindex token --user NAME --scope tasks:read` makes one.",
-)
 
-
-async def _user(request: Request, _: Annotated[object, Depends(_bearer)]) -> User:
+async def _user(request: Request) -> User:
     user: User = request.state.user
     return user
 
@@ -60,11 +52,6 @@ async def _lists(request: Request) -> Lists:
     return lists
 
 
-async def _snapshots(request: Request) -> Snapshots:
-    snapshots: Snapshots = request.app.state.snapshots
-    return snapshots
-
-
 async def _watch(request: Request) -> Watch:
     watch: Watch = request.app.state.watch
     return watch
@@ -75,23 +62,31 @@ Runner = Annotated[TaskRunner, Depends(_runner)]
 Stored = Annotated[Database, Depends(_database)]
 Cached = Annotated[SharedCache, Depends(_cache)]
 Listed = Annotated[Lists, Depends(_lists)]
-Statuses = Annotated[Snapshots, Depends(_snapshots)]
 Following = Annotated[Watch, Depends(_watch)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """Lets a user pass whose token has one of these scopes."""
+class Permission(SecurityBase):
+    """Lets a user pass whose token has one of these scopes.
 
-    scopes: tuple[Scope, ...]
+    `api.gate` has checked the token by now; as a scheme it only draws it in the documentation.
+    """
 
-    async def __call__(self, user: CurrentUser) -> User:
-        """The user; raises a 403."""
+    model = HTTPBearer(
+        bearerFormat="JWT",
+        description="A JWT; `autoindex token --user NAME --scope tasks:read` makes one.",
+    )
+    scheme_name = "HTTPBearer"
+
+    def __init__(self, scopes: tuple[Scope, ...]) -> None:
+        self.scopes = scopes
+
+    async def __call__(self, request: Request) -> None:
+        """Raise a 403 for anybody else."""
+        user: User = request.state.user
         if not any(user.may(scope) for scope in self.scopes):
             detail = f"the token lacks the scope {' or '.join(self.scopes)}"
             raise Problem(HTTPStatus.FORBIDDEN, detail)
-        return user
 
 
 def requires(*scopes: Scope) -> Permission:

@@ -1,15 +1,10 @@
 """Tasks as Prefect's flow runs, over Prefect's REST API.
 
-With `api.prefect_events`, which hears of changes, the only place that talks to Prefect.
-
-It speaks HTTP by itself because Prefect's client retries for a minute where the facade has to
-answer within seconds, and takes two seconds to import.
+With `api.prefect_events`, which hears of changes, the only place that knows what Prefect answers.
 """
 
 import asyncio
-import ssl
 import time
-from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
@@ -20,10 +15,10 @@ from typing import Any, Final
 from uuid import UUID
 
 import httpx
-from pydantic import BaseModel, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, Field
 
 from api import prefect_events, states
+from api.prefect_rest import ANSWER_SECONDS, Connection, Rest
 from api.tasks import (
     DEPLOYMENTS,
     Activity,
@@ -37,7 +32,7 @@ from api.tasks import (
     TaskFinished,
     TaskUnknown,
 )
-from autoindex.errors import ConfigurationError, PartUnavailable
+from autoindex.errors import PartUnavailable
 
 POOL: Final = "autoindex"
 TAG: Final = "autoindex"
@@ -45,8 +40,6 @@ USER_TAG: Final = "user:"
 
 # The most that Prefect's server returns at once, unless it is told otherwise.
 _MOST_AT_ONCE: Final = 200
-_ANSWER_SECONDS: Final = 4.0
-_CONNECT_SECONDS: Final = 2.0
 # Deployments made anew get other ids; asking again for each stray id would double the load.
 _NAMES_KEPT: Final = timedelta(seconds=10)
 # The clocks of the facade and of Prefect's server may differ by this much.
@@ -57,22 +50,11 @@ _MOST_CALM: Final = 1_000
 # A start costs Prefect as much as several reads: a flood of them leaves connections for those. With
 # fewer than this, and 200 clients, starts would wait here for longer than they may take.
 _STARTS_AT_ONCE: Final = 30
-_CONNECTIONS: Final = 60
 _BEGUN: Final = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING")
 # Runs are kept for 90 days.
 _HISTORY_DAYS: Final = 100
 
 JSON = dict[str, Any]
-
-
-class Connection(BaseSettings):
-    """Where Prefect's API is, in the variables that Prefect itself reads."""
-
-    model_config = SettingsConfigDict(env_prefix="PREFECT_API_", frozen=True, extra="ignore")
-
-    url: str | None = None
-    auth_string: SecretStr | None = None
-    key: SecretStr | None = None
 
 
 class FlowRun(BaseModel):
@@ -121,23 +103,8 @@ class Prefect:
     No call is tried twice, and none waits for longer than `answer_seconds`.
     """
 
-    def __init__(self, connection: Connection, *, answer_seconds: float = _ANSWER_SECONDS) -> None:
-        if not connection.url:
-            raise ConfigurationError(
-                "PREFECT_API_URL is not set: say where the Prefect server is, "
-                "as in PREFECT_API_URL=http://127.0.0.1:4200/api"
-            )
-        self._http = httpx.AsyncClient(
-            base_url=connection.url.rstrip("/"),
-            headers=_authorization(connection),
-            timeout=httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS),
-            limits=httpx.Limits(
-                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
-            ),
-            # Prefect is on the loopback or a private network, never behind the shell's proxy.
-            trust_env=False,
-            verify=ssl.create_default_context(),
-        )
+    def __init__(self, connection: Connection, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self._rest = Rest(connection, answer_seconds)
         self._connection = connection
         self._calm = _Calm()
         self._starting = asyncio.Semaphore(_STARTS_AT_ONCE)
@@ -146,7 +113,7 @@ class Prefect:
 
     async def aclose(self) -> None:
         """Close connections."""
-        await self._http.aclose()
+        await self._rest.aclose()
 
     async def start(
         self,
@@ -162,9 +129,11 @@ class Prefect:
             "parameters": dict(parameters),
             "tags": [TAG, kind.value, f"{USER_TAG}{user}", *tags],
             "idempotency_key": idempotency_key,
+            # The facade has checked them already, against the models that the schema is made from.
+            "enforce_parameter_schema": False,
         }
         answer = await self._create(kind, body)
-        run = FlowRun.model_validate(answer.json())
+        run = FlowRun.model_validate_json(answer.content)
         return Started(self._task(run, kind), new=answer.status_code == HTTPStatus.CREATED)
 
     async def _create(self, kind: Kind, body: JSON) -> httpx.Response:
@@ -173,11 +142,13 @@ class Prefect:
 
     async def _create_now(self, kind: Kind, body: JSON) -> httpx.Response:
         deployment = await self._deployment(kind)
-        answer = await self._send("POST", f"/deployments/{deployment}/create_flow_run", body)
+        answer = await self._rest.send("POST", f"/deployments/{deployment}/create_flow_run", body)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             await self._read_names()
             deployment = await self._deployment(kind)
-            answer = await self._send("POST", f"/deployments/{deployment}/create_flow_run", body)
+            answer = await self._rest.send(
+                "POST", f"/deployments/{deployment}/create_flow_run", body
+            )
         answer.raise_for_status()
         return answer
 
@@ -195,7 +166,7 @@ class Prefect:
                 return {}
         await self._our_deployments(None)
         body = {"flow_runs": {"id": {"any_": [str(task_id) for task_id in task_ids]}}}
-        answer = await self._send("POST", "/flow_runs/filter", body)
+        answer = await self._rest.send("POST", "/flow_runs/filter", body)
         answer.raise_for_status()
         runs = [FlowRun.model_validate(run) for run in answer.json()]
         if any(run.deployment_id not in self._kinds for run in runs) and self._names_are_old():
@@ -208,7 +179,7 @@ class Prefect:
         connection = self._connection
         auth = connection.auth_string or connection.key
         token = auth.get_secret_value() if auth else None
-        told = prefect_events.changed(str(connection.url), _authorization(connection), token)
+        told = prefect_events.changed(str(connection.url), connection.authorization, token)
         try:
             async with aclosing(told):
                 async for change in told:
@@ -246,7 +217,7 @@ class Prefect:
         Never forced, because the rules know of changes that we have not seen yet.
         """
         state = {"type": state_type, "message": message}
-        answer = await self._send("POST", f"/flow_runs/{task_id}/set_state", {"state": state})
+        answer = await self._rest.send("POST", f"/flow_runs/{task_id}/set_state", {"state": state})
         answer.raise_for_status()
         reached = answer.json()["state"]
         return str(reached["type"]) if reached else None
@@ -257,7 +228,9 @@ class Prefect:
         A run that waits for its next attempt still carries the last one's process id, so that
         Prefect itself would wait for a process that there is not.
         """
-        answer = await self._send("GET", "/flow_run_states/", query={"flow_run_id": str(task_id)})
+        answer = await self._rest.send(
+            "GET", "/flow_run_states/", query={"flow_run_id": str(task_id)}
+        )
         answer.raise_for_status()
         history = sorted(answer.json(), key=lambda s: datetime.fromisoformat(s["timestamp"]))
         before = [state["type"] for state in history if state["type"] != "CANCELLING"]
@@ -315,7 +288,7 @@ class Prefect:
             )
             offset = begin - (before - count)
         body = {**asked, "offset": offset, "limit": len(here)}
-        answer = await self._send("POST", "/flow_runs/filter", body)
+        answer = await self._rest.send("POST", "/flow_runs/filter", body)
         answer.raise_for_status()
         return [FlowRun.model_validate(run) for run in answer.json()]
 
@@ -382,7 +355,7 @@ class Prefect:
             "state": _in_state("SCHEDULED"),
             "next_scheduled_start_time": {"before_": datetime.now(UTC).isoformat()},
         }
-        answer = await self._send("POST", "/flow_runs/count", {"flow_runs": due})
+        answer = await self._rest.send("POST", "/flow_runs/count", {"flow_runs": due})
         answer.raise_for_status()
         return int(answer.json())
 
@@ -414,7 +387,7 @@ class Prefect:
             "history_interval_seconds": span.total_seconds(),
             "flow_runs": {"deployment_id": {"any_": [str(deployment)]}},
         }
-        answer = await self._send("POST", "/flow_runs/history", body)
+        answer = await self._rest.send("POST", "/flow_runs/history", body)
         answer.raise_for_status()
         counts: Counter[tuple[Kind, Status]] = Counter()
         for interval in answer.json():
@@ -424,7 +397,7 @@ class Prefect:
         return counts
 
     async def _oldest_due(self, ids: JSON) -> dict[str, datetime | None]:
-        answer = await self._send("POST", f"/work_pools/{POOL}/queues/filter", {})
+        answer = await self._rest.send("POST", f"/work_pools/{POOL}/queues/filter", {})
         answer.raise_for_status()
         now = datetime.now(UTC).isoformat()
         waiting = {
@@ -442,18 +415,18 @@ class Prefect:
 
     async def workers(self) -> Sequence[str]:
         """Names of the pool's workers whose heartbeat is fresh."""
-        answer = await self._send("POST", f"/work_pools/{POOL}/workers/filter", {})
+        answer = await self._rest.send("POST", f"/work_pools/{POOL}/workers/filter", {})
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return []
         answer.raise_for_status()
         return sorted(found["name"] for found in answer.json() if found["status"] == "ONLINE")
 
     async def _run(self, task_id: UUID) -> tuple[FlowRun, Kind]:
-        answer = await self._send("GET", f"/flow_runs/{task_id}")
+        answer = await self._rest.send("GET", f"/flow_runs/{task_id}")
         if answer.status_code == HTTPStatus.NOT_FOUND:
             raise TaskUnknown
         answer.raise_for_status()
-        run = FlowRun.model_validate(answer.json())
+        run = FlowRun.model_validate_json(answer.content)
         return run, await self._kind(run)
 
     async def _kind(self, run: FlowRun) -> Kind:
@@ -488,7 +461,7 @@ class Prefect:
 
     async def _read_names(self) -> None:
         answers = await asyncio.gather(
-            *(self._send("GET", f"/deployments/name/{f}/{d}") for f, d in DEPLOYMENTS.values())
+            *(self._rest.send("GET", f"/deployments/name/{f}/{d}") for f, d in DEPLOYMENTS.values())
         )
         self._kinds = {
             UUID(answer.json()["id"]): kind
@@ -525,7 +498,7 @@ class Prefect:
 
     async def _runs(self, filters: JSON, *, page: int, limit: int) -> tuple[list[FlowRun], int]:
         body = {**filters, "page": page, "limit": limit}
-        answer = await self._send("POST", "/flow_runs/paginate", body)
+        answer = await self._rest.send("POST", "/flow_runs/paginate", body)
         answer.raise_for_status()
         content = answer.json()
         return [FlowRun.model_validate(run) for run in content["results"]], content["count"]
@@ -554,23 +527,6 @@ class Prefect:
             completed_at=run.end_time,
             error=states.error(state.type, state.message),
         )
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        body: JSON | None = None,
-        query: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
-        try:
-            answer = await self._http.request(method, path, json=body, params=query)
-        except httpx.TransportError as problem:
-            raise PartUnavailable("Prefect") from problem
-        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise PartUnavailable("Prefect", "refuses the facade: see PREFECT_API_AUTH_STRING")
-        if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            raise PartUnavailable("Prefect", f"answers {answer.status_code}")
-        return answer
 
 
 class _Calm:
@@ -609,16 +565,6 @@ class _Calm:
             self._until.clear()
         until = time.monotonic() + _CALM_SECONDS
         self._until |= dict.fromkeys(run_ids, until)
-
-
-def _authorization(connection: Connection) -> dict[str, str]:
-    # As in Prefect's client, the auth string comes first where both are set.
-    if connection.auth_string is not None:
-        encoded = b64encode(connection.auth_string.get_secret_value().encode()).decode()
-        return {"Authorization": f"Basic {encoded}"}
-    if connection.key is not None:
-        return {"Authorization": f"Bearer {connection.key.get_secret_value()}"}
-    return {}
 
 
 def _in_state(*types: str, but_not: str | None = None) -> JSON:

@@ -139,7 +139,7 @@ class Watch:
         notifications: Callable[[], AsyncGenerator[str | None]],
     ) -> None:
         self.closing = False
-        self._snapshots = snapshots
+        self.snapshots = snapshots
         self._sources: dict[str, Callable[[], Hints]] = {
             "Prefect's events": runner.changes,
             "the database's notifications": notifications,
@@ -179,7 +179,7 @@ class Watch:
         if self.followers >= MOST_FOLLOWERS or self._users[user] >= MOST_FOLLOWERS_A_USER:
             raise TooManyFollowers
         if task_id not in self._followed:
-            self._followed[task_id] = Followed(task_id, self._snapshots)
+            self._followed[task_id] = Followed(task_id, self.snapshots)
         followed = self._followed[task_id]
         followed.followers += 1
         followed.wants_lines |= lines
@@ -223,12 +223,12 @@ class Watch:
         task_id = hint if isinstance(hint, UUID) else UUID(hint)
         only_progress = isinstance(hint, str)
         if not only_progress:
-            self._snapshots.forget(task_id)
+            self.snapshots.forget(task_id)
         if followed := self._followed.get(task_id):
             followed.look(only_progress=only_progress)
 
     def _look_everywhere(self) -> None:
-        self._snapshots.forget_all()
+        self.snapshots.forget_all()
         for followed in self._followed.values():
             followed.look()
 

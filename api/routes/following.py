@@ -13,8 +13,7 @@ from fastapi.sse import format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from api import tokens
-from api.bodies import GuardedRoute
-from api.dependencies import CurrentUser, Following, Statuses, requires
+from api.dependencies import CurrentUser, Following, requires
 from api.in_time import ANSWER_SECONDS
 from api.routes.background import PREFIX
 from api.schemas import TaskId, TaskLine, TaskStatus
@@ -30,15 +29,8 @@ _POLL_SECONDS: Final = "2"
 _SLOWEST_CLIENT_SECONDS: Final = 30.0
 
 
-class WaitingRoute(GuardedRoute):
-    """A route that may wait for a task to change before it answers."""
-
-    answer_seconds = LONGEST_WAIT_SECONDS + 2 * ANSWER_SECONDS
-    # Who waits holds no connection, and what is read is read for many at once.
-    takes_turns = False
-
-
-router = APIRouter(prefix=PREFIX, tags=["background tasks"], route_class=WaitingRoute)
+# Who waits holds no connection, and what is read is read for many at once: plain routes will do.
+router = APIRouter(prefix=PREFIX, tags=["background tasks"])
 reader = Depends(requires(tokens.Scope.READ))
 
 Wait = Annotated[
@@ -75,7 +67,6 @@ async def status(
     request: Request,
     task_id: TaskId,
     user: CurrentUser,
-    statuses: Statuses,
     watch: Following,
     wait: Wait = 0,
     if_none_match: IfNoneMatch = None,
@@ -83,7 +74,7 @@ async def status(
     """Read where a task is, and its result for a day after it has ended."""
     known = _tags(if_none_match)
     async with asyncio.timeout(ANSWER_SECONDS):
-        snapshot = await statuses.read(task_id)
+        snapshot = await watch.snapshots.read(task_id)
     if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
         with watch.follow(task_id, user.name) as followed:
             waiting = _until_changed(watch, followed, known, wait)
@@ -115,6 +106,7 @@ async def _until_changed(
 
 async def _unless_gone(request: Request, waiting: Any) -> Any:
     """What is waited for; None where the client has gone, who then needs no answer."""
+    await request.body()  # what is received after it can only be that the client has gone
     answer = asyncio.ensure_future(waiting)
     gone = asyncio.ensure_future(request.receive())
     try:

@@ -57,6 +57,13 @@ class Line:
     text: str
 
 
+# A text, because to build and compile this statement takes longer than to run it.
+_READ: Final = text("""
+    select task_id, step, completed, total, what, lines, updated_at
+    from task_progress where task_id = any(:task_ids)
+""")
+
+
 def begin(connection: Connection, task_id: UUID, now: datetime) -> None:
     """Start an attempt: nothing is done yet, and lines go on after those of earlier attempts.
 
@@ -90,13 +97,8 @@ def say(connection: Connection, task_id: UUID, level: str, line: str, now: datet
 
 def read(connection: Connection, task_ids: Collection[UUID]) -> dict[UUID, Progress]:
     """Progress of those of the tasks that have told some."""
-    found = select(task_progress).where(task_progress.c.task_id.in_(task_ids))
-    return {
-        row.task_id: Progress(
-            row.step, row.completed, row.total, row.what, row.lines, row.updated_at
-        )
-        for row in connection.execute(found)
-    }
+    found = connection.execute(_READ, {"task_ids": list(task_ids)})
+    return {task_id: Progress(*told) for task_id, *told in found}
 
 
 def lines_after(connection: Connection, numbers: Mapping[UUID, int]) -> dict[UUID, Sequence[Line]]:

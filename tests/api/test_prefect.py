@@ -11,7 +11,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from api.prefect import Connection, Prefect
+from api.prefect import Prefect
+from api.prefect_rest import Connection
 from api.tasks import Kind, Query, TaskUnknown
 from autoindex.errors import ConfigurationError, PartUnavailable
 

@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from api.in_memory import InMemory
-from api.prefect import Connection, Prefect
+from api.prefect import Prefect
+from api.prefect_rest import Connection
 from api.tasks import Kind, Query
 from autoindex.settings import Settings
 from autoindex.storage import bookings, leases

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from api.in_memory import InMemory
-from api.prefect import Connection, Prefect
+from api.prefect import Prefect
+from api.prefect_rest import Connection
 from api.tasks import Kind, Query, Status, TaskFinished, TaskRunner, TaskUnknown
 from tests.api.stages import MemoryStage, PrefectStage, Stage
 

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from api.app import create_app
-from api.prefect import Connection, Prefect
+from api.prefect import Prefect
+from api.prefect_rest import Connection
 from api.turns import AT_ONCE, TooManyAtOnce, Turns
 from autoindex.settings import Settings
 from tests.api.answers import client

@@ -1,0 +1,109 @@
+"""Prefect's REST API: where it is, how one signs in, and one request.
+
+It speaks HTTP by itself because Prefect's client retries for a minute where the facade has to
+answer within seconds, and takes two seconds to import.
+"""
+
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import httpx
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from autoindex.errors import ConfigurationError, PartUnavailable
+
+ANSWER_SECONDS: Final = 4.0
+_CONNECT_SECONDS: Final = 2.0
+_CONNECTIONS: Final = 60
+
+
+class Connection(BaseSettings):
+    """Where Prefect's API is, in the variables that Prefect itself reads."""
+
+    model_config = SettingsConfigDict(env_prefix="PREFECT_API_", frozen=True, extra="ignore")
+
+    url: str | None = None
+    auth_string: SecretStr | None = None
+    key: SecretStr | None = None
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that signs in; none where nothing is set."""
+        # As in Prefect's client, the auth string comes first where both are set.
+        if self.auth_string is not None:
+            encoded = b64encode(self.auth_string.get_secret_value().encode()).decode()
+            return {"Authorization": f"Basic {encoded}"}
+        if self.key is not None:
+            return {"Authorization": f"Bearer {self.key.get_secret_value()}"}
+        return {}
+
+
+class Rest:
+    """Sends requests; none is sent twice, and none waits for longer than `answer_seconds`.
+
+    Raises `ConfigurationError` where `PREFECT_API_URL` is not set.
+    """
+
+    def __init__(self, connection: Connection, answer_seconds: float) -> None:
+        if not connection.url:
+            raise ConfigurationError(
+                "PREFECT_API_URL is not set: say where the Prefect server is, "
+                "as in PREFECT_API_URL=http://127.0.0.1:4200/api"
+            )
+        self._url = connection.url.rstrip("/")
+        self._headers = connection.authorization
+        timeout = httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS)
+        self._extensions = {"timeout": timeout.as_dict()}
+        # Cookies, redirects and the rest of httpx's client would take as long as a short answer.
+        self._http = httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(
+                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
+            ),
+            # Prefect is on the loopback or a private network, never behind the shell's proxy.
+            trust_env=False,
+            verify=ssl.create_default_context(),
+        )
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._http.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """The answer, read; raises `PartUnavailable` where there is none, or none that helps."""
+        answer = await self._exchange(
+            httpx.Request(
+                method,
+                f"{self._url}{path}",
+                params=query,
+                json=body,
+                headers=self._headers,
+                extensions=self._extensions,
+            )
+        )
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise PartUnavailable("Prefect", "refuses the facade: see PREFECT_API_AUTH_STRING")
+        if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            raise PartUnavailable("Prefect", f"answers {answer.status_code}")
+        return answer
+
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        try:
+            answer = await self._http.handle_async_request(request)
+            try:
+                await answer.aread()
+            finally:
+                await answer.aclose()
+        except httpx.TransportError as problem:
+            raise PartUnavailable("Prefect") from problem
+        answer.request = request
+        return answer
