@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api import browsers, json_logs, openapi, problems
 from api.backlog import Backlog
@@ -33,7 +34,17 @@ from autoindex.storage.progress import CHANNEL
 
 # A link to a report carries its own signature.
 _OPEN: Final = frozenset({"/health", "/ready", links.PATH})
-_DOCUMENTATION: Final = frozenset({"/docs", "/openapi.json"})
+# Its page brings what it shows: nothing is loaded from elsewhere, and no network is needed.
+_ASSETS: Final = "/docs-assets"
+_DOCUMENTATION: Final = frozenset(
+    {
+        "/docs",
+        "/openapi.json",
+        f"{_ASSETS}/swagger-ui-bundle.js",
+        f"{_ASSETS}/swagger-ui.css",
+        f"{_ASSETS}/favicon.png",
+    }
+)
 
 
 def application() -> FastAPI:
@@ -71,13 +82,14 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         await limits.aclose()
         await identity.aclose()
 
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
+        static_url=_ASSETS,
         title="Autoindex",
         version=version("autoindex"),
         description=openapi.DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
-        redoc_url=None,
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)

@@ -25,6 +25,7 @@ TAGS: Final = [
     {"name": "index", "description": "Levels, allocations and performance metrics."},
     {"name": "reports", "description": "The files that report tasks have made."},
     {"name": "health", "description": "Whether the facade answers, and whether tasks can run."},
+    {"name": "monitoring", "description": "What Prometheus scrapes."},
 ]
 _OPEN: Final = frozenset({"/health", "/ready"})
 _SCHEME: Final = "HTTPBearer"
