@@ -37,7 +37,10 @@ _KEPT_FOR: Final = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a task's newest attempt is; `completed` of `total` counts `what`."""
+    """Where a task's newest attempt is; `completed` of `total` counts `what`.
+
+    `updated_at` is when that was said; a line leaves it as it is.
+    """
 
     step: str | None
     completed: int | None
@@ -126,8 +129,9 @@ def _change(connection: Connection, task_id: UUID, now: datetime, **changed: Any
     connection.execute(text("set local synchronous_commit to off"))
     first = {name: 1 if name == "lines" else value for name, value in changed.items()}
     row = upsert(task_progress).values(task_id=task_id, updated_at=now, **first)
+    at = {} if "lines" in changed else {"updated_at": now}
     row = row.on_conflict_do_update(
-        index_elements=[task_progress.c.task_id], set_={**changed, "updated_at": now}
+        index_elements=[task_progress.c.task_id], set_={**changed, **at}
     )
     lines: int = connection.execute(row.returning(task_progress.c.lines)).scalar_one()
     connection.execute(select(func.pg_notify(CHANNEL, cast(str(task_id), String))))

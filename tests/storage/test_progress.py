@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from uuid import UUID
@@ -26,7 +27,8 @@ def test_progress_is_that_of_the_newest_attempt(engine: Engine) -> None:
         progress.count(connection, ONE, 3, 21, "symbols fetched", NOW)
         told = Progress("fetch", 3, 21, "symbols fetched", 0, NOW)
         assert progress.read(connection, [ONE, OTHER]) == {ONE: told}
-        progress.say(connection, ONE, "info", "stored 3 bars", NOW)
+        progress.say(connection, ONE, "info", "stored 3 bars", NOW + timedelta(seconds=1))
+        assert progress.read(connection, [ONE]) == {ONE: replace(told, lines=1)}
         progress.begin(connection, ONE, NOW)
         assert progress.read(connection, [ONE]) == {ONE: Progress(None, None, None, None, 1, NOW)}
 
