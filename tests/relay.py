@@ -18,12 +18,12 @@ class Relay:
     mended.
     """
 
-    def __init__(self, target: tuple[str, int] | Path) -> None:
+    def __init__(self, target: tuple[str, int] | Path, port: int = 0) -> None:
         self._target = target
         self._whole = threading.Event()
         self._whole.set()
         self._open: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 

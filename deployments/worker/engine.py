@@ -8,14 +8,12 @@ import contextvars
 import os
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final, Never
 
 import certifi
-import httpx
 import prefect.flow_engine
 from prefect import Flow
 from prefect._flow_run_suspension import observe_flow_run_suspension
@@ -34,11 +32,10 @@ from prefect.settings import (
 )
 
 from deployments.worker.order import Order
+from deployments.worker.patience import patient
 
 ENTRYPOINT: Final = "PREFECT__FLOW_ENTRYPOINT"
 _PREFIX: Final = "PREFECT_"
-# A server that is restarted is away for longer; a run waits for it rather than dies.
-_API_SECONDS: Final = 600.0
 
 
 def _set() -> dict[str, str]:
@@ -58,7 +55,7 @@ _told_to_stop: Final[list[int]] = []
 def run(order: Order) -> None:
     """Run an order's flow run as `python -m prefect.engine` would; may end in `SystemExit`."""
     with _settings(), handle_engine_signals(order.task_id), _client() as client:
-        flow_run = _flow_run(client, order)
+        flow_run = client.read_flow_run(order.task_id)
         flow = _flow(order, flow_run)
         run_flow(flow, flow_run=flow_run, return_type="state")
 
@@ -69,7 +66,7 @@ def call_failure_hooks(order: Order) -> None:
     For a run whose process is gone: the engine that would have called them was in it.
     """
     with _settings(), _client() as client:
-        flow_run = _flow_run(client, order)
+        flow_run = client.read_flow_run(order.task_id)
         flow, state = _flow(order, flow_run), flow_run.state
         logger = flow_run_logger(flow_run=flow_run)
         if state is None:
@@ -160,20 +157,11 @@ def _client() -> Iterator[SyncPrefectClient]:
     context = SyncClientContext(None if chosen else {"verify": certificates()})
     # Prefect hands a context's client to those only who ask for the same settings: for none.
     context._httpx_settings = None
+    http = context.client._client
+    transport = http._transport_for_url(http.base_url)
+    transport.handle_request = patient(transport.handle_request)  # type: ignore[assignment, method-assign]
     with context:
         yield context.client
-
-
-def _flow_run(client: SyncPrefectClient, order: Order) -> FlowRun:
-    deadline = time.monotonic() + _API_SECONDS
-    while True:
-        try:
-            return client.read_flow_run(order.task_id)
-        except httpx.TransportError:
-            # Prefect's client tries again only where it has been answered once before.
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
 
 
 def _flow(order: Order, flow_run: FlowRun) -> Flow[..., Any]:
