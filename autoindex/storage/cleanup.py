@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    FromClause,
     TableClause,
     and_,
     delete,
@@ -127,7 +128,8 @@ class _Cleaning:
         archive = MonthArchive(self.archive_url, self.aged.name, month)
         removed = Removed(self.kind)
         for _ in range(_PASSES):
-            with closing(ageing.rows(self.engine, self.aged, self._which(month))) as rows:
+            which = self._which(month, self.aged.table)
+            with closing(ageing.rows(self.engine, self.aged, which)) as rows:
                 merged = archive.merge(rows, self.aged.schema, self.aged.archive_key)
             removed += Removed(self.kind, archived=merged.added)
             removed += self._delete(archive, month)
@@ -138,15 +140,18 @@ class _Cleaning:
             f"archive {archive.path}, again and again; they were not deleted"
         )
 
-    def _which(self, month: date) -> ColumnElement[bool]:
+    def _which(self, month: date, rows: FromClause) -> ColumnElement[bool]:
+        """Whether one of `rows`, which have the table's columns, is one of the month's to go."""
+        dated, begin = rows.c[self.aged.dated], self.aged.begin
         return and_(
-            self.aged.before(self.older_than),
-            self.aged.since(month),
-            self.aged.before(ageing.next_month(month)),
+            dated >= begin(month),
+            dated < begin(ageing.next_month(month)),
+            dated < begin(self.older_than),
         )
 
     def _left(self, month: date) -> int:
-        query = select(func.count()).select_from(self.aged.table).where(self._which(month))
+        table = self.aged.table
+        query = select(func.count()).select_from(table).where(self._which(month, table))
         with self.engine.connect() as connection:
             return connection.execute(query).scalar_one()
 
@@ -166,7 +171,7 @@ class _Cleaning:
         if self.kind != "prices":
             return
         day = min(self.older_than, ageing.next_month(month))
-        losing = select(prices.c.asset_id).where(self._which(month)).distinct()
+        losing = select(prices.c.asset_id).where(self._which(month, prices)).distinct()
         lower = or_(assets.c.prices_kept_from.is_(None), assets.c.prices_kept_from < day)
         raised = update(assets).where(assets.c.id.in_(losing), lower).values(prices_kept_from=day)
         with self.engine.begin() as connection:
@@ -179,10 +184,10 @@ class _Cleaning:
                 locks.until_commit(connection, "prices")
             ids = ageing.asset_ids(connection)
             staged = ageing.stage(connection, self.aged, batch, ids)
-            equal = _equal(self.aged, staged)
-            deleted = connection.execute(
-                delete(self.aged.table).where(self._which(month), equal)
-            ).rowcount
+            # The month is looked for among the staged rows: equal ones are of the same. Looked for
+            # in the table it would lure the planner to join by date, each symbol with every other.
+            which = and_(self._which(month, staged), _equal(self.aged, staged))
+            deleted = connection.execute(delete(self.aged.table).where(which)).rowcount
             if deleted and self.kind == "prices":
                 versions.bump(connection, versions.PRICES)
         return deleted
