@@ -54,10 +54,12 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
 
 # Prefect's own defaults are no limit, a poll every 10 s, and claiming runs 10 s before they are
-# due, which lets a run of low priority hold a slot while it waits for its time.
+# due, which lets a run of low priority hold a slot while it waits for its time. A worker counts as
+# online until it has missed three heartbeats, of which there is one every 30 s.
 LIMIT: Final = 4
 QUERY_SECONDS: Final = 0.5
 PREFETCH_SECONDS: Final = 0.0
+HEARTBEAT_SECONDS: Final = 10
 _CANCELLING_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 20.0
@@ -88,11 +90,14 @@ class AutoindexWorker(
     _documentation_url = ""
 
     def __init__(self, work_pool_name: str, **options: Any) -> None:
-        # The command line always passes both; where nobody chose, ours are better.
+        # The command line always passes all three; where nobody chose, ours are better.
         if options.get("limit") is None:
             options["limit"] = LIMIT
-        if "prefetch_seconds" not in get_current_settings().worker.model_fields_set:
+        chosen = get_current_settings().worker.model_fields_set
+        if "prefetch_seconds" not in chosen:
             options["prefetch_seconds"] = PREFETCH_SECONDS
+        if "heartbeat_seconds" not in chosen:
+            options["heartbeat_interval_seconds"] = HEARTBEAT_SECONDS
         super().__init__(work_pool_name, **options)
         self._runs: dict[UUID, Supervision] = {}
         self._outages = Outages()

@@ -1,0 +1,15 @@
+"""What a worker does where nobody chose, and that a choice is kept."""
+
+import pytest
+from prefect.settings import PREFECT_WORKER_HEARTBEAT_SECONDS, temporary_settings
+
+from deployments.worker.autoindex_worker import AutoindexWorker
+
+
+@pytest.mark.parametrize(("chosen", "seconds"), [(None, 10), (45, 45)])
+def test_a_dead_worker_is_soon_known_to_be_dead(chosen: int | None, seconds: int) -> None:
+    with temporary_settings({PREFECT_WORKER_HEARTBEAT_SECONDS: chosen} if chosen else {}):
+        # As Prefect's command line makes one: it passes on the setting, whoever chose it.
+        passed = int(PREFECT_WORKER_HEARTBEAT_SECONDS.value())
+        worker = AutoindexWorker("autoindex", heartbeat_interval_seconds=passed)
+    assert worker.heartbeat_interval_seconds == seconds
