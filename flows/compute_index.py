@@ -30,12 +30,14 @@ from autoindex.storage import (
     locks,
     metrics,
     prices,
+    renewals,
     versions,
 )
 from autoindex.storage.allocations import Allocations
 from autoindex.storage.assets import Asset
 from autoindex.storage.holdings import Holdings
 from autoindex.storage.metrics import Values
+from autoindex.storage.renewals import Renewal
 from flows import artifacts, disclosure, failures, names, succession
 from flows.attempt import resumable
 from flows.outcome import finish, invalidate_cache
@@ -93,6 +95,7 @@ class Loaded:
     benchmark: pd.Series | None
     history: pd.Series
     base: Base | None
+    renewal: Renewal
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,14 @@ class Computed:
 @retrying("load prices")
 def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
     """Read closes from as far back as the first new session needs, and where to go on from."""
+    with run.engine.begin() as connection:
+        renewal = renewals.open_for(connection, request.strategy, request.frequency)
     with run.engine.connect() as connection:
         stored = prices.stored_window(connection)
         if stored is None:
             raise EmptyWindow("start_date", None, None)
         universe = assets.list_assets(connection)
-        base = _base(connection, request, universe, stored)
+        base = _base(connection, request, renewal, universe, stored)
         start, end = _window(connection, request, base, stored)
         held = set(base.units.index) if base else set()
         chosen = [a for a in universe if a.role == "constituent" and (a.active or a.symbol in held)]
@@ -126,22 +131,27 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
             benchmark=_benchmark(connection, universe, stored[0], end),
             history=_history(connection, request, base),
             base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
+            renewal=renewal,
         )
 
 
 def _base(
     connection: Connection,
     request: ComputeIndexRequest,
+    renewal: Renewal,
     universe: list[Asset],
     stored: tuple[date, date],
 ) -> Holdings | None:
-    """The stored level to go on from: the last one, or the last before the start asked for."""
+    """The stored level to go on from: the last before the start asked for, or before what is due.
+
+    Where nothing is, the last one.
+    """
     begin = date.max
-    if request.start_date is not None:
+    if (wanted := request.start_date or renewal.due_from) is not None:
         # Clipped: before a full lookback of closes nothing can be decided anew, and what is
         # published there stays.
         decidable = sessions.ahead(stored[0], lookback_sessions(request.strategy) - 1)
-        begin = max(request.start_date, decidable)
+        begin = max(wanted, decidable)
     found = holdings.before(connection, request.strategy, request.frequency, universe, begin)
     if found is None or found.session < stored[0]:
         return None
@@ -232,6 +242,8 @@ def store(run: Runtime, request: ComputeIndexRequest, loaded: Loaded, computed: 
         allocations.store(connection, *which, rows, ids, first)
         newest = computed.levels.index[-1].date()
         metrics.store(connection, *which, newest, computed.metrics)
+        if loaded.renewal.is_met_from(request.start_date):
+            renewals.settle(connection, *which, loaded.renewal)
 
 
 def _summary(request: ComputeIndexRequest, loaded: Loaded, computed: Computed) -> dict[str, Any]:

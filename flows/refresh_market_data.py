@@ -66,7 +66,7 @@ def refresh_market_data(
         artifacts.left_out(tally.refused, tally.deferred)
         tally.check()
         evicted = invalidate_cache(run, versions.PRICES)
-        result = tally.result() | {"index": _recompute_index(run, tally)}
+        result = tally.result() | {"index": _recompute_index(run)}
         result |= {"cache_entries_evicted": evicted}
         watch(run)
         return finish(
@@ -224,11 +224,10 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, tally: Tally)
     return stored
 
 
-def _recompute_index(run: Runtime, tally: Tally) -> dict[str, Any]:
+def _recompute_index(run: Runtime) -> dict[str, Any]:
     """Renew the published index from the earliest session whose return has changed."""
-    request = ComputeIndexRequest(start_date=tally.counts.first_changed)
     try:
-        return recompute(run, request)
+        return recompute(run, ComputeIndexRequest())
     except IndexImpossible as error:
         # Prices may come in symbol by symbol: too few of them is no failure of the refresh.
         get_run_logger().warning("the index was not computed: %s", error)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select, text
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import copying, differences, locks, versions
+from autoindex.storage import copying, differences, locks, renewals, versions
 from autoindex.storage.assets import Asset
 from autoindex.storage.differences import Difference
 from autoindex.storage.tables import prices
@@ -72,10 +72,11 @@ def upsert(connection: Connection, bars: Sequence[Bars], ids: Mapping[str, int])
     """Insert new bars and update those that differ; rows that are the same are not touched.
 
     `ids` maps symbol to asset; a symbol comes once. Takes turns with other loads until the
-    transaction ends, and raises the data version when anything was written.
+    transaction ends, raises the data version when anything was written, and notes from where
+    indexes have to be renewed.
     """
     locks.until_commit(connection, _LOCK)
-    return _write(connection, differences.find(connection, bars, ids))
+    return _noted(connection, _write(connection, differences.find(connection, bars, ids)))
 
 
 def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
@@ -91,7 +92,14 @@ def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
     _restate_units(connection, asset_id, stored, bars)
     if deleted and not written.written:
         versions.bump(connection, versions.PRICES)
-    return dataclasses.replace(written, deleted=deleted, first_changed=_first_return(stored, bars))
+    first = _first_return(stored, bars)
+    return _noted(connection, dataclasses.replace(written, deleted=deleted, first_changed=first))
+
+
+def _noted(connection: Connection, counts: Counts) -> Counts:
+    if counts.first_changed is not None:
+        renewals.note(connection, counts.first_changed)
+    return counts
 
 
 def _write(connection: Connection, found: Sequence[Difference]) -> Counts:

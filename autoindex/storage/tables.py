@@ -81,6 +81,17 @@ index_levels = Table(
     Column("level", Double, nullable=False),
 )
 
+# Of each index: the session from which on prices have changed since it was computed, and how often
+# any were said to have.
+index_renewals = Table(
+    "index_renewals",
+    metadata,
+    Column("strategy", Text, primary_key=True),
+    Column("frequency", Text, primary_key=True),
+    Column("due_from", Date),
+    Column("changes", BigInteger, nullable=False, server_default="0"),
+)
+
 # One row per constituent and rebalance session. `units` is the holding behind one index of level
 # `level`: weight x level / close, so that a series can go on when older closes are gone. A trigger
 # checks the assets, as for prices; see revision 0006.

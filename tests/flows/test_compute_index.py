@@ -16,7 +16,7 @@ from autoindex import sessions
 from autoindex.market_data.bars import Bars
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
-from autoindex.storage import allocations, assets, levels, prices
+from autoindex.storage import allocations, assets, levels, prices, renewals
 from autoindex.storage import metrics as stored_metrics
 from autoindex.storage.assets import UniverseRow
 from autoindex.storage.cache import from_settings
@@ -133,6 +133,57 @@ def test_a_start_date_computes_again_from_there_only(run: Runtime, closes: pd.Da
     again = compute(run, start_date="2021-01-15")
     pd.testing.assert_series_equal(again[:"2021-01-14"], published[:"2021-01-14"], check_exact=True)
     assert (again["2021-01-19":] != published["2021-01-19":]).all()
+    # What changed before that day is still due, and comes with the next computation.
+    assert not compute(run)[:"2021-01-14"].equals(published[:"2021-01-14"])
+
+
+STRATEGIES = (Strategy.COMPOSITE, Strategy.EQUAL_WEIGHT)
+
+
+def corrected(closes: pd.DataFrame, day: str) -> pd.DataFrame:
+    """One close that the provider has restated since."""
+    other = closes.copy()
+    other.loc[day, "KO"] *= 1.1
+    return other
+
+
+def at_once(closes: pd.DataFrame, strategy: Strategy) -> pd.Series:
+    shares = pd.Series(1e9, SYMBOLS)
+    return flow.index.compute(
+        closes, strategy=strategy, frequency=Frequency.MONTHLY, shares=shares
+    ).levels
+
+
+def test_a_correction_is_in_every_index_that_is_computed_next(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    """Whoever stored it may have failed before it came to the index; others knew nothing of it."""
+    store(run, closes)
+    published = {strategy: compute(run, strategy=strategy) for strategy in STRATEGIES}
+    store(run, corrected(closes, "2021-01-12"))
+    for strategy in STRATEGIES:
+        renewed, whole = compute(run, strategy=strategy), published[strategy]
+        known = slice(None, "2021-01-11")
+        pd.testing.assert_series_equal(renewed[known], whole[known], check_exact=True)
+        wanted = at_once(corrected(closes, "2021-01-12"), strategy)
+        pd.testing.assert_series_equal(renewed, wanted, rtol=1e-12, check_freq=False)
+        with run.engine.begin() as connection:
+            assert renewals.open_for(connection, strategy, Frequency.MONTHLY).due_from is None
+
+
+def test_a_correction_during_a_computation_is_due_after_it(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    store(run, closes)
+    compute(run)
+    store(run, corrected(closes, "2021-02-02"))
+    asked = ComputeIndexRequest()
+    with disable_run_logger():
+        loaded = flow.load_prices.fn(run, asked)
+        store(run, corrected(closes, "2021-01-12"))
+        flow.store.fn(run, asked, loaded, flow.compute.fn(loaded, asked))
+    wanted = at_once(corrected(closes, "2021-01-12"), Strategy.COMPOSITE)
+    pd.testing.assert_series_equal(compute(run), wanted, rtol=1e-12, check_freq=False)
 
 
 @pytest.mark.parametrize("strategy", [Strategy.EQUAL_WEIGHT, Strategy.MOMENTUM])
