@@ -4,6 +4,7 @@ import resource
 
 import uvicorn
 
+from api.app import create_app
 from api.gate import LARGEST_HEAD_BYTES
 from api.http_protocol import GuardedProtocol
 from autoindex.errors import ConfigurationError
@@ -18,6 +19,8 @@ def main() -> None:
     _allow_connections()
     try:
         settings = Settings()
+        # Of several processes one that cannot start would be started again for ever.
+        create_app(settings)
     except ConfigurationError as error:
         raise SystemExit(f"the facade does not start: {error}") from error
     uvicorn.run(

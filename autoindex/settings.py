@@ -23,6 +23,7 @@ from autoindex.errors import ConfigurationError
 _LONGEST_SOCKET_FOLDER = 80
 # What pydantic puts before the text of an error of ours.
 _PREFIX = "Value error, "
+_REDIS = ("redis://", "rediss://", "unix://")
 _ORIGIN = re.compile(r"https?://[^/\s*?#]+")
 
 
@@ -164,6 +165,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 "must begin with postgresql://, as in postgresql://user@host/autoindex"
             )
+        if url is not None and not _database_of(url.get_secret_value()):
+            raise ValueError("must name a database, as in postgresql://user@host/autoindex")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(_REDIS):
+            raise ValueError(f"must begin with {' or '.join(_REDIS)}, as in redis://host:6379/0")
         return url
 
     @field_validator("data_dir")
@@ -227,6 +237,17 @@ class Settings(BaseSettings):
     def now(self) -> datetime:
         """The instant the data stands at, in UTC."""
         return (self.clock or datetime.now(UTC)).astimezone(UTC)
+
+
+def _database_of(url: str) -> str | None:
+    from sqlalchemy import make_url  # noqa: PLC0415 - it takes longer than the rest of this module
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+    try:
+        return make_url(url).database
+    except (ArgumentError, ValueError):
+        # What is wrong with it is not repeated: it may hold a password.
+        raise ValueError("is no URL, as postgresql://user@host:5432/autoindex is") from None
 
 
 def _as_text(value: object) -> str:

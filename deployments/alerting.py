@@ -1,5 +1,6 @@
 """Apply the list of notices to a Prefect server, or take it off again; repeatable."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
@@ -24,8 +25,16 @@ BLOCK: Final = "autoindex-slack"
 GRACE: Final = timedelta(minutes=2)
 
 
-def apply(settings: Settings, api_url: str, grace: timedelta = GRACE) -> str:
-    """Bring the server's automations to what the list says; what that did, in a sentence.
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was done, in a sentence, and whether any automation was made or changed."""
+
+    sentence: str
+    changed: bool
+
+
+def apply(settings: Settings, api_url: str, grace: timedelta = GRACE) -> Applied:
+    """Bring the server's automations to what the list says.
 
     Without `AUTOINDEX_SLACK_WEBHOOK_URL` ours are removed, the webhook with them. One that was
     switched off by hand stays off. `grace` is what a crashed run has to be taken up again, and a
@@ -34,9 +43,8 @@ def apply(settings: Settings, api_url: str, grace: timedelta = GRACE) -> str:
     with server.client(api_url) as client:
         if settings.slack_webhook_url is None:
             removed = _remove(client)
-            return "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)" + (
-                f", {removed} removed" if removed else ""
-            )
+            sentence = "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)"
+            return Applied(sentence + (f", {removed} removed" if removed else ""), changed=False)
         with temporary_settings({PREFECT_API_URL: api_url}):
             ui_url = (PREFECT_UI_URL.value() or api_url.removesuffix("/api")).rstrip("/")
             webhook = _webhook(settings.slack_webhook_url)
@@ -46,10 +54,11 @@ def apply(settings: Settings, api_url: str, grace: timedelta = GRACE) -> str:
         return _bring_to(client, wanted)
 
 
-def arm(settings: Settings, api_url: str) -> None:
+def arm(settings: Settings, api_url: str, *, anew: bool) -> None:
     """Say that all is well as far as anybody knows, so that the first failure is noticed.
 
-    To be called when the deployments are there; without Slack it does nothing.
+    To be called when the deployments are there; without Slack it does nothing. Unless `anew` it is
+    said only of what it was not said of before: an open incident would be noticed once more.
     """
     if settings.slack_webhook_url is None:
         return
@@ -64,8 +73,20 @@ def arm(settings: Settings, api_url: str) -> None:
             for queue in client.read_work_queues(work_pool_name=POOL)
         ]
         about += [(events.DATA, []), (events.CREDITS, [])]
-        armed = [events.as_json(events.ALERTS_ARMED, *one) for one in about]
+        known = set() if anew else _armed(client)
+        armed = [
+            events.as_json(events.ALERTS_ARMED, resource, related)
+            for resource, related in about
+            if resource not in known
+        ]
         client.request("POST", "/events", json=armed).raise_for_status()
+
+
+def _armed(client: SyncPrefectClient) -> set[str]:
+    """Of what it was said, as far back as Prefect keeps events."""
+    asked = {"filter": {"event": {"name": [events.ALERTS_ARMED]}, "order": "DESC"}, "limit": 50}
+    found = client.request("POST", "/events/filter", json=asked).raise_for_status().json()
+    return {event["resource"]["prefect.resource.id"] for event in found["events"]}
 
 
 def _related(deployment: str) -> list[dict[str, str]]:
@@ -81,7 +102,7 @@ def _webhook(url: SecretStr) -> Any:
     return block.save(BLOCK, overwrite=True)
 
 
-def _bring_to(client: SyncPrefectClient, wanted: list[AutomationCore]) -> str:
+def _bring_to(client: SyncPrefectClient, wanted: list[AutomationCore]) -> Applied:
     stored = _ours(client)
     created = updated = 0
     for one in wanted:
@@ -96,7 +117,7 @@ def _bring_to(client: SyncPrefectClient, wanted: list[AutomationCore]) -> str:
         client.delete_automation(left_over.id)
     unchanged = len(wanted) - created - updated
     counts = f"{created} created, {updated} updated, {unchanged} unchanged, {len(stored)} removed"
-    return f"to Slack: {counts}"
+    return Applied(f"to Slack: {counts}", changed=bool(created or updated))
 
 
 def _described(automation: AutomationCore) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from autoindex.storage.restore import restore
 from deployments.connection import connected
 
 
-def table(settings: Settings) -> Table:
-    """Every month of the archive, read back and compared with its manifest."""
-    shown = Table("type", "month", "rows", "file")
+def table(settings: Settings) -> tuple[Table, list[str]]:
+    """Every month of the archive, read back and compared with its manifest; what is damaged."""
+    shown, damaged = Table("type", "month", "rows", "file"), []
     for kind, aged in AGED.items():
         for month in archive.months(settings.archive, aged.name):
             one = MonthArchive(settings.archive, aged.name, month)
@@ -24,8 +24,9 @@ def table(settings: Settings) -> Table:
                 rows, state = f"{one.verify().rows:,}", "verified"
             except ArchiveUnverified as error:
                 rows, state = "?", str(error)
+                damaged.append(state)
             shown.add_row(kind, f"{month:%Y-%m}", rows, state)
-    return shown
+    return shown, damaged
 
 
 def bring_back(settings: Settings, kind: CleanupType, start: date, end: date) -> str:

@@ -132,8 +132,10 @@ def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
         name="Autoindex: no worker is online",
         description="The work pool has lost its last worker.",
         trouble=frozenset({"prefect.work-pool.not-ready"}),
-        health=frozenset({"prefect.work-pool.ready"}),
-        about={"prefect.resource.id": f"prefect.work-pool.{pool_id}"},
+        # Prefect forgets which events it has seen when it is restarted, and holds those back that
+        # follow one of before: the worker's own word follows none.
+        health=frozenset({"prefect.work-pool.ready", events.WORKER_STARTED}),
+        about={"prefect.resource.id": events.pool_resource(pool_id)},
         grace=grace,
         said='"no worker is online*\\nThe work pool " ~ work_pool.name ~ '
         '" has no worker that beats; tasks wait."',

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Final
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
@@ -23,6 +25,14 @@ from deployments.plan import PROJECT, read_plan
 from deployments.progress import Progress
 from deployments.worker import POOL
 from deployments.worker.autoindex_worker import AutoindexWorker
+
+_REFUSES: Final = "the Prefect server refuses us: see PREFECT_API_AUTH_STRING"
+_REASONS: Final = {
+    HTTPStatus.UNAUTHORIZED: _REFUSES,
+    HTTPStatus.FORBIDDEN: _REFUSES,
+    HTTPStatus.NOT_FOUND: "this is no Prefect API: PREFECT_API_URL must end in /api",
+}
+_NO_REASON: Final = "the Prefect server can't be used: see PREFECT_API_URL"
 
 
 def bootstrap(settings: Settings, progress: Progress) -> None:
@@ -43,16 +53,20 @@ def bootstrap(settings: Settings, progress: Progress) -> None:
         with progress.step("Work queues", api) as step:
             step.done(register_pool(api))
         with progress.step("Notices", api) as step:
-            step.done(alerting.apply(settings, api))
+            notices = alerting.apply(settings, api)
+            step.done(notices.sentence)
         with progress.step("Deployments", "`prefect deploy --all`") as step:
             step.done(deploy(os.environ))
-        alerting.arm(settings, api)
+        alerting.arm(settings, api, anew=notices.changed)
 
 
 @contextmanager
 def _prefect_answers(api_url: str) -> Iterator[None]:
     try:
         yield
+    except httpx.HTTPStatusError as error:
+        reason = _REASONS.get(HTTPStatus(error.response.status_code), _NO_REASON)
+        raise ConfigurationError(f"{reason}\n{error}") from error
     except httpx.HTTPError as error:
         raise ConfigurationError(
             f"no Prefect server answers at {api_url}: start it, or see PREFECT_API_URL\n{error}"

@@ -26,6 +26,15 @@ def ask_to_die_with_parent(signum: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
 
 
+def leave_stopping_to_parent() -> None:
+    """Be deaf to SIGTERM from here on, with every process forked from this one.
+
+    A service manager that stops a worker tells all its processes: what becomes of its runs only the
+    worker knows.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
 def die_with_parent(signum: int) -> Callable[[], None]:
     """A `preexec_fn` that ties the child's life to this process."""
     # Loaded before the fork: after it, only async-signal-safe work is sound.

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from autoindex.errors import AutoindexError
+from autoindex.errors import ArchiveUnverified, AutoindexError
 from autoindex.settings import Settings
 from deployments.child import ask_to_die_with_parent
 
@@ -88,7 +88,8 @@ def migrate() -> None:
 def token(
     user: Annotated[str, typer.Option(help="Whose token it is.")],
     scope: Annotated[
-        list[str], typer.Option(help="tasks:read, tasks:run or tasks:admin; repeat for more.")
+        list[str],
+        typer.Option(help="tasks:read, tasks:run, tasks:admin or metrics:read; repeat for more."),
     ],
     hours: Annotated[
         float, typer.Option(min=0.01, max=8_784, help="How long it is valid, a year at most.")
@@ -109,8 +110,10 @@ def archive() -> None:
     """Show what the clean-up has archived, every file read back and verified."""
     from deployments import archived  # noqa: PLC0415
 
-    table = archived.table(Settings())
+    table, damaged = archived.table(Settings())
     Console().print(table if table.row_count else "The archive is empty: nothing was removed yet.")
+    if damaged:
+        raise ArchiveUnverified("; ".join(damaged))
 
 
 @app.command()

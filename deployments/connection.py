@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from psycopg.errors import UndefinedTable
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
@@ -27,7 +28,11 @@ def answering(settings: Settings) -> Iterator[None]:
     """Raise `ConfigurationError`, naming the database and the way out, where it does not answer."""
     try:
         yield
-    except OperationalError as error:
+    except (OperationalError, ProgrammingError) as error:
+        if isinstance(error.orig, UndefinedTable):
+            raise ConfigurationError(
+                "the database has no tables yet: run `autoindex bootstrap`"
+            ) from error
         where = (
             f"the embedded PostgreSQL in {settings.data_dir}: start it with `make up`, "
             "or set AUTOINDEX_DATA_DIR to the folder of the stack that is running"

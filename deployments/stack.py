@@ -154,11 +154,11 @@ def _start(stack: Stack, progress: Progress) -> None:
     with progress.step("Deployments", "work pool and queues") as step:
         api = stack.env["PREFECT_API_URL"]
         bootstrap.register_pool(api)
-        alerting.apply(settings, api)
+        notices = alerting.apply(settings, api)
         stack.start("Worker", "prefect", "worker", "start", "--pool", POOL)
         step.update("`prefect deploy --all`")
         deployed = bootstrap.deploy(stack.env)
-        alerting.arm(settings, api)
+        alerting.arm(settings, api, anew=notices.changed)
         step.done(deployed)
     with progress.step("Worker and facade", "a worker online") as step:
         stack.wait(f"{stack.api_url}/ready", step)

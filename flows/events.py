@@ -5,6 +5,7 @@ notice of the first again. The automations themselves are in `deployments/automa
 """
 
 from typing import Any, Final
+from uuid import UUID
 
 from prefect.events import emit_event
 from prefect.events.schemas.events import Event
@@ -19,6 +20,8 @@ CREDITS_NEARLY_SPENT: Final = "autoindex.credits.nearly-spent"
 QUEUE_MOVING: Final = "autoindex.queue.moving"
 QUEUE_TOO_OLD: Final = "autoindex.queue.too-old"
 
+WORKER_STARTED: Final = "autoindex.worker.started"
+
 DATA: Final = "autoindex.data"
 CREDITS: Final = "autoindex.credits"
 QUEUE: Final = "autoindex.queue"
@@ -27,6 +30,11 @@ QUEUE: Final = "autoindex.queue"
 def queue_resource(name: str) -> str:
     """The resource id of a work queue in our events."""
     return f"{QUEUE}.{name}"
+
+
+def pool_resource(pool_id: UUID) -> str:
+    """The resource id of a work pool, as in Prefect's own events."""
+    return f"prefect.work-pool.{pool_id}"
 
 
 def tell(event: str, resource: str, reason: str) -> None:

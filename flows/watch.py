@@ -62,8 +62,11 @@ def _credits(run: Runtime) -> None:
         usage = ledger.day_usage(connection, datetime.now(UTC))
     if usage is None:
         return
-    reason = f"{usage.used} of the day's {usage.limit} credits are spent"
-    spent = usage.used >= NEARLY_SPENT * usage.limit
+    if usage.limit is None:
+        spent, reason = True, "the provider says that the day's credits are spent"
+    else:
+        spent = usage.used >= NEARLY_SPENT * usage.limit
+        reason = f"{usage.used} of the day's {usage.limit} credits are spent"
     events.tell(
         events.CREDITS_NEARLY_SPENT if spent else events.CREDITS_LEFT, events.CREDITS, reason
     )

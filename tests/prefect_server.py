@@ -77,9 +77,9 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 class Receiver:
-    """An HTTP server that keeps what is posted to it."""
+    """An HTTP server that keeps what is posted to it, and answers everything with one status."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int = 200) -> None:
         received: list[tuple[str, Mapping[str, str], bytes]] = []
         self.received = received
 
@@ -87,7 +87,10 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 received.append((self.path, dict(self.headers), body))
-                self.send_response(200)
+                self.do_GET()
+
+            def do_GET(self) -> None:
+                self.send_response(status)
                 self.end_headers()
                 self.wfile.write(b"ok")
 

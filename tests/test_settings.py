@@ -14,6 +14,9 @@ from autoindex.settings import Settings
         ("AUTOINDEX_CLOCK", "2022-12-28T22:00:00", "timezone"),
         ("AUTOINDEX_SMTP_SECURITY", "ssl", "'starttls', 'tls' or 'none'"),
         ("AUTOINDEX_DATABASE_URL", "mysql://me:hunter2@there/mine", "postgresql://"),
+        ("AUTOINDEX_DATABASE_URL", "postgresql://me:hunter2@there", "must name a database"),
+        ("AUTOINDEX_DATABASE_URL", "postgresql://me:hunter2@there:54x/mine", "is no URL"),
+        ("AUTOINDEX_REDIS_URL", "http://:hunter2@there", "rediss://"),
     ],
 )
 def test_a_wrong_setting_is_named(

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from api.bodies import GuardedRoute
@@ -20,7 +20,8 @@ router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 _AWAY: Final = "does not answer"
 _NO_WORKER: Final = "none is online"
-_MISSING: Final = frozenset({_AWAY, _NO_WORKER})
+_NO_TABLES: Final = "has no tables yet"
+_MISSING: Final = frozenset({_AWAY, _NO_TABLES, _NO_WORKER})
 
 log = logging.getLogger("autoindex.api")
 
@@ -50,6 +51,9 @@ async def _database(database: Database) -> str:
     except (OperationalError, InterfaceError, PoolTimeout) as problem:
         log.warning("not ready: the database does not answer", exc_info=problem)
         return _AWAY
+    except ProgrammingError as problem:
+        log.warning("not ready: the database has no tables", exc_info=problem)
+        return _NO_TABLES
     return "ok"
 
 

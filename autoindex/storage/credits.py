@@ -37,7 +37,7 @@ class DayUsage:
     """How many credits of a day are spent, of how many."""
 
     used: int
-    limit: int
+    limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +137,18 @@ def exhaust(connection: Connection, limits: Plan, now: datetime, *, daily: bool)
 
 
 def day_usage(connection: Connection, now: datetime) -> DayUsage | None:
-    """What of the day's credits is spent; None where the day has no limit, or none is known."""
+    """What of the day's credits is spent; None where the day has no limit, or none is known.
+
+    The limit is None where the provider has said that the day is spent, of which no limit is known.
+    """
+    query = select(credit_ledger.c.used).where(_is_one_of([_day(now)]))
+    used = connection.execute(query).scalar_one_or_none() or 0
+    if used >= _NO_LIMIT:
+        return DayUsage(used, None)
     known = plan(connection, now)
     if known is None or known.per_day is None:
         return None
-    query = select(credit_ledger.c.used).where(_is_one_of([_day(now)]))
-    return DayUsage(connection.execute(query).scalar_one_or_none() or 0, known.per_day)
+    return DayUsage(used, known.per_day)
 
 
 def left(connection: Connection, now: datetime) -> dict[str, int]:
@@ -153,7 +159,8 @@ def left(connection: Connection, now: datetime) -> dict[str, int]:
     periods = [_minute(now), _day(now)]
     rows = connection.execute(select(credit_ledger).where(_is_one_of(periods)))
     used = {row.period: row.used for row in rows}
-    limits = {"minute": known.per_minute, "day": known.per_day}
+    spent = used.get("day", 0) >= _NO_LIMIT
+    limits = {"minute": known.per_minute, "day": 0 if spent else known.per_day}
     return {
         name: max(0, limit - used.get(name, 0))
         for name, limit in limits.items()

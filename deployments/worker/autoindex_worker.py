@@ -34,7 +34,7 @@ from prefect.states import AwaitingRetry
 from prefect.utilities.engine import propose_state
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
-from autoindex.errors import PartUnavailable
+from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings
 from autoindex.storage import database, listening, wake
 from autoindex.storage.leases import Lease
@@ -49,6 +49,7 @@ from deployments.worker.settlement import Settlement
 from deployments.worker.starter import Starter
 from deployments.worker.supervision import Cause, Supervision
 from deployments.worker.turns import in_turn
+from flows import events
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -98,6 +99,10 @@ class AutoindexWorker(
             options["prefetch_seconds"] = PREFETCH_SECONDS
         if "heartbeat_seconds" not in chosen:
             options["heartbeat_interval_seconds"] = HEARTBEAT_SECONDS
+        try:
+            self._settings = Settings()
+        except ConfigurationError as error:
+            raise SystemExit(f"the worker does not start: {error}") from None
         super().__init__(work_pool_name, **options)
         self._runs: dict[UUID, Supervision] = {}
         self._outages = Outages()
@@ -125,7 +130,6 @@ class AutoindexWorker(
     async def setup(self) -> None:
         """Become warm, and begin to look after runs."""
         await super().setup()
-        self._settings = Settings()
         self._engine = database.async_engine(self._settings, "autoindex-worker")
         lifetime = timedelta(seconds=self._settings.lease_seconds)
         self._keeper = Keeper(self._engine, self.name, lifetime)
@@ -145,6 +149,7 @@ class AutoindexWorker(
         ):
             self._services.start_soon(service)
         self._obey_signals()
+        await self._say_that_it_is_here()
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop looking after runs; what still runs is ended, and found by another worker."""
@@ -153,6 +158,14 @@ class AutoindexWorker(
         await super().teardown(*exc_info)
         await self._starter.close()
         await self._engine.dispose()
+
+    async def _say_that_it_is_here(self) -> None:
+        """For the notice that no worker is online; Prefect itself says so once it has heard us."""
+        told = events.as_json(events.WORKER_STARTED, events.pool_resource(self.work_pool.id), [])
+        try:
+            await self.client.request("POST", "/events", json=[told])
+        except httpx.HTTPError as error:
+            self._logger.warning("Prefect was not told that the worker is here: %s", error)
 
     def _obey_signals(self) -> None:
         loop = asyncio.get_running_loop()

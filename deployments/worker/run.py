@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from deployments.child import ask_to_die_with_parent
+from deployments.child import ask_to_die_with_parent, leave_stopping_to_parent
 from deployments.worker.order import ORDER, Order
 from flows.holding import LEASE_TOKEN, MEMORY_LIMIT
 
@@ -141,6 +141,7 @@ def _prefects_own_way(order: Order) -> int:
 def main() -> None:
     """Carry out the order that stands in the environment."""
     ask_to_die_with_parent(signal.SIGKILL)
+    leave_stopping_to_parent()
     order = Order.model_validate_json(os.environ.pop(ORDER))
     sys.argv = sys.argv[:1]
     sys.exit(run(order))

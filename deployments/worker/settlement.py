@@ -93,7 +93,7 @@ class Settlement:
             await self._keeper.call(leases.end, lease)
             return
         state = run.state
-        if state is None or state.is_final() or state.is_scheduled():
+        if state is None or state.is_scheduled() or (state.is_final() and not state.is_crashed()):
             await self._let_go(lease, state, died=False)
             return
         if state.is_pending() and await self._put_back(lease):
@@ -140,6 +140,8 @@ class Settlement:
         died = f"its process ended with {describe(ending.status)}"
         if ending.cause is Cause.LOST:
             died = "its worker was not heard of any more"
+        if run.state.is_crashed():  # what Prefect's engine calls it where it is interrupted
+            died = run.state.message or "it crashed"
         if deaths < MOST_DEATHS:
             return _again(f"{died}; attempt {deaths + 2} of {MOST_DEATHS + 1} follows")
         return Failed(

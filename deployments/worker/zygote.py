@@ -25,7 +25,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Final, Never
 
-from deployments.child import ask_to_die_with_parent
+from deployments.child import ask_to_die_with_parent, leave_stopping_to_parent
 from deployments.worker.order import Order
 
 LARGEST_MESSAGE: Final = 1 << 17
@@ -70,6 +70,7 @@ def main() -> None:
     """Load, say so, and fork on demand until the worker is gone."""
     began = time.monotonic()
     ask_to_die_with_parent(signal.SIGKILL)
+    leave_stopping_to_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = socket.socket(fileno=int(sys.argv[1]))
     preload(sys.argv[2:])

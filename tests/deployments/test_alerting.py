@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from autoindex.settings import Settings
 from deployments import alerting
+from deployments.alerting import Applied
 from deployments.worker import POOL
 from flows import events
 from flows.finished_runs import TAG
@@ -99,10 +100,10 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(api: str, slack: Receiver, slack_settings: Settings) -> Iterator[Stage]:
-    assert alerting.apply(slack_settings, api, GRACE).startswith("to Slack: 8 created")
+    assert alerting.apply(slack_settings, api, GRACE).sentence.startswith("to Slack: 8 created")
     with SyncPrefectClient(api) as client:
         made = Stage(client, slack)
-        alerting.arm(slack_settings, api)
+        alerting.arm(slack_settings, api, anew=True)
         yield made
 
 
@@ -112,7 +113,7 @@ def test_the_list_is_applied_once_and_keeps_what_was_switched_off(
     one = stage.client.read_automations_by_name("Autoindex: a task failed")[0]
     stage.client.pause_automation(one.id)
     unchanged = "to Slack: 0 created, 0 updated, 8 unchanged, 0 removed"
-    assert alerting.apply(slack_settings, api, GRACE) == unchanged
+    assert alerting.apply(slack_settings, api, GRACE) == Applied(unchanged, changed=False)
     again = stage.client.read_automations_by_name("Autoindex: a task failed")[0]
     assert (again.id, again.enabled) == (one.id, False)
     stage.client.resume_automation(one.id)
@@ -174,10 +175,26 @@ def test_what_the_watch_has_seen(
     assert not [text for text in stage.slack.texts if words in text and "still" in text]
 
 
+def test_a_second_set_up_repeats_no_notice_of_an_open_incident(
+    api: str, stage: Stage, slack_settings: Settings
+) -> None:
+    said = (events.CREDITS_NEARLY_SPENT, events.CREDITS)
+    first = stage.tell(events.CREDITS_LEFT, events.CREDITS)
+    open_ = stage.tell(*said, "the incident", follows=first)
+    stage.heard("credits nearly spent", "the incident")
+    alerting.arm(slack_settings, api, anew=False)
+    after = stage.tell(*said, "after the set-up", follows=open_)
+    well = stage.tell(events.CREDITS_LEFT, events.CREDITS, follows=after)
+    stage.tell(*said, "the next incident", follows=well)
+    stage.heard("credits nearly spent", "the next incident")
+    assert "after the set-up" not in str(stage.slack.texts)
+
+
 def test_without_the_webhook_nothing_of_it_stays(api: str, stage: Stage) -> None:
-    said = alerting.apply(Settings(), api)
+    said = alerting.apply(Settings(), api).sentence
     assert said == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set), 8 removed"
-    assert alerting.apply(Settings(), api) == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)"
+    again = alerting.apply(Settings(), api).sentence
+    assert again == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)"
     assert stage.client.read_automations() == []
 
 

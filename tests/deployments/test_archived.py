@@ -34,6 +34,7 @@ def cleaned(engine: Engine, settings: Settings) -> Scene:
 
 def test_a_range_comes_back(cleaned: Scene, settings: Settings) -> None:
     words = ("restore", "prices", "--from", "2020-02-01", "--to", "2020-02-03")
+    assert autoindex(settings, "archive").returncode == 0
     done = autoindex(settings, *words)
     assert done.stdout.startswith("6 prices rows of 2020-02-01 to 2020-02-03 restored"), done.stderr
     days = {row[1] for row in cleaned.stored()["prices"]}
@@ -45,7 +46,10 @@ def test_a_range_comes_back(cleaned: Scene, settings: Settings) -> None:
 def test_the_archive_is_shown_and_a_damaged_file_named(cleaned: Scene, settings: Settings) -> None:
     damaged = cleaned.folder / "news_articles" / "2020-02" / "news_articles.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    shown = autoindex(settings, "archive").stdout
+    listed = autoindex(settings, "archive")
+    shown = listed.stdout
+    assert listed.returncode == 1
+    assert "news_articles.parquet is not the file" in " ".join(listed.stderr.split())
     assert "2020-01" in shown
     assert shown.count("verified") == 8
     assert "not the file" in shown

@@ -7,6 +7,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import cli
 from deployments.postgres import EmbeddedPostgres
+from tests.prefect_server import Receiver
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str, out: str = "") -> str:
@@ -60,6 +61,36 @@ def test_an_absent_prefect_server_is_named(
         error = said(capsys, "bootstrap", out="✓ Database")
     assert "no Prefect server answers at http://127.0.0.1:1/api" in error
     assert "PREFECT_API_URL" in error
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, "see PREFECT_API_AUTH_STRING"),
+        (404, "PREFECT_API_URL must end in /api"),
+        (500, "the Prefect server can't be used"),
+    ],
+)
+def test_a_prefect_server_that_refuses_us_is_told_from_one_that_is_away(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    server: EmbeddedPostgres,
+    status: int,
+    reason: str,
+) -> None:
+    monkeypatch.setenv("AUTOINDEX_DATABASE_URL", server.url("bootstrapped"))
+    with (
+        Receiver(status) as there,
+        temporary_settings({PREFECT_API_URL: f"http://{there.address}/api"}),
+    ):
+        assert reason in said(capsys, "bootstrap", out="✓ Database")
+
+
+def test_a_database_without_tables_says_how_to_make_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, server: EmbeddedPostgres
+) -> None:
+    monkeypatch.setenv("AUTOINDEX_DATABASE_URL", server.url("postgres"))
+    assert "run `autoindex bootstrap`" in said(capsys, "universe", "list")
 
 
 def test_a_token_needs_a_secret(capsys: pytest.CaptureFixture[str]) -> None:

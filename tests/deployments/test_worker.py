@@ -9,11 +9,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from prefect.states import Pending, Scheduled
+from prefect.states import Crashed, Pending, Scheduled
 from sqlalchemy import create_engine, text
 
 from autoindex.settings import Settings
 from autoindex.storage import wake
+from flows import events
 from tests.deployments.worker_flows import said
 from tests.deployments.workers import Started, Yard, alive, yard
 
@@ -215,6 +216,21 @@ def test_a_notification_wakes_a_worker_that_polls_seldom(
     one_yard.started[-1].end()
 
 
+def test_a_worker_says_that_it_is_here(one_yard: Yard, worker: Started) -> None:
+    assert worker.process.poll() is None
+    pool = one_yard.client.read_work_pool(one_yard.pool)
+    asked = {
+        "event": {"name": [events.WORKER_STARTED]},
+        "resource": {"id": [events.pool_resource(pool.id)]},
+    }
+
+    def heard() -> bool:
+        found = one_yard.client.request("POST", "/events/filter", json={"filter": asked})
+        return bool(found.json()["events"])
+
+    one_yard.until(heard, what="the worker's event")
+
+
 def test_runs_of_a_killed_worker_go_on_with_another(
     one_yard: Yard, worker: Started, note: str
 ) -> None:
@@ -244,6 +260,34 @@ def test_a_worker_that_is_stopped_hands_back_what_it_cannot_end(
     one_yard.start("next")
     one_yard.until_state(run_id, "Completed")
     assert len(said(note)) == 2
+
+
+def test_a_service_manager_that_stops_every_process_at_once_ends_no_run(
+    one_yard: Yard, worker: Started, note: str
+) -> None:
+    run_id = one_yard.post("sleep_on_second_attempt", note=note)
+    pid(one_yard, note)
+    worker_process = psutil.Process(worker.process.pid)
+    # The runs first, which is the worst order.
+    for process in [*reversed(worker_process.children(recursive=True)), worker_process]:
+        process.terminate()
+    assert worker.process.wait(30) == 0
+    assert "its worker was stopped" in str(one_yard.read(run_id).state)
+    one_yard.start("back")
+    one_yard.until_state(run_id, "Completed")
+    assert "Crashed" not in one_yard.states(run_id)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_that_prefect_calls_crashed_goes_on_under_its_id(one_yard: Yard, note: str) -> None:
+    run_id = one_yard.post("sleep_on_second_attempt", note=note)
+    process = psutil.Process(pid(one_yard, note))
+    one_yard.client.set_flow_run_state(run_id, Crashed(message="interrupted"), force=True)
+    process.kill()
+    one_yard.until_state(run_id, "Completed")
+    assert "interrupted; attempt 2 of 4 follows" in str(
+        one_yard.client.read_flow_run_states(run_id)
+    )
 
 
 def test_being_stopped_is_no_failure_whatever_a_run_makes_of_it(

@@ -96,3 +96,13 @@ def test_what_is_well_and_what_is_not(worker: Worker, engine: Engine) -> None:
     event, reason = heard(worker.api_url, began, events.queue_resource("default"))
     assert event == events.QUEUE_TOO_OLD
     assert reason.startswith("a run has waited in default for 42 minutes, since ")
+
+    with engine.begin() as connection:
+        ledger.store_plan(connection, Plan(8, None), now)
+        ledger.exhaust(connection, Plan(8, None), now, daily=True)
+    began = datetime.now(UTC)
+    look(engine, worker.settings, run.id)
+    assert heard(worker.api_url, began, events.CREDITS) == (
+        events.CREDITS_NEARLY_SPENT,
+        "the provider says that the day's credits are spent",
+    )

@@ -236,3 +236,10 @@ def test_what_is_spent_of_a_day(connection: Connection) -> None:
     assert ledger.day_usage(connection, NOON + 24 * 60 * MINUTE) is None
     ledger.store_plan(connection, PRO, NOON)
     assert ledger.day_usage(connection, NOON) is None
+    assert set(ledger.left(connection, NOON)) == {"minute"}
+    # Where no limit was known of, the provider may all the same say that the day is spent.
+    ledger.exhaust(connection, PRO, NOON, daily=True)
+    spent = ledger.day_usage(connection, NOON)
+    assert spent is not None
+    assert spent.limit is None
+    assert ledger.left(connection, NOON)["day"] == 0
