@@ -96,7 +96,9 @@ _TAKEN_UP: Final = _run_events(
 
 
 def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
-    """Every notice, for one work pool."""
+    """Every notice, for one work pool; `ui_url` is where operators reach Prefect's UI."""
+    # Not Prefect's own filter `ui_url`: it knows only what its server was told of where its UI is.
+    run = f'"{ui_url}/runs/flow-run/" ~ flow_run.id'
     yield Notice(
         name="Autoindex: a task failed",
         description="The first failure of a deployment's runs since one of them succeeded.",
@@ -105,7 +107,7 @@ def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
         for_each=_BY_DEPLOYMENT,
         about_related=_OURS,
         said=f'flow.name ~ " failed* (" ~ {_RUN_NAMED} ~ ")\\n" ~ {_RUN_REASON}',
-        link="flow_run | ui_url",
+        link=run,
     )
     yield Notice(
         name="Autoindex: a task crashed",
@@ -115,7 +117,7 @@ def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
         about_related=_OURS,
         grace=grace,
         said=f'flow.name ~ " crashed* (" ~ {_RUN_NAMED} ~ ")\\n" ~ {_RUN_REASON}',
-        link="flow_run | ui_url",
+        link=run,
     )
     yield Notice(
         name="Autoindex: a task is late",
@@ -126,7 +128,7 @@ def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
         about_related=_OURS,
         said=f'flow.name ~ " is late* (" ~ {_RUN_NAMED} ~ ")\\nNo worker has begun it. It was "'
         ' ~ flow_run.next_scheduled_start_time.strftime("due at %H:%M UTC on %d %B %Y.")',
-        link="flow_run | ui_url",
+        link=run,
     )
     yield Notice(
         name="Autoindex: no worker is online",
@@ -139,7 +141,7 @@ def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
         grace=grace,
         said='"no worker is online*\\nThe work pool " ~ work_pool.name ~ '
         '" has no worker that beats; tasks wait."',
-        link="work_pool | ui_url",
+        link=f'"{ui_url}/work-pools/work-pool/" ~ work_pool.name',
     )
     yield from _own(ui_url)
 
