@@ -169,7 +169,7 @@ def _own(ui_url: str) -> Iterable[Notice]:
     yield Notice(
         name="Autoindex: no word on the data",
         description="No refresh has looked at the data for hours, whatever the reason.",
-        trouble=frozenset({events.DATA_CURRENT}),
+        trouble=frozenset({events.DATA_CURRENT, events.DATA_STALE}),
         health=frozenset({events.DATA_CURRENT, events.DATA_STALE}),
         about={"prefect.resource.id": events.DATA},
         grace=_NO_WORD,

@@ -37,11 +37,11 @@ from prefect.workers.base import BaseWorker, BaseWorkerResult
 from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings
 from autoindex.storage import database, listening, wake
-from autoindex.storage.leases import Lease
 from deployments.plan import read_plan
 from deployments.worker.configuration import AutoindexJobConfiguration, AutoindexVariables
+from deployments.worker.endurance import until_back
 from deployments.worker.impatience import asked_once
-from deployments.worker.keeper import AWAY, Keeper
+from deployments.worker.keeper import Keeper
 from deployments.worker.outages import Outages
 from deployments.worker.process import Process
 from deployments.worker.recovery import Recovery
@@ -64,6 +64,7 @@ HEARTBEAT_SECONDS: Final = 10
 _CANCELLING_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 20.0
+_SIGN_OFF_SECONDS: Final = 2.0
 _CALLS_SECONDS: Final = 0.05
 # What an answer that was so long on its way names may have been claimed, and have ended, meanwhile.
 _STALE_SECONDS: Final = 20.0
@@ -155,6 +156,7 @@ class AutoindexWorker(
         """Stop looking after runs; what still runs is ended, and found by another worker."""
         self._services.cancel_scope.cancel()
         await self._services.__aexit__(None, None, None)
+        await self._sign_off()
         await super().teardown(*exc_info)
         await self._starter.close()
         await self._engine.dispose()
@@ -166,6 +168,13 @@ class AutoindexWorker(
             await self.client.request("POST", "/events", json=[told])
         except httpx.HTTPError as error:
             self._logger.warning("Prefect was not told that the worker is here: %s", error)
+
+    async def _sign_off(self) -> None:
+        """Let nobody count on this worker; where Prefect is away it finds out by itself."""
+        path = f"/work_pools/{self._work_pool_name}/workers/{self.name}"
+        with suppress(httpx.HTTPError, TimeoutError), asked_once():
+            async with asyncio.timeout(_SIGN_OFF_SECONDS):
+                await self.client.request("DELETE", path)  # type: ignore[arg-type]
 
     def _obey_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -251,7 +260,8 @@ class AutoindexWorker(
     ) -> AutoindexWorkerResult:
         """Run one flow run in a process of its own, and settle how it has ended."""
         status: TaskStatus[Any] = task_status or anyio.TASK_STATUS_IGNORED
-        lease = await self._lease(flow_run)
+        waits = f"run {flow_run.id} waits for the database"
+        lease = await until_back(lambda: self._keeper.take(flow_run.id), waits)
         if lease is None:
             status.started("elsewhere")
             await self._leave(flow_run)
@@ -274,14 +284,6 @@ class AutoindexWorker(
             del self._runs[flow_run.id]
         self._call.set()
         return AutoindexWorkerResult(status_code=0, identifier=_identifier(process))
-
-    async def _lease(self, flow_run: FlowRun) -> Lease | None:
-        while True:
-            try:
-                return await self._keeper.take(flow_run.id)
-            except AWAY as error:
-                self._logger.warning("run %s waits for the database: %s", flow_run.id, error)
-                await asyncio.sleep(_AWAY_SECONDS)
 
     async def _leave(self, flow_run: FlowRun) -> None:
         """Put back a run that we have claimed, but may not hold."""

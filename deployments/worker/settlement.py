@@ -6,7 +6,6 @@ import signal
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -23,7 +22,8 @@ from prefect.utilities.engine import propose_state
 from autoindex.storage import leases, progress
 from autoindex.storage.leases import Lease
 from deployments.child import describe
-from deployments.worker.keeper import AWAY, Keeper
+from deployments.worker.endurance import until_back
+from deployments.worker.keeper import Keeper
 from deployments.worker.order import Order
 from deployments.worker.starter import Starter
 from deployments.worker.supervision import Cause, Ending
@@ -32,7 +32,6 @@ _log = logging.getLogger("prefect.workers.autoindex")
 
 MOST_DEATHS: Final = 3
 """So often a run whose process died is sent round again."""
-_AGAIN_SECONDS: Final = 2.0
 _HOOK_SECONDS: Final = 60.0
 _OPEN: Final = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
 
@@ -50,15 +49,12 @@ class Settlement:
 
         Does nothing for a run that another worker has taken over.
         """
-        while True:
-            try:
-                if await self._keeper.is_ours(lease):
-                    await self._settle(lease, ending)
-            except (httpx.HTTPError, *AWAY) as error:
-                _log.warning("run %s can't be concluded yet: %s", lease.task_id, error)
-                await asyncio.sleep(_AGAIN_SECONDS)
-            else:
-                return
+
+        async def settle() -> None:
+            if await self._keeper.is_ours(lease):
+                await self._settle(lease, ending)
+
+        await until_back(settle, f"run {lease.task_id} can't be concluded yet")
 
     async def had_ended(self, lease: Lease) -> bool:
         """Whether a run had ended before it was claimed; then it is put back to where it was.
@@ -66,13 +62,10 @@ class Settlement:
         Prefect lets a run go from an end to Pending, so that a claim counts that was a long time
         on its way, from a host that was cut off, say.
         """
-        while not lease.is_first:
-            try:
-                return await self._put_back(lease)
-            except (httpx.HTTPError, *AWAY) as error:
-                _log.warning("the past of run %s can't be read yet: %s", lease.task_id, error)
-                await asyncio.sleep(_AGAIN_SECONDS)
-        return False
+        if lease.is_first:
+            return False
+        unread = f"the past of run {lease.task_id} can't be read yet"
+        return await until_back(lambda: self._put_back(lease), unread)
 
     async def _put_back(self, lease: Lease) -> bool:
         history = await self._client.read_flow_run_states(lease.task_id)

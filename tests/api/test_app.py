@@ -573,7 +573,7 @@ class TestTrouble:
                 await http.post(f"{TASKS}/refresh", json={"symbols": ["AAPL"]}),
                 await http.get("/ready"),
             ]
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 10
         for answer in answers:
             assert "database" in problem(answer, 503)["detail"]
             assert int(answer.headers["retry-after"]) > 0
@@ -592,8 +592,8 @@ class TestTrouble:
             os.kill(pid, signal.SIGCONT)
         assert int(answer.headers["retry-after"]) > 0
         problem(answer, 503)
-        # The driver gives a query that it has cancelled five seconds more.
-        assert took < 5
+        # The driver gives a query that it has cancelled, after 4.5 s, five seconds more.
+        assert took < 9
 
     async def test_without_a_worker_it_is_not_ready(
         self, http: httpx.AsyncClient, runner: InMemory

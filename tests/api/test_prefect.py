@@ -81,7 +81,7 @@ async def test_trouble_is_told_once_and_soon(call: str, trouble: str) -> None:
         async with connected("http://127.0.0.1:1/api" if trouble == "refused" else url) as runner:
             with pytest.raises(PartUnavailable, match="Prefect"):
                 await CALLS[call](runner)
-        assert time.monotonic() - began < 4.5
+        assert time.monotonic() - began < 7
         # Nothing is tried twice: the names of four deployments are asked for at once.
         assert len(asked) <= 4
 

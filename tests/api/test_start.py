@@ -85,7 +85,7 @@ def test_without_prefect_it_says_so_at_once(url: str, api_settings: Settings) ->
             http.get("/api/v1/background/tasks"),
             http.delete("/api/v1/background/task/00000000-0000-4000-8000-000000000000"),
         ]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
     for answer in answers:
         assert "refect" in problem(answer, 503)["detail"]
         assert int(answer.headers["retry-after"]) > 0

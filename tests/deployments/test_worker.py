@@ -257,6 +257,7 @@ def test_a_worker_that_is_stopped_hands_back_what_it_cannot_end(
     assert worker.process.wait(30) == 0
     assert one_yard.read(short).state_name == "Completed"
     assert one_yard.read(run_id).state_name == "AwaitingRetry"
+    assert worker.name not in one_yard.online()
     one_yard.start("next")
     one_yard.until_state(run_id, "Completed")
     assert len(said(note)) == 2

@@ -33,6 +33,7 @@ FLOWS = "tests.deployments.worker_flows"
 class Started:
     """One worker's process."""
 
+    name: str
     process: "subprocess.Popen[bytes]"
     log: Path
 
@@ -82,7 +83,7 @@ class Yard:
                 stderr=output,
                 start_new_session=True,
             )
-        one = Started(process, log)
+        one = Started(name, process, log)
         self.started.append(one)
         self.until(lambda: "started!" in one.text, what=one.text)
         return one
@@ -127,6 +128,10 @@ class Yard:
             deployment, parameters=parameters, job_variables=job or {}
         )
         return run.id
+
+    def online(self) -> list[str]:
+        """Names of the pool's workers, as Prefect has them."""
+        return [one.name for one in self.client.read_workers_for_work_pool(self.pool)]
 
     def read(self, run_id: UUID) -> FlowRun:
         return self.client.read_flow_run(run_id)
