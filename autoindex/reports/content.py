@@ -45,6 +45,8 @@ class Comparison(Part):
     difference: Number = Field(description="Index minus benchmark, arithmetically.")
     index_annual_return: Number = Field(description="Only for windows of a year or more.")
     benchmark_annual_return: Number
+    index_annual_volatility: Number = Field(description="Only for windows of a year or more.")
+    benchmark_annual_volatility: Number
 
 
 class Headline(Part):

@@ -8,6 +8,7 @@ import pandas as pd
 from autoindex import sessions as exchange
 from autoindex.reports.content import Comparison, MonthlyReturns, Number, Period
 from autoindex.reports.history import SESSIONS_A_YEAR, Floats, History, number
+from autoindex.reports.risk import volatility_and_sharpe
 from autoindex.requests import ReportType
 
 _YEARS: Final = (1, 3, 5, 10)
@@ -82,6 +83,8 @@ def _since(key: str, label: str, history: History, base: int | None) -> Comparis
         update={
             "index_annual_return": annual(row.index_return, sessions),
             "benchmark_annual_return": annual(row.benchmark_return, sessions),
+            "index_annual_volatility": volatility_and_sharpe(history.level[base:])[0],
+            "benchmark_annual_volatility": volatility_and_sharpe(history.benchmark[base:])[0],
         }
     )
 
@@ -99,6 +102,8 @@ def _window(key: str, label: str, history: History, base: int | None, last: int)
         difference=None if ours is None or theirs is None else ours - theirs,
         index_annual_return=None,
         benchmark_annual_return=None,
+        index_annual_volatility=None,
+        benchmark_annual_volatility=None,
     )
 
 

@@ -38,6 +38,8 @@ def _performance(book: Workbook, content: ReportContent) -> None:
         ("Difference", PERCENT),
         ("Index p.a.", PERCENT),
         ("Benchmark p.a.", PERCENT),
+        ("Index volatility", PERCENT),
+        ("Benchmark volatility", PERCENT),
     ]
     rows = [
         (
@@ -49,6 +51,8 @@ def _performance(book: Workbook, content: ReportContent) -> None:
             row.difference,
             row.index_annual_return,
             row.benchmark_annual_return,
+            row.index_annual_volatility,
+            row.benchmark_annual_volatility,
         )
         for row in content.comparisons
     ]

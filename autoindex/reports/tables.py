@@ -76,10 +76,11 @@ def benchmark_head(content: ReportContent) -> str:
 def comparisons(content: ReportContent, width: float) -> Table:
     """Index against benchmark over each window."""
     benchmark = benchmark_head(content)
-    rows = [["", "From", "Index", benchmark, "Difference", "Index p.a.", f"{benchmark} p.a."]]
+    head = ["", "From", "Index", benchmark, "Difference", "Index p.a.", f"{benchmark} p.a."]
+    rows = [[*head, "Volatility"]]
     for row in content.comparisons:
         if row.index_return is None:
-            rows.append([row.label, "not enough data", *[NOTHING] * 5])
+            rows.append([row.label, "not enough data", *[NOTHING] * 6])
             continue
         rows.append(
             [
@@ -90,10 +91,11 @@ def comparisons(content: ReportContent, width: float) -> Table:
                 points(row.difference),
                 percent(row.index_annual_return, signed=True),
                 percent(row.benchmark_annual_return, signed=True),
+                percent(row.index_annual_volatility),
             ]
         )
     unit = width / 12
-    return grid(rows, [2.8 * unit, 1.7 * unit, *[1.5 * unit] * 5], extra=[bold(2)])
+    return grid(rows, [2.4 * unit, 1.5 * unit, *[1.35 * unit] * 6], extra=[bold(2)])
 
 
 def facts(content: ReportContent, width: float) -> Table:

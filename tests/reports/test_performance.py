@@ -79,6 +79,9 @@ def test_only_windows_of_a_year_or_more_are_annualised(spx: History) -> None:
     ten = returns.loc["2012-12-29":]
     assert rows["10_year"].base == date(2012, 12, 28)
     assert rows["10_year"].index_annual_return == pytest.approx(empyrical.annual_return(ten))
+    volatility = empyrical.annual_volatility(ten)
+    assert rows["10_year"].index_annual_volatility == pytest.approx(volatility)
+    assert rows["year_to_date"].index_annual_volatility is None
 
 
 def test_a_benchmark_with_a_gap_is_carried_five_sessions(closes: pd.DataFrame) -> None:
