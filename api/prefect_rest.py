@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 import httpx
 from pydantic import SecretStr
@@ -33,19 +34,34 @@ class Connection(BaseSettings):
     @property
     def authorization(self) -> dict[str, str]:
         """The header that signs in; none where nothing is set."""
-        # As in Prefect's client, the auth string comes first where both are set.
+        # As in Prefect's client, the auth string comes first where several are set.
         if self.auth_string is not None:
-            encoded = b64encode(self.auth_string.get_secret_value().encode()).decode()
-            return {"Authorization": f"Basic {encoded}"}
+            return {"Authorization": _basic(self.auth_string.get_secret_value().encode())}
         if self.key is not None:
             return {"Authorization": f"Bearer {self.key.get_secret_value()}"}
+        if self.url and (userinfo := _parsed(self.url).userinfo):
+            return {"Authorization": _basic(unquote_to_bytes(userinfo))}
         return {}
+
+
+def _basic(credentials: bytes) -> str:
+    return f"Basic {b64encode(credentials).decode()}"
+
+
+def _parsed(url: str) -> httpx.URL:
+    try:
+        return httpx.URL(url.rstrip("/"))
+    except httpx.InvalidURL:
+        # What is wrong with it is not repeated: it may hold a password.
+        raise ConfigurationError(
+            "PREFECT_API_URL is no URL, as http://127.0.0.1:4200/api is"
+        ) from None
 
 
 class Rest:
     """Sends requests; none is sent twice, and none waits for longer than `answer_seconds`.
 
-    Raises `ConfigurationError` where `PREFECT_API_URL` is not set.
+    Raises `ConfigurationError` where `PREFECT_API_URL` is not set, or is none.
     """
 
     def __init__(self, connection: Connection, answer_seconds: float) -> None:
@@ -54,7 +70,7 @@ class Rest:
                 "PREFECT_API_URL is not set: say where the Prefect server is, "
                 "as in PREFECT_API_URL=http://127.0.0.1:4200/api"
             )
-        self._url = connection.url.rstrip("/")
+        self._url = _parsed(connection.url)
         self._headers = connection.authorization
         timeout = httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS)
         self._extensions = {"timeout": timeout.as_dict()}
@@ -83,7 +99,7 @@ class Rest:
         answer = await self._exchange(
             httpx.Request(
                 method,
-                f"{self._url}{path}",
+                self._url.copy_with(path=f"{self._url.path}{path}"),
                 params=query,
                 json=body,
                 headers=self._headers,

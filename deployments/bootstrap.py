@@ -27,7 +27,7 @@ from deployments.worker import POOL
 from deployments.worker.autoindex_worker import AutoindexWorker
 
 _REFUSES: Final = "the Prefect server refuses us: see PREFECT_API_AUTH_STRING"
-_REASONS: Final = {
+_REASONS: Final[Mapping[int, str]] = {
     HTTPStatus.UNAUTHORIZED: _REFUSES,
     HTTPStatus.FORBIDDEN: _REFUSES,
     HTTPStatus.NOT_FOUND: "this is no Prefect API: PREFECT_API_URL must end in /api",
@@ -65,7 +65,7 @@ def _prefect_answers(api_url: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPStatusError as error:
-        reason = _REASONS.get(HTTPStatus(error.response.status_code), _NO_REASON)
+        reason = _REASONS.get(error.response.status_code, _NO_REASON)
         raise ConfigurationError(f"{reason}\n{error}") from error
     except httpx.HTTPError as error:
         raise ConfigurationError(

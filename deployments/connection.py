@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from psycopg.errors import UndefinedTable
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
@@ -28,11 +28,15 @@ def answering(settings: Settings) -> Iterator[None]:
     """Raise `ConfigurationError`, naming the database and the way out, where it does not answer."""
     try:
         yield
-    except (OperationalError, ProgrammingError) as error:
+    except ProgrammingError as error:
         if isinstance(error.orig, UndefinedTable):
-            raise ConfigurationError(
-                "the database has no tables yet: run `autoindex bootstrap`"
-            ) from error
+            reason = "the database lacks tables: run `autoindex bootstrap`"
+        elif isinstance(error.orig, InsufficientPrivilege):
+            reason = f"the database refuses us: see AUTOINDEX_DATABASE_URL\n{error.orig}"
+        else:
+            raise
+        raise ConfigurationError(reason) from error
+    except OperationalError as error:
         where = (
             f"the embedded PostgreSQL in {settings.data_dir}: start it with `make up`, "
             "or set AUTOINDEX_DATA_DIR to the folder of the stack that is running"

@@ -148,14 +148,25 @@ def _base(
     """
     begin = date.max
     if (wanted := request.start_date or renewal.due_from) is not None:
-        # Clipped: before a full lookback of closes nothing can be decided anew, and what is
-        # published there stays.
-        decidable = sessions.ahead(stored[0], lookback_sessions(request.strategy) - 1)
-        begin = max(wanted, decidable)
+        begin = max(wanted, _decidable(connection, request, universe, stored[0]))
     found = holdings.before(connection, request.strategy, request.frequency, universe, begin)
     if found is None or found.session < stored[0]:
         return None
     return found
+
+
+def _decidable(
+    connection: Connection, request: ComputeIndexRequest, universe: list[Asset], oldest: date
+) -> date:
+    """The first session that can be decided anew; what is published before it stays.
+
+    It has a full lookback of closes that no clean-up has taken, be it from some stocks only. Where
+    levels are older than those closes, a level to go on from must lie among them, too.
+    """
+    kept = max([oldest, *(one.prices_kept_from for one in universe if one.prices_kept_from)])
+    published = levels.window(connection, request.strategy, request.frequency)
+    goes_on = published is not None and published[0] < kept
+    return sessions.ahead(kept, max(lookback_sessions(request.strategy) - 1, int(goes_on)))
 
 
 def _window(
@@ -236,6 +247,8 @@ def store(run: Runtime, request: ComputeIndexRequest, loaded: Loaded, computed: 
         return
     first = series.levels.index[0].date()
     with run.engine.begin() as connection:
+        # A restated history changes allocations as well: in turns, or both would wait for ever.
+        locks.until_commit(connection, locks.PRICES)
         levels.store(connection, *which, series.levels)
         rows = Allocations(series.weights, series.units)
         ids = {asset.symbol: asset.id for asset in loaded.constituents}

@@ -23,7 +23,7 @@ class Relay:
         self._whole = threading.Event()
         self._whole.set()
         self._open: set[socket.socket] = set()
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server(("127.0.0.1", port), reuse_port=bool(port))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter
+from psycopg.errors import UndefinedTable
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -20,8 +21,9 @@ router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
 _AWAY: Final = "does not answer"
 _NO_WORKER: Final = "none is online"
-_NO_TABLES: Final = "has no tables yet"
-_MISSING: Final = frozenset({_AWAY, _NO_TABLES, _NO_WORKER})
+_NO_TABLES: Final = "lacks tables"
+_REFUSES: Final = "refuses the facade"
+_MISSING: Final = frozenset({_AWAY, _NO_TABLES, _REFUSES, _NO_WORKER})
 
 log = logging.getLogger("autoindex.api")
 
@@ -52,8 +54,8 @@ async def _database(database: Database) -> str:
         log.warning("not ready: the database does not answer", exc_info=problem)
         return _AWAY
     except ProgrammingError as problem:
-        log.warning("not ready: the database has no tables", exc_info=problem)
-        return _NO_TABLES
+        log.warning("not ready: the database can't be used", exc_info=problem)
+        return _NO_TABLES if isinstance(problem.orig, UndefinedTable) else _REFUSES
     return "ok"
 
 

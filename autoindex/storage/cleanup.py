@@ -175,13 +175,13 @@ class _Cleaning:
         lower = or_(assets.c.prices_kept_from.is_(None), assets.c.prices_kept_from < day)
         raised = update(assets).where(assets.c.id.in_(losing), lower).values(prices_kept_from=day)
         with self.engine.begin() as connection:
-            locks.until_commit(connection, "prices")
+            locks.until_commit(connection, locks.PRICES)
             connection.execute(raised)
 
     def _delete_batch(self, batch: pa.RecordBatch, month: date) -> int:
         with self.engine.begin() as connection:
             if self.kind == "prices":
-                locks.until_commit(connection, "prices")
+                locks.until_commit(connection, locks.PRICES)
             ids = ageing.asset_ids(connection)
             staged = ageing.stage(connection, self.aged, batch, ids)
             # The month is looked for among the staged rows: equal ones are of the same. Looked for

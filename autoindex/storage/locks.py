@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
+from typing import Final
 
 from sqlalchemy import Connection, Engine, text
+
+PRICES: Final = "prices"
+"""Held until commit by whoever changes prices, or stores what follows from them."""
 
 
 @contextmanager

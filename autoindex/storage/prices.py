@@ -19,7 +19,6 @@ from autoindex.storage.assets import Asset
 from autoindex.storage.differences import Difference
 from autoindex.storage.tables import prices
 
-_LOCK: Final = "prices"
 # A factor between old and new closes that is this steady changes no return: see `_first_return`.
 _STEADY: Final = 1e-3
 
@@ -75,7 +74,7 @@ def upsert(connection: Connection, bars: Sequence[Bars], ids: Mapping[str, int])
     transaction ends, raises the data version when anything was written, and notes from where
     indexes have to be renewed.
     """
-    locks.until_commit(connection, _LOCK)
+    locks.until_commit(connection, locks.PRICES)
     return _noted(connection, _write(connection, differences.find(connection, bars, ids)))
 
 
@@ -84,7 +83,7 @@ def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
 
     Stored holdings are restated with it: units times close stays what it was.
     """
-    locks.until_commit(connection, _LOCK)
+    locks.until_commit(connection, locks.PRICES)
     stored = closes_of(connection, asset_id)
     found = differences.find(connection, [bars], {bars.symbol: asset_id}, whole=True)
     deleted = sum(_delete(connection, one) for one in found)

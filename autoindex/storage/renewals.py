@@ -10,6 +10,7 @@ from datetime import date
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from autoindex.storage import locks
 from autoindex.storage.tables import index_renewals
 
 
@@ -39,9 +40,14 @@ def note(connection: Connection, session: date) -> None:
 def open_for(connection: Connection, strategy: str, frequency: str) -> Renewal:
     """What is due of an index, and from now on notes for it; commit it before prices are read."""
     row = {"strategy": strategy, "frequency": frequency}
-    connection.execute(insert(index_renewals).values(row).on_conflict_do_nothing())
     query = select(index_renewals.c.due_from, index_renewals.c.changes).filter_by(**row)
-    return Renewal(*connection.execute(query).one())
+    found = connection.execute(query).one_or_none()
+    if found is None:
+        # Whoever writes prices now has not seen the row to note them in.
+        locks.until_commit(connection, locks.PRICES)
+        connection.execute(insert(index_renewals).values(row).on_conflict_do_nothing())
+        found = connection.execute(query).one()
+    return Renewal(*found)
 
 
 def settle(connection: Connection, strategy: str, frequency: str, renewal: Renewal) -> None:

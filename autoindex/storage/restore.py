@@ -29,7 +29,7 @@ def restore(
     aged = AGED[kind]
     locks.until_commit(connection, "cleanup")
     if kind == "prices":
-        locks.until_commit(connection, "prices")
+        locks.until_commit(connection, locks.PRICES)
     restored = sum(
         _restore_month(connection, aged, MonthArchive(archive_url, aged.name, month), start, end)
         for month in archive.months(archive_url, aged.name)

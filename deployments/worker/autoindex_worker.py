@@ -150,7 +150,12 @@ class AutoindexWorker(
         ):
             self._services.start_soon(service)
         self._obey_signals()
-        await self._say_that_it_is_here()
+
+    async def _initialize_after_sync(self) -> None:
+        """As soon as Prefect knows this worker, have the notice of absent workers know it, too."""
+        await super()._initialize_after_sync()
+        if self._has_successfully_synced:
+            await self._say_that_it_is_here()
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop looking after runs; what still runs is ended, and found by another worker."""

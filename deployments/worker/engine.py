@@ -32,7 +32,7 @@ from prefect.settings import (
 )
 
 from deployments.worker.order import Order
-from deployments.worker.patience import patient
+from deployments.worker.patience import Patience
 
 ENTRYPOINT: Final = "PREFECT__FLOW_ENTRYPOINT"
 _PREFIX: Final = "PREFECT_"
@@ -159,7 +159,7 @@ def _client() -> Iterator[SyncPrefectClient]:
     context._httpx_settings = None
     http = context.client._client
     transport = http._transport_for_url(http.base_url)
-    transport.handle_request = patient(transport.handle_request)  # type: ignore[assignment, method-assign]
+    transport.handle_request = Patience(transport.handle_request)  # type: ignore[method-assign]
     with context:
         yield context.client
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -150,6 +151,22 @@ async def test_prefects_own_authentication_is_used(
 def test_without_an_address_it_does_not_start() -> None:
     with pytest.raises(ConfigurationError, match="PREFECT_API_URL is not set"):
         Prefect(Connection(url=None))
+
+
+def test_an_address_that_is_none_is_named_and_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="PREFECT_API_URL is no URL") as refused:
+        Prefect(Connection(url="http://me:hunter2@127.0.0.1:42x0/api"))
+    assert "hunter2" not in str(refused.value)
+
+
+async def test_credentials_in_the_address_are_used() -> None:
+    async with (
+        answering(says("404 Not Found")) as (url, asked),
+        connected(url.replace("://", "://me:hunter%202@")) as runner,
+    ):
+        with pytest.raises(TaskUnknown):
+            await runner.read(UUID(int=1))
+    assert b"authorization: basic " + b64encode(b"me:hunter 2").lower() in asked[0].lower()
 
 
 async def test_runs_of_equal_time_keep_their_order_over_pages(prefect_url: str) -> None:

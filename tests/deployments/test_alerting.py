@@ -104,6 +104,10 @@ def stage(api: str, slack: Receiver, slack_settings: Settings) -> Iterator[Stage
     with SyncPrefectClient(api) as client:
         made = Stage(client, slack)
         alerting.arm(slack_settings, api, anew=True)
+        deadline = time.monotonic() + 30
+        while not alerting._armed(client):  # Prefect stores events some seconds later
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         yield made
 
 

@@ -1,36 +1,95 @@
-"""A run whose Prefect server is away: while it begins, and in its midst."""
+"""A run whose Prefect server is away: as it begins, in its midst, and behind a proxy."""
 
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Timer
 
 import httpx
+import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.worker import engine
-from tests.ports import free_port
+from deployments.worker import engine, patience
+from deployments.worker.patience import Patience
 from tests.relay import Relay
 
-AWAY_SECONDS = 5.0
+# Prefect's client, by itself, would look again after some 2, 6 and 14 seconds.
+AWAY_SECONDS = 8.0
+SOON_SECONDS = 5.0
+
+
+@contextmanager
+def taken() -> Iterator[int]:
+    """A port that is ours, and on which nobody listens yet."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 def test_a_run_goes_on_soon_after_the_server_is_back(prefect_api: str) -> None:
-    api, port = httpx.URL(prefect_api), free_port()
-    server = (api.host, api.port or 80)
-    opened: list[Relay] = []
+    api = httpx.URL(prefect_api)
+    relays: list[Relay] = []
 
     def back() -> None:
-        opened.append(Relay(server, port))
+        relays.append(Relay((api.host, api.port or 80), port))
 
-    try:
-        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}{api.path}"}):
-            Timer(AWAY_SECONDS, back).start()
-            with engine._settings(), engine._client() as client:
+    with taken() as port:
+        ours = f"http://127.0.0.1:{port}{api.path}"
+        timers = [Timer(2, back), Timer(AWAY_SECONDS, back)]
+        timers[0].start()
+        try:
+            with (
+                temporary_settings({PREFECT_API_URL: ours}),
+                engine._settings(),
+                engine._client() as client,
+            ):
                 assert client.hello().status_code == 200
-                opened[0].close()
-                Timer(AWAY_SECONDS, back).start()
+                relays[0].close()
+                timers[1].start()
                 began = time.monotonic()
                 assert client.hello().status_code == 200
-                assert time.monotonic() - began > AWAY_SECONDS - 1  # it was away indeed
-    finally:
-        for relay in opened:
-            relay.close()
+                assert time.monotonic() - began < AWAY_SECONDS + SOON_SECONDS
+        finally:
+            for timer in timers:
+                timer.cancel()
+                if timer.ident is not None:
+                    timer.join()
+            for relay in relays:
+                relay.close()
+
+
+def answers(*given: httpx.Response | Exception) -> Patience:
+    """Patience with a server that answers so, one after the other."""
+    left = list(given)
+
+    def send(_: httpx.Request) -> httpx.Response:
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return Patience(send)
+
+
+REQUEST = httpx.Request("GET", "http://prefect/api/health")
+
+
+def test_a_proxy_that_finds_no_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_PAUSE_SECONDS", 0)
+    gone = [httpx.Response(502), httpx.ConnectError("refused"), httpx.Response(503)]
+    assert answers(*gone, httpx.Response(200))(REQUEST).status_code == 200
+    later = httpx.Response(503, headers={"Retry-After": "3"})
+    assert answers(later, httpx.Response(200))(REQUEST) is later
+
+
+def test_of_one_outage_it_is_patient_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(patience, "_SECONDS", -1)
+    refused = httpx.ConnectError("refused")
+    waiting = answers(refused, refused, httpx.Response(200), httpx.Response(503))
+    for _ in range(2):
+        with pytest.raises(httpx.ConnectError):
+            waiting(REQUEST)
+    assert [waiting(REQUEST).status_code for _ in range(2)] == [200, 503]

@@ -1,6 +1,7 @@
 """The worker, as its operator and its runs see it: real processes, a real Prefect server."""
 
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -229,6 +230,17 @@ def test_a_worker_says_that_it_is_here(one_yard: Yard, worker: Started) -> None:
         return bool(found.json()["events"])
 
     one_yard.until(heard, what="the worker's event")
+
+
+def test_a_worker_that_starts_before_prefect_waits_for_it(one_yard: Yard, note: str) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        early = one_yard.start("early", PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+        time.sleep(2)
+        assert early.process.poll() is None, early.text
+        early.end()
+    assert "Unable to reach the Prefect API" in " ".join(early.text.split())
 
 
 def test_runs_of_a_killed_worker_go_on_with_another(

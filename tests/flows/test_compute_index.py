@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from prefect.logging import disable_run_logger
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, update
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
@@ -20,6 +20,7 @@ from autoindex.storage import allocations, assets, levels, prices, renewals
 from autoindex.storage import metrics as stored_metrics
 from autoindex.storage.assets import UniverseRow
 from autoindex.storage.cache import from_settings
+from autoindex.storage.tables import assets as assets_table
 from autoindex.storage.tables import prices as prices_table
 from flows import compute_index as flow
 from flows import disclosure
@@ -169,6 +170,34 @@ def test_a_correction_is_in_every_index_that_is_computed_next(
         pd.testing.assert_series_equal(renewed, wanted, rtol=1e-12, check_freq=False)
         with run.engine.begin() as connection:
             assert renewals.open_for(connection, strategy, Frequency.MONTHLY).due_from is None
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_a_clean_up_has_taken_renews_nothing(
+    run: Runtime, closes: pd.DataFrame, strategy: Strategy
+) -> None:
+    """Neither a correction of it, nor a stock that is new and has older prices."""
+    store(run, closes)
+    published = compute(run, strategy=strategy)
+    store(run, corrected(closes, "2020-06-15"))
+    remove_before(run, date(2020, 9, 1))
+    with run.engine.begin() as connection:
+        connection.execute(update(assets_table).values(prices_kept_from=date(2020, 9, 1)))
+    again = compute(run, strategy=strategy)
+    pd.testing.assert_series_equal(again[:"2020-09-01"], published[:"2020-09-01"], check_exact=True)
+    pd.testing.assert_series_equal(again, published, rtol=1e-12)
+
+    new = UniverseRow(symbol="GE", exchange="NYSE", currency="USD", name="GE")
+    with run.engine.begin() as connection:
+        assets.import_universe(connection, [new])
+    store(run, closes[["XOM"]].rename(columns={"XOM": "GE"}))
+    renewed = compute(run, strategy=strategy)
+    assert (renewed.index == published.index).all()
+    pd.testing.assert_series_equal(
+        renewed[:"2020-09-01"], published[:"2020-09-01"], check_exact=True
+    )
+    with run.engine.begin() as connection:
+        assert renewals.open_for(connection, strategy, Frequency.MONTHLY).due_from is None
 
 
 def test_a_correction_during_a_computation_is_due_after_it(

@@ -23,8 +23,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("strategy", "frequency", name=op.f("pk_index_renewals")),
     )
     op.execute(
-        "insert into index_renewals (strategy, frequency) "
-        "select distinct strategy, frequency from index_levels"
+        "insert into index_renewals (strategy, frequency, due_from) "
+        "select distinct strategy, frequency, ("
+        # A refresh that is under way has noted it for itself alone.
+        "    select min((done #>> '{counts,first_changed}')::date) from checkpoints"
+        ") from index_levels"
     )
 
 
