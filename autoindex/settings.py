@@ -23,6 +23,10 @@ from autoindex.errors import ConfigurationError
 _LONGEST_SOCKET_FOLDER = 80
 # What pydantic puts before the text of an error of ours.
 _PREFIX = "Value error, "
+# A user, a host and a port may be missing, the database may not: one of any name would be made.
+_POSTGRESQL = re.compile(
+    r"postgres(?:ql)?(?:\+\w+)?://(?:.*@)?(?:\[[^]]*\]|[^:/?@]*)(?::\d+)?/[^/?]+(?:\?.*)?"
+)
 _REDIS = ("redis://", "rediss://", "unix://")
 _ORIGIN = re.compile(r"https?://[^/\s*?#]+")
 
@@ -161,12 +165,8 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _postgresql(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("postgresql", "postgres:")):
-            raise ValueError(
-                "must begin with postgresql://, as in postgresql://user@host/autoindex"
-            )
-        if url is not None and not _database_of(url.get_secret_value()):
-            raise ValueError("must name a database, as in postgresql://user@host/autoindex")
+        if url is not None and not _POSTGRESQL.fullmatch(url.get_secret_value()):
+            raise ValueError("must be as postgresql://user:password@host:5432/autoindex")
         return url
 
     @field_validator("redis_url")
@@ -237,17 +237,6 @@ class Settings(BaseSettings):
     def now(self) -> datetime:
         """The instant the data stands at, in UTC."""
         return (self.clock or datetime.now(UTC)).astimezone(UTC)
-
-
-def _database_of(url: str) -> str | None:
-    from sqlalchemy import make_url  # noqa: PLC0415 - it takes longer than the rest of this module
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
-
-    try:
-        return make_url(url).database
-    except (ArgumentError, ValueError):
-        # What is wrong with it is not repeated: it may hold a password.
-        raise ValueError("is no URL, as postgresql://user@host:5432/autoindex is") from None
 
 
 def _as_text(value: object) -> str:

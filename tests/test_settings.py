@@ -14,8 +14,8 @@ from autoindex.settings import Settings
         ("AUTOINDEX_CLOCK", "2022-12-28T22:00:00", "timezone"),
         ("AUTOINDEX_SMTP_SECURITY", "ssl", "'starttls', 'tls' or 'none'"),
         ("AUTOINDEX_DATABASE_URL", "mysql://me:hunter2@there/mine", "postgresql://"),
-        ("AUTOINDEX_DATABASE_URL", "postgresql://me:hunter2@there", "must name a database"),
-        ("AUTOINDEX_DATABASE_URL", "postgresql://me:hunter2@there:54x/mine", "is no URL"),
+        ("AUTOINDEX_DATABASE_URL", "postgresql://me:hunter2@there", "host:5432/autoindex"),
+        ("AUTOINDEX_DATABASE_URL", "postgresql://me:hunter2@there:54x/mine", "host:5432/autoindex"),
         ("AUTOINDEX_REDIS_URL", "http://:hunter2@there", "rediss://"),
     ],
 )
@@ -28,6 +28,21 @@ def test_a_wrong_setting_is_named(
     assert str(refused.value).startswith(f"{variable}: ")
     assert reason in str(refused.value)
     assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:p#/w@there/mine?sslmode=verify-full",
+        "postgres://there:5433/mine",
+        "postgresql+psycopg://postgres@/mine?host=/run/mine",
+        "postgresql:///mine?host=/run/mine&options=-c%20search_path%3Dme@home",
+        "postgresql://me@[::1]:5432/mine",
+    ],
+)
+def test_databases_are_named_in_several_ways(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AUTOINDEX_DATABASE_URL", url)
+    assert Settings().database().startswith("postgresql+psycopg://")
 
 
 def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -236,7 +236,8 @@ def test_a_worker_that_starts_before_prefect_waits_for_it(one_yard: Yard, note: 
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
-        early = one_yard.start("early", PREFECT_API_URL=f"http://127.0.0.1:{port}/api")
+        away = f"http://127.0.0.1:{port}/api"
+        early = one_yard.start("early", "--type", "autoindex", PREFECT_API_URL=away)
         time.sleep(2)
         assert early.process.poll() is None, early.text
         early.end()

@@ -69,14 +69,16 @@ class Yard:
     pool: str
     started: list[Started] = field(default_factory=list)
 
-    def start(self, name: str = "one", limit: int | None = None, **changed: str) -> Started:
+    def start(
+        self, name: str = "one", *words: str, limit: int | None = None, **changed: str
+    ) -> Started:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "AUTOINDEX_"))}
         env = kept | self.settings.environment() | {"PREFECT_API_URL": self.api_url} | changed
         chosen = [] if limit is None else ["--limit", str(limit)]
         log = self.folder / f"{name}-{len(self.started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*_WORKER, "--pool", self.pool, "--name", name, *chosen],
+                [*_WORKER, "--pool", self.pool, "--name", name, *chosen, *words],
                 cwd=PROJECT,
                 env=env,
                 stdout=output,
