@@ -26,8 +26,8 @@ pytestmark = pytest.mark.anyio
 
 
 class Hasty(GuardedProtocol):
-    head_seconds = 0.5
-    taken_seconds = 0.5
+    head_seconds = 2.0
+    taken_seconds = 2.0
     most_connections = 20
 
 
