@@ -1,6 +1,7 @@
 """Serve the facade: `python -m api`, with the settings of the environment."""
 
 import resource
+import socket
 
 import uvicorn
 
@@ -21,6 +22,7 @@ def main() -> None:
         settings = Settings()
         # Of several processes one that cannot start would be started again for ever.
         create_app(settings)
+        _check_port(settings)
     except ConfigurationError as error:
         raise SystemExit(f"the facade does not start: {error}") from error
     uvicorn.run(
@@ -36,6 +38,18 @@ def main() -> None:
         server_header=False,
         access_log=False,
     )
+
+
+def _check_port(settings: Settings) -> None:
+    """Raise `ConfigurationError` where nobody can listen there; uvicorn would not say why."""
+    host, port = settings.api_host, settings.api_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"AUTOINDEX_API_HOST {host} with AUTOINDEX_API_PORT {port}: {error.strerror}"
+        ) from error
 
 
 def _allow_connections() -> None:

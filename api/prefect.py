@@ -126,6 +126,8 @@ class Prefect:
     ) -> Started:
         """Create a flow run from the kind's deployment; it stays on the deployment's queue."""
         body = {
+            # Until it begins, and is called by what it does.
+            "name": f"{kind.value} asked for by {user}",
             "parameters": dict(parameters),
             "tags": [TAG, kind.value, f"{USER_TAG}{user}", *tags],
             "idempotency_key": idempotency_key,

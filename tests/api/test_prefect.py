@@ -169,6 +169,16 @@ async def test_credentials_in_the_address_are_used() -> None:
     assert b"authorization: basic " + b64encode(b"me:hunter 2").lower() in asked[0].lower()
 
 
+async def test_a_queued_run_says_what_it_is_and_whose(prefect_url: str) -> None:
+    async with (
+        connected(prefect_url, seconds=30) as runner,
+        httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
+    ):
+        started = await runner.start(Kind.REPORT, {"report_type": "daily"}, user="ada")
+        run = (await client.get(f"/flow_runs/{started.task.id}")).json()
+    assert run["name"] == "report asked for by ada"
+
+
 async def test_runs_of_equal_time_keep_their_order_over_pages(prefect_url: str) -> None:
     async with (
         connected(prefect_url, seconds=30) as runner,

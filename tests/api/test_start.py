@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -48,6 +49,21 @@ def test_it_says_what_it_needs(
     )
     assert ended.returncode != 0
     assert reason in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_that_is_taken_is_named(api_settings: Settings) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        chosen = api_settings.model_copy(update={"api_port": port})
+        env = {**os.environ, **chosen.environment(), "PREFECT_API_URL": NOWHERE}
+        ended = subprocess.run(
+            COMMAND, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert ended.returncode != 0
+    assert f"AUTOINDEX_API_PORT {port}: Address already in use" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
