@@ -20,8 +20,9 @@ def main() -> None:
     _allow_connections()
     try:
         settings = Settings()
-        # Of several processes one that cannot start would be started again for ever.
-        create_app(settings)
+        if settings.api_processes > 1:
+            # One of several that cannot start would be started again for ever.
+            create_app(settings)
         _check_port(settings)
     except ConfigurationError as error:
         raise SystemExit(f"the facade does not start: {error}") from error

@@ -13,8 +13,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from api.batches import Batches
 from api.database import Database
@@ -22,6 +20,7 @@ from api.tasks import Kind, Status, Task, TaskRunner
 from api.watch import Watch
 from autoindex.errors import PartUnavailable
 from autoindex.storage import credits as ledger
+from autoindex.storage.database import AWAY
 
 _FRESH_SECONDS: Final = 10.0
 # A run that started may become visible after one that started later.
@@ -30,7 +29,6 @@ _MOST_SEEN: Final = 5_000
 _METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LATENCY: Final = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3_600)
-_DATABASE_AWAY: Final = (OperationalError, InterfaceError, PoolTimeout)
 
 log = logging.getLogger("autoindex.api")
 
@@ -102,7 +100,7 @@ class Metrics:
         for name, ask in parts.items():
             try:
                 await ask()
-            except (PartUnavailable, *_DATABASE_AWAY) as error:
+            except (PartUnavailable, *AWAY) as error:
                 log.warning("metrics lack what %s knows: %s", name, error)
                 self._up.labels(name).set(0)
             else:

@@ -14,14 +14,13 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from api.batches import Batches
 from api.database import Database
 from api.schemas import TaskProgress, TaskStatus
 from api.tasks import Status, Task, TaskRunner, TaskUnknown
 from autoindex.storage import progress, results
+from autoindex.storage.database import AWAY
 from autoindex.storage.progress import Line, Progress
 from autoindex.storage.results import StoredResult
 
@@ -30,7 +29,6 @@ _ENDED_KEPT_SECONDS: Final = 30.0
 _MOST_ENDED: Final = 5_000
 _MOST_RUNNING: Final = 1_000
 _NO_PROGRESS: Final = "the database does not answer: no progress is shown"
-_AWAY: Final = (OperationalError, InterfaceError, PoolTimeout)
 
 log = logging.getLogger("autoindex.api")
 
@@ -174,7 +172,7 @@ class Snapshots:
             return {}
         try:
             return await self._read_progress(task_ids)
-        except _AWAY as error:
+        except AWAY as error:
             log.warning(_NO_PROGRESS, exc_info=error)
             return None
 
@@ -204,7 +202,7 @@ class Snapshots:
 
         try:
             return await self._database.read(query)
-        except _AWAY as error:
+        except AWAY as error:
             if succeeded:
                 raise
             log.warning(_NO_PROGRESS, exc_info=error)

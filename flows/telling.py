@@ -16,11 +16,10 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import autoindex
 from autoindex.storage import progress
+from autoindex.storage.database import AWAY
 
 # Loggers of Prefect's `get_run_logger()`.
 _RUN_LOGGERS: Final = ("prefect.flow_runs", "prefect.task_runs")
@@ -46,7 +45,7 @@ class Teller:
         try:
             with self._engine.begin() as connection:
                 change(connection, self._task_id, datetime.now(UTC))
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
+        except AWAY as error:
             self._heard = False
             log.warning("progress is no longer told: the database fails", exc_info=error)
 

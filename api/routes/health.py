@@ -6,8 +6,7 @@ from typing import Final
 
 from fastapi import APIRouter
 from psycopg.errors import UndefinedTable
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ProgrammingError
 
 from api.bodies import GuardedRoute
 from api.database import Database
@@ -16,14 +15,15 @@ from api.problems import RETRY_AFTER_SECONDS, Problem
 from api.schemas import Health, Readiness
 from api.tasks import TaskRunner
 from autoindex.errors import PartUnavailable
+from autoindex.storage.database import AWAY
 
 router = APIRouter(tags=["health"], route_class=GuardedRoute)
 
-_AWAY: Final = "does not answer"
+_SILENT: Final = "does not answer"
 _NO_WORKER: Final = "none is online"
 _NO_TABLES: Final = "lacks tables"
 _REFUSES: Final = "refuses the facade"
-_MISSING: Final = frozenset({_AWAY, _NO_TABLES, _REFUSES, _NO_WORKER})
+_MISSING: Final = frozenset({_SILENT, _NO_TABLES, _REFUSES, _NO_WORKER})
 
 log = logging.getLogger("autoindex.api")
 
@@ -50,9 +50,9 @@ async def ready(runner: Runner, database: Stored) -> Readiness:
 async def _database(database: Database) -> str:
     try:
         await database.check()
-    except (OperationalError, InterfaceError, PoolTimeout) as problem:
+    except AWAY as problem:
         log.warning("not ready: the database does not answer", exc_info=problem)
-        return _AWAY
+        return _SILENT
     except ProgrammingError as problem:
         log.warning("not ready: the database can't be used", exc_info=problem)
         return _NO_TABLES if isinstance(problem.orig, UndefinedTable) else _REFUSES
@@ -64,5 +64,5 @@ async def _prefect(runner: TaskRunner) -> dict[str, str]:
         online = await runner.workers()
     except PartUnavailable as problem:
         log.warning("not ready: %s", problem, exc_info=problem)
-        return {"prefect": _AWAY, "worker": "unknown"}
+        return {"prefect": _SILENT, "worker": "unknown"}
     return {"prefect": "ok", "worker": f"{len(online)} online" if online else _NO_WORKER}

@@ -6,11 +6,15 @@ from uuid import UUID
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from autoindex.settings import Settings
+
+AWAY: Final = (InterfaceError, OperationalError, PoolTimeout)
+"""What a query raises where the server does not answer, or no connection to it gets free."""
 
 _CONNECT_SECONDS: Final = 3
 # The server looks after the connections of a run that is gone: a query ends soon after its client,
