@@ -22,7 +22,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFound
 from prefect.settings import (
@@ -30,8 +30,6 @@ from prefect.settings import (
     get_current_settings,
     temporary_settings,
 )
-from prefect.states import AwaitingRetry
-from prefect.utilities.engine import propose_state
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 from autoindex.errors import ConfigurationError, PartUnavailable
@@ -269,7 +267,7 @@ class AutoindexWorker(
         lease = await until_back(lambda: self._keeper.take(flow_run.id), waits)
         if lease is None:
             status.started("elsewhere")
-            await self._leave(flow_run)
+            await self._settlement.leave(flow_run.id)
             return AutoindexWorkerResult(status_code=0, identifier="elsewhere")
         supervision = Supervision(configuration, self._outages)
         self._runs[flow_run.id] = supervision
@@ -289,13 +287,6 @@ class AutoindexWorker(
             del self._runs[flow_run.id]
         self._call.set()
         return AutoindexWorkerResult(status_code=0, identifier=_identifier(process))
-
-    async def _leave(self, flow_run: FlowRun) -> None:
-        """Put back a run that we have claimed, but may not hold."""
-        now = await self.client.read_flow_run(flow_run.id)
-        if now.state is not None and now.state.is_pending():
-            later: State[Any] = AwaitingRetry(message="another worker has not let go of it yet")
-            await propose_state(self.client, later, flow_run_id=flow_run.id)
 
     async def kill_infrastructure(
         self,

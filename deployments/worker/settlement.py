@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -33,6 +35,8 @@ _log = logging.getLogger("prefect.workers.autoindex")
 MOST_DEATHS: Final = 3
 """So often a run whose process died is sent round again."""
 _HOOK_SECONDS: Final = 60.0
+# What a process has told Prefect last may still be on its way when the process is gone.
+_ON_ITS_WAY_SECONDS: Final = 1.0
 _OPEN: Final = [StateType.PENDING, StateType.RUNNING, StateType.SCHEDULED]
 
 
@@ -56,6 +60,21 @@ class Settlement:
 
         await until_back(settle, f"run {lease.task_id} can't be concluded yet")
 
+    async def leave(self, task_id: UUID) -> None:
+        """Put back a run that was claimed, but that another worker does not let go of."""
+        await until_back(lambda: self._leave(task_id), f"run {task_id} can't be left yet")
+
+    async def _leave(self, task_id: UUID) -> None:
+        states = await self._history(task_id)
+        if not states or not states[-1].is_pending():  # it is claimed no longer
+            return
+        before = _before_a_claim(states)
+        if before is not None and before.is_final():
+            await self._client.set_flow_run_state(task_id, before, force=True)
+            return
+        later = _again("another worker has not let go of it yet")
+        await propose_state(self._client, later, flow_run_id=task_id)
+
     async def had_ended(self, lease: Lease) -> bool:
         """Whether a run had ended before it was claimed; then it is put back to where it was.
 
@@ -68,9 +87,8 @@ class Settlement:
         return await until_back(lambda: self._put_back(lease), unread)
 
     async def _put_back(self, lease: Lease) -> bool:
-        history = await self._client.read_flow_run_states(lease.task_id)
-        states = sorted(history, key=lambda state: state.timestamp)
-        end = next((state for state in reversed(states) if not state.is_pending()), None)
+        states = await self._history(lease.task_id)
+        end = _before_a_claim(states)
         if end is None or not end.is_final() or not await self._keeper.is_ours(lease):
             return False
         if end is not states[-1]:  # or else somebody has put it back already
@@ -79,9 +97,13 @@ class Settlement:
         await self._let_go(lease, end, died=False)
         return True
 
+    async def _history(self, task_id: UUID) -> list[State]:
+        states = await self._client.read_flow_run_states(task_id)
+        return sorted(states, key=lambda state: state.timestamp)
+
     async def _settle(self, lease: Lease, ending: Ending) -> None:
         try:
-            run = await self._client.read_flow_run(lease.task_id)
+            run = await self._left_by_its_process(lease, ending)
         except ObjectNotFound:  # deleted meanwhile
             await self._keeper.call(leases.end, lease)
             return
@@ -94,9 +116,28 @@ class Settlement:
         wanted = await self._wanted(run, ending, lease.deaths)
         await self._close_subtasks(run, wanted)
         reached = await self._propose(run, wanted)
+        reached = await self._unless_it_had_ended(lease, reached)
         await self._let_go(lease, reached, died=ending.cause in (Cause.BY_ITSELF, Cause.LOST))
         if reached.is_failed():
             await self._call_hooks(lease)
+
+    async def _left_by_its_process(self, lease: Lease, ending: Ending) -> FlowRun:
+        run = await self._client.read_flow_run(lease.task_id)
+        if ending.cause is not Cause.LOST and run.state is not None and run.state.is_running():
+            await asyncio.sleep(_ON_ITS_WAY_SECONDS)
+            run = await self._client.read_flow_run(lease.task_id)
+        return run
+
+    async def _unless_it_had_ended(self, lease: Lease, reached: State) -> State:
+        """Put a run back whose end came in between: Prefect lets a run leave most ends."""
+        states = await self._history(lease.task_id)
+        ours = next((n for n, state in enumerate(states) if state.id == reached.id), 0)
+        end = _before_a_claim(states[:ours])
+        if end is None or not end.is_final() or end.is_crashed():
+            return reached
+        _log.warning("run %s had ended before it was given up: %s", lease.task_id, end.name)
+        await self._client.set_flow_run_state(lease.task_id, end, force=True)
+        return end
 
     async def _let_go(self, lease: Lease, state: State | None, *, died: bool) -> None:
         self._keeper.drop(lease)
@@ -169,6 +210,10 @@ class Settlement:
             return (await self._client.read_flow_run(run.id)).state or wanted
         _log.info("run %s: %s (%s)", run.id, reached.name, reached.message)
         return reached
+
+
+def _before_a_claim(states: Sequence[State]) -> State | None:
+    return next((state for state in reversed(states) if not state.is_pending()), None)
 
 
 def _again(message: str, seconds: float = 0.0) -> State:

@@ -332,6 +332,29 @@ def test_a_claim_that_comes_after_the_end_changes_nothing(one_yard: Yard, note: 
     one_yard.until_state(run_id, "Completed")
 
 
+def test_an_end_that_is_on_its_way_when_the_process_dies_is_the_end(
+    one_yard: Yard, note: str
+) -> None:
+    for one in one_yard.started:
+        one.end()
+    with one_yard.afar() as (afar, (_, to_prefect)):
+        run_id = one_yard.post("end_when_told", note=note)
+        process = psutil.Process(pid(one_yard, note))
+        to_prefect.cut()
+        Path(note + ".go").touch()
+        time.sleep(1)  # for it to say that it has ended
+        process.kill()
+        time.sleep(1)  # for its worker to ask what it has said
+        to_prefect.mend()
+        one_yard.until_state(run_id, "Completed")
+        time.sleep(2)  # for what its worker makes of its death
+        states = one_yard.states(run_id)
+        assert states.count("Completed") == 1, states
+        assert "AwaitingRetry" not in states
+        assert len(said(note)) == 1
+        afar.end()
+
+
 def test_a_host_that_was_paused_has_lost_its_runs_and_writes_nothing_more(
     one_yard: Yard, worker: Started, note: str
 ) -> None:

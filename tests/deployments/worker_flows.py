@@ -61,6 +61,14 @@ def sleep_on_second_attempt(note: str, attempts: int = 1) -> None:
         time.sleep(120)
 
 
+@flow
+def end_when_told(note: str) -> None:
+    """By a file."""
+    say(note)
+    while not Path(note + ".go").exists():
+        time.sleep(0.05)
+
+
 @flow(on_failure=[failed])
 def make_an_error_of_being_stopped(note: str) -> None:
     """As Prefect's engine does between two of its own steps."""

@@ -41,6 +41,7 @@ from tests.relay import Relay, to_database
 
 ENDED: Final = ("success", "failure", "revoked")
 FINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+RAN: Final = FINAL | {"RUNNING"}
 # What tasks leave behind, in an order of its own; not when, nor by which task.
 DATA: Final = {
     "prices": "select * from prices order by asset_id, session",
@@ -305,9 +306,9 @@ class Storm:
         return sorted(states, key=lambda state: str(state["timestamp"]))
 
     def final_states(self, task_id: str) -> int:
-        """How often a task's run has ended; a claim that came too late was put back."""
-        types = [state["type"] for state in self.states(task_id) if state["type"] != "PENDING"]
-        ended = [kind in FINAL for kind in types]
+        """How often a task's run has ended after it ran; what came too late was put back."""
+        types = [state["type"] for state in self.states(task_id)]
+        ended = [kind in FINAL for kind in types if kind in RAN]
         return sum(now and not before for before, now in pairwise([False, *ended]))
 
     def story(self, task_id: str) -> str:
