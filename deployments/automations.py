@@ -13,6 +13,7 @@ from uuid import UUID
 
 from prefect.automations import AutomationCore, CallWebhook, EventTrigger, Posture
 
+from deployments.worker.supervision import LIMIT_EXCEEDED, LOST
 from flows import events
 from flows.finished_runs import TAG
 
@@ -87,11 +88,12 @@ def _run_events(*states: str) -> frozenset[str]:
     return frozenset(f"{_RUN}{state}" for state in states)
 
 
+_FAILED: Final = _run_events("Failed", "TimedOut", LIMIT_EXCEEDED, LOST)
 _ARMED: Final = frozenset({events.ALERTS_ARMED})
 _OURS: Final = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
-_TAKEN_UP: Final = _run_events(
-    "Scheduled", "AwaitingRetry", "Late", "Pending", "Submitting", "Running", "Completed", "Failed",
-    "TimedOut", "Cancelling", "Cancelled",
+_TAKEN_UP: Final = _FAILED | _run_events(
+    "Scheduled", "AwaitingRetry", "Late", "Pending", "Submitting", "Running", "Completed",
+    "Skipped", "Cancelling", "Cancelled",
 )  # fmt: skip
 
 
@@ -102,7 +104,7 @@ def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
     yield Notice(
         name="Autoindex: a task failed",
         description="The first failure of a deployment's runs since one of them succeeded.",
-        trouble=_run_events("Failed", "TimedOut"),
+        trouble=_FAILED,
         health=_run_events("Completed") | _ARMED,
         for_each=_BY_DEPLOYMENT,
         about_related=_OURS,

@@ -28,7 +28,7 @@ from deployments.worker.endurance import until_back
 from deployments.worker.keeper import Keeper
 from deployments.worker.order import Order
 from deployments.worker.starter import Starter
-from deployments.worker.supervision import Cause, Ending
+from deployments.worker.supervision import LIMIT_EXCEEDED, LOST, Cause, Ending
 
 _log = logging.getLogger("prefect.workers.autoindex")
 
@@ -168,7 +168,7 @@ class Settlement:
         if run.state.is_cancelling() or ending.cause is Cause.CANCELLED:
             return Cancelled(message=run.state.message or "Cancelled")
         if ending.cause is Cause.LIMIT:
-            return Failed(name="LimitExceeded", message=await self._at(run, ending.reason))
+            return Failed(name=LIMIT_EXCEEDED, message=await self._at(run, ending.reason))
         if ending.cause is Cause.HANDED_BACK:
             return _again("its worker was stopped; it goes on with the next one")
         died = f"its process ended with {describe(ending.status)}"
@@ -179,7 +179,7 @@ class Settlement:
         if deaths < MOST_DEATHS:
             return _again(f"{died}; attempt {deaths + 2} of {MOST_DEATHS + 1} follows")
         return Failed(
-            name="Lost",
+            name=LOST,
             message=f"{died}; {deaths} attempts before it were lost, too; given up",
         )
 

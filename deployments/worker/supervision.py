@@ -17,6 +17,10 @@ _LOOK_SECONDS: Final = 0.1
 STOP_SECONDS: Final = 2.0
 """What a run that is stopped gets to unwind before it is killed."""
 
+LIMIT_EXCEEDED: Final = "LimitExceeded"
+LOST: Final = "Lost"
+"""What a worker calls the failed states that it decides on."""
+
 
 class Cause(Enum):
     """Why a run's process has ended."""

@@ -16,6 +16,7 @@ from autoindex.settings import Settings
 from deployments import alerting
 from deployments.alerting import Applied
 from deployments.worker import POOL
+from deployments.worker.supervision import LIMIT_EXCEEDED, LOST
 from flows import events
 from flows.finished_runs import TAG
 from tests.prefect_server import Receiver
@@ -138,11 +139,14 @@ def test_one_incident_gives_one_notice_with_task_reason_and_link(stage: Stage) -
     assert "refresh two" not in str(stage.slack.texts)
 
 
-def test_a_success_arms_the_next_notice(stage: Stage) -> None:
+@pytest.mark.parametrize("name", ["Failed", LIMIT_EXCEEDED, LOST])
+def test_a_success_arms_the_next_notice_whatever_the_failure_is_called(
+    stage: Stage, name: str
+) -> None:
     good, bad = stage.begin(refresh, "good"), stage.begin(refresh, "bad again")
     stage.move(good, Completed())
-    stage.move(bad, Failed(message="the second incident"))
-    stage.heard("refresh-market-data failed", "the second incident")
+    stage.move(bad, Failed(name=name, message=f"{name} in the next incident"))
+    stage.heard("refresh-market-data failed", f"{name} in the next incident")
 
 
 def test_what_must_last_a_while_before_it_is_told(stage: Stage) -> None:
