@@ -45,6 +45,11 @@ def load(connection: Connection, task_id: UUID) -> dict[str, Any]:
     return found or {}
 
 
+def forget(connection: Connection, task_id: UUID) -> None:
+    """Remove what a task has left: it has ended, and would begin anew."""
+    connection.execute(delete(checkpoints).where(checkpoints.c.task_id == task_id))
+
+
 def forget_idle(connection: Connection, age: timedelta) -> int:
     """Remove what nobody has added to for so long: its tasks have ended; how many."""
     idle = checkpoints.c.updated_at < func.now() - age

@@ -66,8 +66,8 @@ def renew(
 def give_back(connection: Connection, lease: Lease, *, died: bool = False) -> bool:
     """Let go of a task that will go on elsewhere; False where the lease was lost before."""
     values = {"holder": None, "expires_at": func.now(), "deaths": leases.c.deaths + int(died)}
-    statement = update(leases).where(_is(lease)).values(values)
-    return connection.execute(statement).rowcount == 1
+    held = and_(_is(lease), leases.c.holder.is_not(None))
+    return connection.execute(update(leases).where(held).values(values)).rowcount == 1
 
 
 def end(connection: Connection, lease: Lease) -> bool:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import anyio
 import httpx
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
@@ -45,7 +46,7 @@ from deployments.worker.process import Process
 from deployments.worker.recovery import Recovery
 from deployments.worker.settlement import Settlement
 from deployments.worker.starter import Starter
-from deployments.worker.supervision import Cause, Supervision
+from deployments.worker.supervision import Cause, Ending, Supervision
 from deployments.worker.turns import in_turn
 from flows import events
 
@@ -131,7 +132,7 @@ class AutoindexWorker(
         await super().setup()
         self._engine = database.async_engine(self._settings, "autoindex-worker")
         lifetime = timedelta(seconds=self._settings.lease_seconds)
-        self._keeper = Keeper(self._engine, self.name, lifetime)
+        self._keeper = Keeper(self._engine, self.name, lifetime, self._outages)
         self._starter = Starter([one.entrypoint for one in read_plan().deployments])
         self._settlement = Settlement(self.client, self._keeper, self._starter)
         recovery = Recovery(self.client, self._keeper, self._settlement, self._work_pool_name)
@@ -215,6 +216,41 @@ class AutoindexWorker(
                 self._last_polled_time = datetime.now(UTC)
                 return []
             return await super().get_and_submit_flow_runs()
+
+    async def _sync_and_initialize(self) -> None:
+        """As Prefect does, which gives up after some minutes: the next beat is the retry."""
+        try:
+            await super()._sync_and_initialize()
+        except httpx.HTTPError as error:
+            if not self.is_setup or not _is_away(error):
+                raise
+            self._logger.debug("Prefect does not hear this worker: %s", error)
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        """As Prefect does; what can't be claimed is claimed at another poll."""
+        try:
+            await super()._submit_run(flow_run)
+        except httpx.HTTPError as error:
+            self._logger.warning("run %s can't be claimed: %s", flow_run.id, error)
+            self._submitting_flow_run_ids.discard(flow_run.id)
+            self._release_limit_slot(flow_run.id)
+
+    async def _mark_flow_run_as_cancelled(self, flow_run: FlowRun, *args: Any, **more: Any) -> None:
+        """As Prefect does for a run whose deployment is gone, and whose slot it would keep."""
+        self._release_limit_slot(flow_run.id)
+        await super()._mark_flow_run_as_cancelled(flow_run, *args, **more)
+
+    async def _propose_crashed_state(
+        self,
+        flow_run: FlowRun,
+        message: str,
+        client: PrefectClient | None = None,  # noqa: ARG002
+    ) -> None:
+        """A run that could not be started is tried again, like one whose process died."""
+        unheld = f"run {flow_run.id}, which could not be started, waits for the database"
+        lease = await until_back(lambda: self._keeper.take(flow_run.id), unheld)
+        if lease is not None:
+            await self._settlement.conclude(lease, Ending(Cause.UNSTARTED, 0, message))
 
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
         """A fork is there at once: a state before it would only take a call."""
@@ -314,13 +350,13 @@ class AutoindexWorker(
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     cancelling = await self._cancelling()
-            except httpx.HTTPStatusError:
-                self._outages.answered()
+            except (httpx.HTTPError, TimeoutError) as error:
+                if _is_away(error):
+                    self._outages.asked_in_vain("Prefect", asked_at)
+                else:
+                    self._outages.answered("Prefect")
                 continue
-            except (httpx.HTTPError, TimeoutError):
-                self._outages.asked_in_vain(asked_at)
-                continue
-            self._outages.answered()
+            self._outages.answered("Prefect")
             for run in cancelling:
                 if (supervision := self._runs.get(run.id)) is not None:
                     self._services.start_soon(supervision.stop, Cause.CANCELLED)
@@ -357,6 +393,13 @@ class AutoindexWorker(
             if not await self.get_and_submit_flow_runs() and self.limiter.available_tokens:
                 # Called for nothing, as where a pool is paused: a flood of calls is one question.
                 await asyncio.sleep(_CALLS_SECONDS)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether Prefect, its database or a proxy before it is away, rather than of another mind."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    return True
 
 
 def _identifier(process: Process) -> str:

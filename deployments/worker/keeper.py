@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from autoindex.storage import leases
 from autoindex.storage.leases import Lease
+from deployments.worker.outages import Outages
 
 _log = logging.getLogger("prefect.workers.autoindex")
 
@@ -33,12 +35,15 @@ R = TypeVar("R")
 class Keeper:
     """Holds leases for a worker, and says at once which of them are lost."""
 
-    def __init__(self, engine: AsyncEngine, worker_name: str, lifetime: timedelta) -> None:
+    def __init__(
+        self, engine: AsyncEngine, worker_name: str, lifetime: timedelta, outages: Outages
+    ) -> None:
         self.lifetime = lifetime
         self.holder = f"{worker_name} on {socket.gethostname()}, process {os.getpid()}"
         self.reachable_since: float | None = None
         """When the database began to answer without a break, by the loop's clock."""
         self._engine = engine
+        self._outages = outages
         self._held: dict[UUID, tuple[Lease, Callable[[], Awaitable[None]]]] = {}
 
     async def take(self, task_id: UUID) -> Lease | None:
@@ -65,9 +70,12 @@ class Keeper:
     async def renew(self) -> None:
         """Renew every few seconds, for ever."""
         while True:
+            asked_at = time.monotonic()
             try:
                 await self._renew_all()
+                self._outages.answered("the database")
             except AWAY as error:
+                self._outages.asked_in_vain("the database", asked_at)
                 if self.reachable_since is not None:
                     _log.warning("leases can't be renewed: %s", error)
                 self.reachable_since = None

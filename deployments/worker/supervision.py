@@ -30,15 +30,26 @@ class Cause(Enum):
     CANCELLED = "cancelled"
     HANDED_BACK = "handed back"
     LOST = "its lease was lost"
+    UNSTARTED = "never there"
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run's process has ended; `reason` is a sentence where a limit was hit."""
+    """How a run's process has ended; `reason` is a sentence where a limit was hit, or no start."""
 
     cause: Cause
     status: int
     reason: str = ""
+
+    @property
+    def is_death(self) -> bool:
+        """Whether nobody wanted it to end then."""
+        return self.cause in (Cause.BY_ITSELF, Cause.LOST, Cause.UNSTARTED)
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether it may have had something left to do after it had told Prefect of its end."""
+        return self.cause is not Cause.BY_ITSELF or self.status < 0
 
 
 class Supervision:

@@ -29,10 +29,10 @@ async def test_while_prefect_is_away_a_run_s_time_stands_still() -> None:
     supervision = Supervision(AutoindexJobConfiguration(hard_time_limit_seconds=0.5), outages)
     watching = asyncio.create_task(supervision.watch(process))
     await asyncio.sleep(0.2)
-    outages.asked_in_vain(time.monotonic())
+    outages.asked_in_vain("Prefect", time.monotonic())
     await asyncio.sleep(1)
     assert sleeper.poll() is None
-    outages.answered()
+    outages.answered("Prefect")
     process.end(await asyncio.to_thread(sleeper.wait))
     ending = await watching
     assert ending.cause is Cause.LIMIT

@@ -187,6 +187,16 @@ def test_a_run_that_was_claimed_and_never_begun_is_sent_round_again(
 
 
 @pytest.mark.usefixtures("worker")
+def test_a_run_that_cannot_be_started_fails_with_the_reason(one_yard: Yard, note: str) -> None:
+    unknown = {"env": {"KEY": "{{ prefect.blocks.secret.nobody-has-made-it }}"}}
+    run_id = one_yard.post("look_around", unknown, note=note)
+    state = one_yard.until_state(run_id, "Lost", seconds=90).state
+    assert state is not None
+    assert "nobody-has-made-it" in str(state.message)
+    assert "Crashed" not in one_yard.states(run_id)
+
+
+@pytest.mark.usefixtures("worker")
 def test_a_command_of_ones_own_is_kept_and_supervised(one_yard: Yard, note: str) -> None:
     command = f"{sys.executable} -m prefect.engine"
     run_id = one_yard.post("look_around", {"command": command}, note=note)
