@@ -10,7 +10,8 @@
     │   ├── CreditsExhausted      the provider's budget for the minute or the day is spent
     │   ├── BudgetSpent           our own share of credits or time is, before the provider says so
     │   ├── MailUnavailable       the mail server could not be reached or said "later"
-    │   └── PartUnavailable       Prefect, the database or the key set does not answer the facade
+    │   ├── PartUnavailable       Prefect, the database or the key set does not answer the facade
+    │   └── TurnTaken             another task works at the same data
     └── PermanentError            trying again changes nothing
         ├── ProviderRefused       a bad key, a plan without the endpoint
         ├── SymbolRefused         one symbol is unusable: unknown, ambiguous, or no sane bar left
@@ -106,6 +107,10 @@ class PartUnavailable(TransientError):
     def __init__(self, part: str, reason: str = "does not answer") -> None:
         super().__init__(f"{part} {reason}")
         self.part = part
+
+
+class TurnTaken(TransientError):
+    """Another task works at the same data, and has for some seconds."""
 
 
 class PermanentError(AutoindexError):

@@ -15,6 +15,7 @@ from prefect.automations import AutomationCore, CallWebhook, EventTrigger, Postu
 
 from deployments.worker.supervision import LIMIT_EXCEEDED, LOST
 from flows import events
+from flows.attempt import AWAITING_TURN
 from flows.finished_runs import TAG
 
 # Automations with this tag are ours: bootstrap removes those that the list no longer has.
@@ -93,7 +94,7 @@ _ARMED: Final = frozenset({events.ALERTS_ARMED})
 _OURS: Final = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
 _TAKEN_UP: Final = _FAILED | _run_events(
     "Scheduled", "AwaitingRetry", "Late", "Pending", "Submitting", "Running", "Completed",
-    "Skipped", "Cancelling", "Cancelled",
+    "Skipped", AWAITING_TURN, "Cancelling", "Cancelled",
 )  # fmt: skip
 
 

@@ -13,20 +13,22 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import State, get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import AwaitingRetry
-from sqlalchemy.exc import InterfaceError, OperationalError
+from prefect.states import AwaitingRetry, Scheduled
+from sqlalchemy.exc import OperationalError
 
-from autoindex.errors import AutoindexError, MemoryLimit
+from autoindex.errors import AutoindexError, MemoryLimit, TurnTaken
 from autoindex.settings import Settings
 from autoindex.storage import checkpoints
 from flows.holding import LEASE_TOKEN, MEMORY_LIMIT
+from flows.passing import part_away
 from flows.runtime import guarded_engine, task_id
 
-DATABASE_AWAY: Final = (InterfaceError, OperationalError)
-"""What a database that is away, or ends a connection, raises."""
 RETRIES: Final = 3
 # Spreads waits over 0.5 to 1.5 times the delay, so that runs that failed together part.
 JITTER: Final = 0.5
+AWAITING_TURN: Final = "AwaitingTurn"
+# What a short task that came first takes.
+_TURN_SECONDS: Final = 5.0
 # To end a run and to begin it again takes about a second.
 _WORTH_LEAVING_SECONDS: Final = 5.0
 
@@ -61,18 +63,34 @@ def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
             return function(*args, **kwargs)
         except Postponed as postponed:
             return _later(postponed)
-        except DATABASE_AWAY as error:
-            # Between subtasks: the connection that holds a lock, most often.
-            if not makes_way():
-                raise
-            return _later(Postponed("the database", error))
+        except TurnTaken as taken:
+            return _at_its_turn(taken)
         except MemoryError as error:
             limit = os.environ.get(MEMORY_LIMIT)
             if limit is None:
                 raise
             raise MemoryLimit(f"memory limit of {int(limit):,} MB exceeded at once") from error
+        except Exception as error:
+            # Between subtasks: the connection that holds a lock, most often.
+            part = part_away(error)
+            if part is None or not makes_way():
+                raise
+            return _later(Postponed(part, error))
 
     return attempt
+
+
+def patience() -> float | None:
+    """How many seconds to wait in place for what another task has; None for as long as it takes."""
+    return _TURN_SECONDS if makes_way() else None
+
+
+def _at_its_turn(taken: TurnTaken) -> State[Any]:
+    """The run waits in its queue: that costs it neither its slot, its time nor a retry."""
+    seconds = _TURN_SECONDS * random.uniform(1, 1 + 2 * JITTER)  # noqa: S311
+    get_run_logger().info("%s: waits for its turn", taken)
+    due = datetime.now(UTC) + timedelta(seconds=seconds)
+    return Scheduled(name=AWAITING_TURN, scheduled_time=due, message=f"{taken}; waits for its turn")
 
 
 def _later(postponed: Postponed) -> State[Any]:

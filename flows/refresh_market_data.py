@@ -26,7 +26,7 @@ from autoindex.storage import assets, checkpoints, locks, prices, versions
 from autoindex.storage.assets import Asset
 from autoindex.storage.prices import Counts
 from flows import artifacts, failures, names, succession, time_limit
-from flows.attempt import resumable
+from flows.attempt import patience, resumable
 from flows.budget import DAY_SPENT, TIME_LIMIT, Budget
 from flows.compute_index import recompute
 from flows.outcome import Progress, finish, invalidate_cache
@@ -53,7 +53,7 @@ def refresh_market_data(
 ) -> dict[str, Any] | State[Any]:
     """Bring daily prices up to date, then the index."""
     request = RefreshRequest(mode=mode, symbols=symbols, force=force)
-    with opened() as run, locks.exclusive(run.engine, "refresh"):
+    with opened() as run, locks.exclusive(run.engine, "refresh", patience=patience()):
         if (end := succession.skipped(run, "refresh")) is not None:
             return end
         began = time.monotonic()

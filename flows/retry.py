@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from autoindex.errors import TransientError
 from autoindex.settings import Settings
 from flows import telling, time_limit
-from flows.attempt import DATABASE_AWAY, JITTER, RETRIES, Postponed, makes_way
-
-TRANSIENT: Final = (TransientError, *DATABASE_AWAY, ConnectionError, TimeoutError)
+from flows.attempt import JITTER, RETRIES, Postponed, makes_way
+from flows.passing import is_passing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,8 +30,8 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
             telling.step(name)
             try:
                 return function(*args, **kwargs)
-            except TRANSIENT as error:
-                if makes_way() and not time_limit.is_reached():
+            except Exception as error:
+                if is_passing(error) and makes_way() and not time_limit.is_reached():
                     raise Postponed(name, error) from error
                 raise
 
@@ -42,7 +40,7 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
             retries=RETRIES,
             retry_delay_seconds=_delays,
             retry_jitter_factor=JITTER,
-            retry_condition_fn=is_transient,
+            retry_condition_fn=_is_worth_another_try,
             cache_policy=NO_CACHE,
             persist_result=False,
         )(step)
@@ -50,14 +48,17 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     return make
 
 
-def is_transient(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
-    """Whether a task's failure is worth another try in the time that is left."""
-    return isinstance(state.data, TRANSIENT) and not time_limit.is_reached()
-
-
 def longest_delay() -> float:
     """The most seconds there may be between two attempts."""
     return Settings().retry_delay_seconds * (1 + JITTER)
+
+
+def _is_worth_another_try(
+    task: Task[Any, Any],  # noqa: ARG001
+    run: TaskRun,  # noqa: ARG001
+    state: State[Any],
+) -> bool:
+    return is_passing(state.data) and not time_limit.is_reached()
 
 
 def _delays(retries: int) -> list[float]:

@@ -1,5 +1,6 @@
 """PostgreSQL advisory locks: two runs on the same data take turns, wherever they run."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -7,23 +8,38 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
+from autoindex.errors import TurnTaken
+
 PRICES: Final = "prices"
 """Held until commit by whoever changes prices, or stores what follows from them."""
+_LOOK_SECONDS: Final = 0.2
 
 
 @contextmanager
-def exclusive(engine: Engine, name: str) -> Iterator[None]:
+def exclusive(engine: Engine, name: str, *, patience: float | None = None) -> Iterator[None]:
     """Hold the lock `name` for the length of a run, on a connection of its own.
 
-    Waits for its turn. The server lets go of it when the holder's connection ends, so a killed run
-    blocks nobody.
+    Waits for its turn, or raises `TurnTaken` after `patience` seconds. The server lets go of it
+    when the holder's connection ends, so a killed run blocks nobody.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("select pg_advisory_lock(:key)"), {"key": key(name)})
+        if patience is None:
+            connection.execute(text("select pg_advisory_lock(:key)"), {"key": key(name)})
+        else:
+            _take_within(connection, name, patience)
         try:
             yield
         finally:
             connection.execute(text("select pg_advisory_unlock(:key)"), {"key": key(name)})
+
+
+def _take_within(connection: Connection, name: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    taken = text("select pg_try_advisory_lock(:key)")
+    while not connection.execute(taken, {"key": key(name)}).scalar_one():
+        if time.monotonic() > deadline:
+            raise TurnTaken(f"another {name} is under way")
+        time.sleep(_LOOK_SECONDS)
 
 
 def until_commit(connection: Connection, name: str) -> None:

@@ -27,6 +27,8 @@ _log = logging.getLogger("prefect.workers.autoindex")
 _ZYGOTE: Final = (sys.executable, "-m", "deployments.worker.zygote")
 _READY_SECONDS: Final = 120.0
 _FORK_SECONDS: Final = 10.0
+# After a zygote that could not be made: what kept it, as too little memory, may have passed.
+_AGAIN_SECONDS: Final = 300.0
 # Known before NumPy and Arrow are loaded: one BLAS thread gives the same numbers each time, and a
 # process that is forked must have one thread only.
 _SINGLE_THREADED: Final = {
@@ -44,12 +46,13 @@ class Starter:
     def __init__(self, entrypoints: Sequence[str]) -> None:
         self._entrypoints = entrypoints
         self._zygote: _Zygote | None = None
+        self._made_at = time.monotonic()
         self._lock = asyncio.Lock()
 
     async def open(self) -> None:
         """Make the zygote, so that the first run finds it warm."""
         async with self._lock:
-            self._zygote = await _made(self._entrypoints)
+            await self._make()
 
     async def start(self, order: Order, command: str | None = None) -> Process:
         """Start a process for an order; a `command` is run as it stands, by itself."""
@@ -61,11 +64,20 @@ class Starter:
         return await _spawn(order, command)
 
     async def _warm(self) -> "_Zygote | None":
-        if self._zygote is not None and self._zygote.is_gone:
+        if self._is_to_be_made():
             async with self._lock:
-                if self._zygote.is_gone:
-                    self._zygote = await _made(self._entrypoints)
+                if self._is_to_be_made():
+                    await self._make()
         return self._zygote
+
+    def _is_to_be_made(self) -> bool:
+        if self._zygote is not None:
+            return self._zygote.is_gone
+        return time.monotonic() - self._made_at > _AGAIN_SECONDS
+
+    async def _make(self) -> None:
+        self._zygote = await _made(self._entrypoints)
+        self._made_at = time.monotonic()
 
     async def close(self) -> None:
         """End the zygote, and with it whatever it has forked."""
@@ -178,6 +190,9 @@ class _Zygote:
         self.is_gone = True
         asyncio.get_running_loop().remove_reader(self._socket)
         self._socket.close()
+        # It may have only said that it ends; and what nobody waits for stays as a zombie.
+        self._process.kill()
+        self._process.wait()
         gone = _Refused("the zygote has ended")
         if not self.ready.done():
             self.ready.set_exception(gone)

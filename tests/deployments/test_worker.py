@@ -161,6 +161,23 @@ def test_waiting_for_a_retry_holds_no_slot_and_ends_in_success(one_yard: Yard, n
 
 
 @pytest.mark.usefixtures("worker")
+def test_waiting_for_another_task_holds_no_slot_and_costs_no_retry(
+    one_yard: Yard, note: str
+) -> None:
+    first = one_yard.post("work_alone", note=note + ".first")
+    pid(one_yard, note + ".first")
+    second = one_yard.post("work_alone", note=note + ".second")
+    state = one_yard.until_state(second, "AwaitingTurn").state
+    assert state is not None
+    assert state.message == "another lonely task is under way; waits for its turn"
+    for one in (".first", ".second"):
+        Path(note + one + ".go").touch()
+    for run_id in (first, second):
+        one_yard.until_state(run_id, "Completed")
+    assert len(said(note + ".second")) == 1
+
+
+@pytest.mark.usefixtures("worker")
 def test_a_zygote_that_dies_takes_its_runs_along_and_all_goes_on(
     one_yard: Yard, worker: Started, note: str
 ) -> None:

@@ -13,8 +13,9 @@ from prefect.flows import Flow
 from sqlalchemy import text
 
 from autoindex.errors import ProviderUnavailable
+from autoindex.storage import locks
 from flows import time_limit
-from flows.attempt import resumable
+from flows.attempt import patience, resumable
 from flows.retry import retrying
 from flows.runtime import opened
 
@@ -119,6 +120,16 @@ def finish_what_is_begun(note: str) -> None:
 def fail_at_first(note: str, failures: int) -> str:
     with opened():
         return ask(note, failures)
+
+
+@flow
+@resumable
+def work_alone(note: str) -> None:
+    """Until it is told to end, by a file."""
+    with opened() as run, locks.exclusive(run.engine, "lonely task", patience=patience()):
+        say(note)
+        while not Path(note + ".go").exists():
+            time.sleep(0.05)
 
 
 @retrying("ask")

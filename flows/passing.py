@@ -1,0 +1,36 @@
+"""Errors that are likely to pass by themselves."""
+
+from typing import Final
+
+import httpx
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from autoindex.errors import TransientError
+
+DATABASE_AWAY: Final = (InterfaceError, OperationalError)
+"""What a database that is away, or ends a connection, raises."""
+_PASSING: Final = (
+    TransientError,
+    *DATABASE_AWAY,
+    httpx.TransportError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+def is_passing(error: object) -> bool:
+    """Whether the same is worth another try."""
+    return isinstance(error, _PASSING) or _is_servers(error)
+
+
+def part_away(error: Exception) -> str | None:
+    """Which part of the system an error says is away; None for another kind of error."""
+    if isinstance(error, DATABASE_AWAY):
+        return "the database"
+    if isinstance(error, httpx.TransportError) or _is_servers(error):
+        return "Prefect"
+    return None
+
+
+def _is_servers(error: object) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error
