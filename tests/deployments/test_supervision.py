@@ -37,3 +37,17 @@ async def test_while_prefect_is_away_a_run_s_time_stands_still() -> None:
     ending = await watching
     assert ending.cause is Cause.LIMIT
     assert ending.reason == "hard time limit of 0.5 s exceeded"
+
+
+def test_an_outage_lasts_until_every_part_is_back() -> None:
+    outages, began = Outages(), time.monotonic()
+    outages.asked_in_vain("Prefect", began - 5)
+    outages.asked_in_vain("the database", began - 3)
+    outages.answered("Prefect")
+    time.sleep(0.1)
+    outages.answered("the database")
+    length = outages.seconds
+    assert length >= 5.1
+    time.sleep(0.1)
+    outages.answered("the database")
+    assert outages.seconds == length

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from prefect.states import Crashed, Pending, Scheduled
@@ -18,6 +19,7 @@ from autoindex.storage import wake
 from flows import events
 from tests.deployments.worker_flows import said
 from tests.deployments.workers import Started, Yard, alive, yard
+from tests.troubled_proxy import TroubledProxy
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
 
@@ -429,6 +431,41 @@ def test_a_host_that_is_cut_off_has_lost_its_runs_and_writes_nothing_more(
         one_yard.started[-1].end()
         one_yard.until_state(one_yard.post("look_around", note=note + ".after"), "Completed")
         afar.end()
+
+
+def test_a_worker_outlives_a_prefect_server_that_answers_with_errors(
+    one_yard: Yard, note: str
+) -> None:
+    for one in one_yard.started:
+        one.end()
+    api = httpx.URL(one_yard.api_url)
+    with TroubledProxy(api) as proxy:
+        troubled = one_yard.start(
+            "troubled",
+            PREFECT_API_URL=str(api.copy_with(port=proxy.port)),
+            PREFECT_WORKER_HEARTBEAT_SECONDS="1",
+        )
+        # It finds the run but can't claim it, and is not heard, for longer than Prefect would wait.
+        proxy.fails = lambda method, path: (
+            path.endswith("/heartbeat") or (method == "GET" and "/deployments/" in path)
+        )
+        run_id = one_yard.post("look_around", note=note)
+        one_yard.until(
+            lambda: sum(path.endswith("/heartbeat") for path in proxy.failed) > 13,
+            what="more errors than Prefect's worker endures",
+        )
+        assert troubled.process.poll() is None, troubled.text
+        assert not said(note)
+        proxy.fails = lambda _method, _path: False
+        one_yard.until_state(run_id, "Completed")
+        # What fails once after the claim costs an attempt, and nothing else.
+        once = iter([True])
+        proxy.fails = lambda _, path: path.endswith("/labels") and next(once, False)
+        run_id = one_yard.post("look_around", note=note + ".labels")
+        one_yard.until_state(run_id, "Completed")
+        assert "AwaitingRetry" in one_yard.states(run_id)
+        assert "Crashed" not in one_yard.states(run_id)
+        troubled.end()
 
 
 def test_with_all_slots_taken_what_is_urgent_and_came_last_begins_first(
