@@ -12,7 +12,7 @@ from autoindex.reports.content import Number
 Floats = NDArray[np.float64]
 
 SESSIONS_A_YEAR: Final = 252
-# A gap in closes is carried this far by the index too.
+# As long as a gap in a constituent's bars may last before it gets no weight.
 CARRIED_SESSIONS: Final = 5
 
 

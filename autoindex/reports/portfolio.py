@@ -1,7 +1,8 @@
 """What the index held: target weights at each rebalance, drifting with closes in between.
 
 Between rebalances a holding is its target weight times its close over the close at the rebalance.
-Only ratios of closes enter, so that a split that restates prices changes nothing here.
+Only ratios of closes enter, so that a split that restates prices changes nothing here. A holding
+without bars is worth its last close until the next rebalance sells it, as in the index.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from autoindex.reports.history import CARRIED_SESSIONS, Floats
+from autoindex.reports.history import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Portfolio:
     """Targets and closes over the same symbols.
 
     `targets` has one row a rebalance and one column a symbol, 0 where not held. `closes` has one
-    row a session, NaN where there is none (gaps of up to 5 sessions are carried).
+    row a session, carried forward where there is no bar, NaN before a symbol's first one.
     """
 
     symbols: tuple[str, ...]
@@ -33,7 +34,7 @@ class Portfolio:
         targets = weights.loc[:last].fillna(0.0)
         targets = targets.loc[:, (targets > 0.0).any()]
         targets = targets[sorted(targets.columns)]
-        carried = closes.loc[:last].ffill(limit=CARRIED_SESSIONS).reindex(columns=targets.columns)
+        carried = closes.loc[:last].reindex(columns=targets.columns).ffill()
         return cls(
             tuple(targets.columns),
             pd.DatetimeIndex(targets.index),

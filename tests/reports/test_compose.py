@@ -13,6 +13,7 @@ from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
 from autoindex.reports.inputs import ReportInputs
 from autoindex.requests import ReportType
+from tests.reports.conftest import equal_weight
 
 Make = Callable[..., ReportInputs]
 
@@ -130,6 +131,26 @@ def test_without_closes_the_index_is_still_reported(
     assert (made.contributions, made.holdings, made.rebalance) == ((), (), None)
     assert {"contributions", "holdings", "rebalance", "risk"} <= {gap.part for gap in made.missing}
     assert made.headline.level == compose(make_inputs()).headline.level
+
+
+def test_a_stock_without_bars_is_held_at_its_last_close(
+    make_inputs: Make, closes: pd.DataFrame
+) -> None:
+    """14 sessions without a bar: the index carries the close until the next rebalance."""
+    until = pd.Timestamp("2022-12-07")
+    silent = closes["2018-01-02":].copy()
+    silent.loc[silent.index > until, "AMD"] = np.nan
+    levels, weights, units = equal_weight(silent.ffill())
+    made = compose(make_inputs(levels=levels, weights=weights, units=units, closes=silent))
+    assert made.missing == ()
+    assert made.quality_notes == ("Deferred to the next refresh: AMD.",)
+    held = {row.symbol: row for row in made.holdings}
+    assert len(held) == 20
+    assert held["AMD"].close == closes.loc[until, "AMD"]
+    worth = sum((row.units or 0.0) * row.close for row in made.holdings)
+    assert worth == pytest.approx(levels.iloc[-1])
+    parts = sum(part.contribution for part in made.contributions)
+    assert parts == pytest.approx(made.headline.period_return, abs=1e-12)
 
 
 def test_closes_that_do_not_fit_the_levels_are_noted(
