@@ -7,7 +7,7 @@ from base64 import b64encode
 
 from prefect.artifacts import create_image_artifact, create_link_artifact
 
-from autoindex.reports import letter, links
+from autoindex.reports import captions, letter, links
 from autoindex.reports.content import ReportContent
 from autoindex.settings import Settings
 from autoindex.storage.reports import StoredReport
@@ -20,5 +20,5 @@ def show(settings: Settings, stored: StoredReport, content: ReportContent, name:
         create_link_artifact(link, link_text=name, key="report-file", description=content.summary)
     # The UI runs in a browser that may not reach the facade: the picture is in the address itself.
     picture = b64encode(letter.chart(content)).decode()
-    text = f"{content.title}: return over the last five years"
+    text = f"{content.title}: {captions.recent(content)}"
     create_image_artifact(f"data:image/png;base64,{picture}", key="report-chart", description=text)

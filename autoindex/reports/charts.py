@@ -43,8 +43,12 @@ def is_logarithmic(content: ReportContent) -> bool:
 
 def recent(content: ReportContent, width: float, height: float) -> Figure:
     """Return of index and benchmark over the last five years, or all there is: a linear scale."""
-    start = max(len(content.series.sessions) - 1 - _RECENT_SESSIONS, 0)
-    return _from_zero(content, width, height, start)
+    return _from_zero(content, width, height, recent_start(content))
+
+
+def recent_start(content: ReportContent) -> int:
+    """Position of the session that `recent` starts from."""
+    return max(len(content.series.sessions) - 1 - _RECENT_SESSIONS, 0)
 
 
 def period(content: ReportContent, width: float, height: float) -> Figure:
@@ -60,13 +64,34 @@ def period_start(content: ReportContent) -> int:
     return max(len(content.series.sessions) - 1 - _AROUND_SHORT_PERIOD, 0)
 
 
+def rebased(content: ReportContent, start: int) -> Floats:
+    """The benchmark from position `start` on, set on the index's level at its first close there.
+
+    NaN where it has no close.
+    """
+    benchmark = floats(content.series.benchmark[start:])
+    first = benchmark_start(content, start)
+    if first is None:
+        return benchmark
+    scaled: Floats = benchmark * (content.series.level[first] / benchmark[first - start])
+    return scaled
+
+
+def benchmark_start(content: ReportContent, start: int) -> int | None:
+    """Position of the benchmark's first close from position `start` on; None where it has none."""
+    there = (
+        at for at, value in enumerate(content.series.benchmark[start:], start) if value is not None
+    )
+    return next(there, None)
+
+
 def _from_zero(content: ReportContent, width: float, height: float, start: int) -> Figure:
     series = content.series
     at = days(series.sessions[start:])
-    level, benchmark = floats(series.level[start:]), floats(series.benchmark[start:])
+    level, benchmark = floats(series.level[start:]), rebased(content, start)
     plot = Plot(width, height)
     plot.index(at, level / level[0] - 1.0, content.index_name)
-    plot.benchmark(at, benchmark / benchmark[0] - 1.0, content.benchmark_name)
+    plot.benchmark(at, benchmark / level[0] - 1.0, content.benchmark_name)
     plot.time_axis(at)
     plot.value_axis(short_percent, zero=True)
     return plot.figure

@@ -6,7 +6,7 @@ from typing import Final
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from autoindex.reports import charts, plot, theme
+from autoindex.reports import captions, charts, plot, theme
 from autoindex.reports.content import ReportContent
 from autoindex.reports.wording import day, percent, points, return_label, subtitle
 
@@ -40,7 +40,7 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
     place = escape(where)
     if link:
         place += f' <a href="{escape(link, quote=True)}" style="color:{theme.ACCENT}">Open it</a>'
-    caption = "Return over the last five years, or since inception if that is less"
+    caption = captions.recent(content)
     alt = f"{content.index_name}: {caption[0].lower()}{caption[1:]}"
     return (
         f'<!doctype html><html lang="en"><body style="margin:0;background:{theme.WHITE}">'

@@ -6,7 +6,7 @@ from typing import Final
 from reportlab.lib.units import mm
 from reportlab.platypus import CondPageBreak, Flowable, KeepTogether, PageBreak, Spacer
 
-from autoindex.reports import charts, tables
+from autoindex.reports import captions, charts, tables
 from autoindex.reports.content import Paragraph, ReportContent
 from autoindex.reports.flowables import (
     BODY,
@@ -49,7 +49,6 @@ def story(content: ReportContent, width: float) -> list[Flowable]:
 
 def _front(content: ReportContent, width: float) -> list[Flowable]:
     half = half_of(width)
-    scale = "log scale" if charts.is_logarithmic(content) else "linear scale"
     left = [Heading("Key facts"), tables.facts(content, half)]
     right: list[Flowable] = [Heading("Largest holdings")]
     right.append(
@@ -64,10 +63,7 @@ def _front(content: ReportContent, width: float) -> list[Flowable]:
         say(content.summary, LEAD),
         Spacer(0, _SMALL),
         Heading("Growth since inception"),
-        say(
-            f"Both lines start at {content.series.level[0]:g} on {day(content.inception)}, {scale}",
-            CAPTION,
-        ),
+        say(captions.growth(content), CAPTION),
         Chart(charts.growth(content, width, 62 * mm)),
         Spacer(0, _SMALL),
         Heading("Performance"),
@@ -80,13 +76,12 @@ def _front(content: ReportContent, width: float) -> list[Flowable]:
 def _performance(content: ReportContent, width: float) -> list[Flowable]:
     half = half_of(width)
     start = charts.period_start(content)
-    since = content.series.sessions[start]
     # A period of a few sessions is drawn among those before it.
-    longer = since < content.period.base
+    longer = content.series.sessions[start] < content.period.base
     sessions = len(content.series.sessions) - 1 - start
     left = [
         Heading(f"Last {sessions} sessions" if longer else "The period"),
-        say(f"Return from the close of {day(since)}", CAPTION),
+        say(captions.period(content), CAPTION),
         Chart(charts.period(content, half, 94 * mm)),
     ]
     right: list[Flowable] = [
@@ -101,7 +96,7 @@ def _performance(content: ReportContent, width: float) -> list[Flowable]:
         side_by_side(left, right, width),
         Spacer(0, GAP),
         Heading("Recent years"),
-        say("Return over the last five years, or since inception if that is less", CAPTION),
+        say(captions.recent(content), CAPTION),
         Chart(charts.recent(content, width, 126 * mm)),
     ]
 
@@ -114,7 +109,7 @@ def _not_enough(content: ReportContent, part: str) -> Flowable:
 def _risk(content: ReportContent, width: float) -> list[Flowable]:
     return [
         Heading("Drawdowns"),
-        say("Below the highest close so far", CAPTION),
+        say(captions.drawdown(content), CAPTION),
         Chart(charts.drawdown(content, width, 58 * mm)),
         Spacer(0, _SMALL),
         Heading("Deepest drawdowns"),

@@ -73,7 +73,7 @@ class Plot:
 
     def benchmark(self, days: Floats, values: Floats, name: str | None) -> None:
         """The benchmark's line: dashed and grey; nothing where there is no benchmark."""
-        if name is None:
+        if name is None or np.isnan(values).all():
             return
         width = 0.6 if len(days) > _LONG else 1.0
         look: dict[str, Any] = {
@@ -90,7 +90,7 @@ class Plot:
 
     def benchmark_bars(self, starts: Floats, values: Floats, name: str | None) -> None:
         """The benchmark's bars: grey and lighter; nothing where there is no benchmark."""
-        if name is not None:
+        if name is not None and not np.isnan(values).all():
             self._bars(starts, values, name, theme.RULE)
 
     def _bars(
