@@ -12,6 +12,8 @@ import empyrical
 import numpy as np
 import pandas as pd
 
+from autoindex.index.listing import LONGEST_GAP
+
 Values = dict[str, float | None]
 
 SESSIONS_A_YEAR: Final = 252
@@ -33,7 +35,9 @@ def metrics(levels: pd.Series, benchmark: pd.Series | None = None) -> dict[str, 
 
     `benchmark` holds closes; they are taken at the index's sessions, gaps of up to five carried
     forward. A metric is None where there is too little data for it: a window longer than the
-    history, fewer than two returns, no benchmark, or no variation to divide by.
+    history, fewer than two returns, no benchmark, or no variation to divide by. Those against the
+    benchmark are None as well where it does not cover the window; one that begins up to five
+    sessions late does, and is compared from there on.
     """
     reference = None if benchmark is None else _aligned(benchmark, levels.index)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -43,7 +47,12 @@ def metrics(levels: pd.Series, benchmark: pd.Series | None = None) -> dict[str, 
 
 
 def _aligned(benchmark: pd.Series, index: pd.Index) -> pd.Series:
-    return benchmark.dropna().reindex(benchmark.index.union(index)).ffill(limit=5).reindex(index)
+    return (
+        benchmark.dropna()
+        .reindex(benchmark.index.union(index))
+        .ffill(limit=LONGEST_GAP)
+        .reindex(index)
+    )
 
 
 def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values:
@@ -52,12 +61,17 @@ def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values
         return dict.fromkeys((*OWN, *RELATIVE))
     returns = levels[first:].pct_change().iloc[1:]
     values = _own(returns)
-    if reference is None:
+    if reference is None or not _covers(reference[first:]):
         return values | dict.fromkeys(RELATIVE)
     theirs = reference[first:].pct_change(fill_method=None).iloc[1:]
     both = theirs.notna()
     pair = returns[both], theirs[both]
     return values | {metric: _number(rule, *pair) for metric, rule in RELATIVE.items()}
+
+
+def _covers(closes: pd.Series) -> bool:
+    """Whether the benchmark has closes for a window, which a figure of a part would misname."""
+    return bool(closes.iloc[LONGEST_GAP:].notna().all())
 
 
 def benchmark_metrics(levels: pd.Series, benchmark: pd.Series) -> dict[str, Values]:

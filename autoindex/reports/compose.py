@@ -28,6 +28,7 @@ from autoindex.reports.content import (
 from autoindex.reports.history import Floats, History
 from autoindex.reports.inputs import AssetFacts, ReportInputs
 from autoindex.reports.portfolio import Portfolio
+from autoindex.reports.wording import day
 
 _ADDS_UP: Final = 1e-6
 _OLD_DAYS: Final = 5
@@ -82,7 +83,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
         method=method.paragraphs(inputs),
     )
     return content.model_copy(
-        update={"summary": summary.sentences(content), "missing": _missing(content)}
+        update={"summary": summary.sentences(content), "missing": _missing(content, history)}
     )
 
 
@@ -121,11 +122,15 @@ def _rows(values: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, values.tolist()))
 
 
-def _missing(content: ReportContent) -> tuple[Missing, ...]:
+def _missing(content: ReportContent, history: History) -> tuple[Missing, ...]:
     series = content.series
     parts = {
         "previous_period": (content.previous_period, "the index is younger than that period"),
         "benchmark": (content.benchmark_name, "no benchmark close on the index's sessions"),
+        "benchmark_history": (
+            content.benchmark_name is None or history.uncovered.empty,
+            _uncovered(content, history),
+        ),
         "rolling_risk": (
             series.rolling_volatility[-1] is not None,
             f"it takes {series.rolling_sessions} returns",
@@ -142,6 +147,15 @@ def _missing(content: ReportContent) -> tuple[Missing, ...]:
         Missing(part=part, reason=f"Not enough data: {reason}.")
         for part, (there, reason) in parts.items()
         if not there
+    )
+
+
+def _uncovered(content: ReportContent, history: History) -> str:
+    if history.uncovered.empty:
+        return ""
+    return (
+        f"{content.benchmark_name} has no close on {len(history.uncovered):,} sessions up to "
+        f"{day(history.uncovered[-1].date())}, and is not compared over windows that need them"
     )
 
 

@@ -44,6 +44,11 @@ class History:
         """Whether the benchmark has a close on any session."""
         return not bool(np.isnan(self.benchmark).all())
 
+    @property
+    def uncovered(self) -> pd.DatetimeIndex:
+        """The sessions without a close of the benchmark."""
+        return self.sessions[np.isnan(self.benchmark)]
+
     def position(self, session: object) -> int:
         """Where `session`, one of ours, stands."""
         return int(self.sessions.searchsorted(pd.Timestamp(str(session))))

@@ -26,6 +26,7 @@ from autoindex.reports.wording import day, percent, subtitle, words
 
 _SMALL: Final = GAP / 2
 _YEARS_HEIGHT: Final = 52 * mm
+_UNCOVERED: Final = "benchmark_history"
 
 
 def story(content: ReportContent, width: float) -> list[Flowable]:
@@ -123,8 +124,9 @@ def _risk(content: ReportContent, width: float) -> list[Flowable]:
 def _measures(content: ReportContent, width: float) -> list[Flowable]:
     if not content.metrics:
         return []
-    table = tables.measures(content, width)
-    return [Spacer(0, _SMALL), KeepTogether([Heading("Measures"), table])]
+    parts: list[Flowable] = [Heading("Measures")]
+    parts += [say(gap.reason, CAPTION) for gap in content.missing if gap.part == _UNCOVERED]
+    return [Spacer(0, _SMALL), KeepTogether([*parts, tables.measures(content, width)])]
 
 
 def _rolling(content: ReportContent, width: float) -> list[Flowable]:

@@ -147,20 +147,46 @@ def test_levels_that_only_fall_and_only_rise() -> None:
     assert falling["current_drawdown"] == pytest.approx(falling["max_drawdown"])
 
 
-def test_a_benchmark_with_gaps_and_a_late_start(closes: pd.DataFrame, benchmark: pd.Series) -> None:
-    """Gaps of up to five sessions are carried over; before its first close nothing is compared."""
+def test_gaps_of_up_to_five_sessions_are_carried_over(
+    closes: pd.DataFrame, benchmark: pd.Series
+) -> None:
     levels = closes["KO"].iloc[-500:]
     carried = benchmark.iloc[-500:].copy()
     carried.iloc[200:204] = carried.iloc[199]
     gappy = benchmark.iloc[-500:].drop(carried.index[200:204])
     assert metrics(levels, gappy) == metrics(levels, carried)
 
-    late = benchmark.iloc[-300:]
+
+def test_windows_that_the_benchmark_does_not_cover_are_not_compared(
+    closes: pd.DataFrame, benchmark: pd.Series
+) -> None:
+    """As after a clean-up: closes of the last 300 sessions, levels of the last 1,500."""
+    levels = closes["KO"].iloc[-1500:]
+    found, whole = (metrics(levels, closes) for closes in (benchmark.iloc[-300:], benchmark))
+    for window in ("all", "5Y", "3Y"):
+        assert {found[window][name] for name in RELATIVE} == {None}
+        assert found[window] == whole[window] | dict.fromkeys(RELATIVE)
+    for window in ("1Y", "YTD", "3M", "1M"):
+        assert found[window] == whole[window]
+
+
+def test_a_benchmark_may_begin_five_sessions_late(
+    closes: pd.DataFrame, benchmark: pd.Series
+) -> None:
+    levels = closes["KO"].iloc[-500:]
+    late = benchmark.iloc[-495:]
     found = metrics(levels, late)["all"]
-    begin = late.index[0]
-    expected = metrics(levels[begin:], late)["all"]
+    expected = metrics(levels[late.index[0] :], late)["all"]
     assert {n: found[n] for n in RELATIVE} == {n: expected[n] for n in RELATIVE}
-    assert found["total_return"] == pytest.approx(levels.iloc[-1] / levels.iloc[0] - 1)
+    assert found["beta"] is not None
+    assert metrics(levels, benchmark.iloc[-494:])["all"]["beta"] is None
+
+
+def test_a_longer_gap_is_not_covered(closes: pd.DataFrame, benchmark: pd.Series) -> None:
+    levels = closes["KO"].iloc[-500:]
+    gappy = benchmark.drop(levels.index[100:106])
+    assert metrics(levels, gappy)["all"]["beta"] is None
+    assert metrics(levels, gappy)["1Y"]["beta"] is not None
 
 
 def test_the_benchmarks_own_metrics_over_the_windows_of_the_index(

@@ -124,6 +124,19 @@ def test_without_a_benchmark(make_inputs: Make) -> None:
     assert set(made.series.benchmark) == {None}
 
 
+def test_a_benchmark_that_begins_late_is_said_to(make_inputs: Make, benchmark: pd.Series) -> None:
+    made = compose(make_inputs(benchmark=benchmark["2021-12-28":"2022-12-28"]))
+    (gap,) = made.missing
+    assert gap.part == "benchmark_history"
+    assert gap.reason == (
+        "Not enough data: S&P 500 has no close on 1,004 sessions up to 27 Dec 2021, and is not "
+        "compared over windows that need them."
+    )
+    rows = {row.key: row.benchmark_return for row in made.comparisons}
+    assert rows["1_year"] == pytest.approx(3783.22 / 4786.35 - 1)
+    assert rows["3_year"] is rows["inception"] is None
+
+
 def test_without_closes_the_index_is_still_reported(
     make_inputs: Make, closes: pd.DataFrame
 ) -> None:
