@@ -78,6 +78,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
         rebalance=rebalance,
         turnovers=turnovers,
         yearly_turnover=turnover.by_year(turnovers),
+        annual_turnover=turnover.annual(turnovers, inputs.frequency),
         missing=(),
         quality_notes=_notes(inputs, history, headline, parts),
         method=method.paragraphs(inputs),

@@ -223,6 +223,9 @@ class ReportContent(Part):
     rebalance: Rebalance | None
     turnovers: tuple[Turnover, ...]
     yearly_turnover: tuple[YearlyTurnover, ...]
+    annual_turnover: Number = Field(
+        description="One-way: mean of `turnovers` times the rebalances of a year (252, 52, 12, 4)."
+    )
     missing: tuple[Missing, ...]
     quality_notes: tuple[str, ...]
     method: tuple[Paragraph, ...]

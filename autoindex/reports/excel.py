@@ -15,7 +15,7 @@ from autoindex.reports.wording import return_label, subtitle, words
 from autoindex.reports.worksheet import DAY, LEVEL, PERCENT, RATIO, TEXT, to_print, with_every_digit
 
 FIRST_FACT: Final = 7
-_HEADLINES: Final = 10
+_HEADLINES: Final = 11
 _LINE: Final = Border(bottom=Side("hair", color=theme.RULE[1:]))
 
 
@@ -81,6 +81,7 @@ def _facts(content: ReportContent) -> list[tuple[str, Any, str]]:
         ("Sharpe ratio", head.sharpe_ratio, RATIO),
         ("Maximum drawdown", head.max_drawdown, PERCENT),
         ("Current drawdown", head.current_drawdown, PERCENT),
+        ("Turnover a year, one-way", content.annual_turnover, PERCENT),
         ("Base of the period", content.period.base, DAY),
         ("Last session", content.period.last, DAY),
         ("Inception", content.inception, DAY),

@@ -58,7 +58,8 @@ def _attribution() -> str:
         "return, times the level before, added up over the period and divided by the level at the "
         "period's base: the contributions add up to the period's return. Its contribution to risk "
         "is its share of the variance of the current holdings, from the sample covariance of up to "
-        "252 sessions. Turnover is one-way: half the sum of the absolute weight changes."
+        "252 sessions. Turnover is one-way: half the sum of the absolute weight changes. "
+        "A year's is the mean of the rebalances times 252, 52, 12 or 4: as many as a year has."
     )
 
 

@@ -100,7 +100,6 @@ def comparisons(content: ReportContent, width: float) -> Table:
 
 def facts(content: ReportContent, width: float) -> Table:
     """What the index is."""
-    traded = [row.turnover for row in content.yearly_turnover[:-1]]
     rows = [
         ["", ""],
         ["Strategy", words(content.strategy)],
@@ -112,9 +111,15 @@ def facts(content: ReportContent, width: float) -> Table:
         ["Level", f"{figure(content.headline.level)} on {day(content.period.last)}"],
         ["Sharpe ratio since inception", figure(content.headline.sharpe_ratio)],
         ["Current drawdown", percent(content.headline.current_drawdown)],
-        ["Turnover a year, one-way", percent(sum(traded) / len(traded) if traded else None, 0)],
+        ["Turnover a year, one-way", _annual_turnover(content)],
     ]
     return grid(rows[1:], [0.5 * width, 0.5 * width], extra=_WITHOUT_HEAD)
+
+
+def _annual_turnover(content: ReportContent) -> str:
+    if content.annual_turnover is None:
+        return NOTHING
+    return f"{percent(content.annual_turnover, 0)}, by {len(content.turnovers)} rebalances"
 
 
 _WITHOUT_HEAD: Final = [

@@ -7,11 +7,18 @@ from typing import Final
 import numpy as np
 
 from autoindex.reports.attribution import name_of
-from autoindex.reports.content import Rebalance, Turnover, WeightChange, YearlyTurnover
+from autoindex.reports.content import Number, Rebalance, Turnover, WeightChange, YearlyTurnover
 from autoindex.reports.history import Floats
 from autoindex.reports.inputs import AssetFacts
 from autoindex.reports.portfolio import Portfolio
+from autoindex.requests import Frequency
 
+_REBALANCES_A_YEAR: Final = {
+    Frequency.DAILY: 252,
+    Frequency.WEEKLY: 52,
+    Frequency.MONTHLY: 12,
+    Frequency.QUARTERLY: 4,
+}
 # Below half of what the tables show.
 _UNCHANGED: Final = 5e-5
 
@@ -36,6 +43,17 @@ def by_year(rows: tuple[Turnover, ...]) -> tuple[YearlyTurnover, ...]:
         YearlyTurnover(year=year, turnover=sum(traded), rebalances=len(traded))
         for year, traded in grouped
     )
+
+
+def annual(rows: tuple[Turnover, ...], frequency: str) -> Number:
+    """Mean turnover of a rebalance times the rebalances of a year: 252, 52, 12 or 4.
+
+    Years that are cut short count by their rebalances. None without any.
+    """
+    if not rows:
+        return None
+    mean = sum(row.turnover for row in rows) / len(rows)
+    return mean * _REBALANCES_A_YEAR[Frequency(frequency)]
 
 
 def last_rebalance(portfolio: Portfolio, assets: Mapping[str, AssetFacts]) -> Rebalance | None:

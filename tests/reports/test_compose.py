@@ -65,6 +65,14 @@ def test_parts_agree_with_each_other(content: ReportContent) -> None:
         assert sum(row) == pytest.approx(1.0)
 
 
+def test_turnover_a_year_does_not_hang_on_where_the_years_are_cut(make_inputs: Make) -> None:
+    """Two years from one November to the next: 23 rebalances, one of them in the first year."""
+    made = compose(make_inputs(start="2020-11-02", end="2022-10-28"))
+    assert [year.rebalances for year in made.yearly_turnover] == [1, 12, 10]
+    traded = sum(row.turnover for row in made.turnovers)
+    assert made.annual_turnover == pytest.approx(traded / 23 * 12)
+
+
 def test_the_summary_says_what_the_figures_say(content: ReportContent) -> None:
     assert content.summary == (
         "Autoindex Composite fell 5.05% in December 2022 (to 28 Dec 2022), while S&P 500 fell "

@@ -72,7 +72,8 @@ def test_cells_are_typed_and_formatted(book: Workbook, content: ReportContent) -
     assert daily["A2"].number_format == "yyyy-mm-dd"
     assert daily["D2"].number_format == "#,##0.00%"
     assert book["Cover"]["B7"].value == content.headline.level
-    assert book["Cover"]["B24"].value == datetime(2022, 12, 28, 22)  # noqa: DTZ001
+    assert book["Cover"]["B17"].value == content.annual_turnover
+    assert book["Cover"]["B25"].value == datetime(2022, 12, 28, 22)  # noqa: DTZ001
 
 
 def test_a_head_of_several_lines_is_shown_whole(book: Workbook) -> None:

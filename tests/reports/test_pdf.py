@@ -37,6 +37,7 @@ def test_figures_can_be_searched(text: str, content: ReportContent) -> None:
     head = content.headline
     assert percent(head.period_return, signed=True) in text
     assert percent(head.max_drawdown) in text
+    assert f"{percent(content.annual_turnover, 0)}, by 59 rebalances" in text
     for fall in content.drawdowns:
         assert day(fall.start) in text
     for row in content.holdings:

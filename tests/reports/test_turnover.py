@@ -35,6 +35,18 @@ def test_turnover_is_one_way_and_from_drifted_weights(portfolio: Portfolio) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("frequency", "expected"), [("monthly", 4.5), ("quarterly", 1.5), ("weekly", 19.5)]
+)
+def test_a_years_turnover_is_that_of_its_rebalances(
+    portfolio: Portfolio, frequency: str, expected: float
+) -> None:
+    # 25 % and 50 %: 37.5 % a rebalance, however few of a year's are known.
+    rows = turnover.turnovers(portfolio)
+    assert turnover.annual(rows, frequency) == pytest.approx(expected)
+    assert turnover.annual((), frequency) is None
+
+
 def test_what_the_last_rebalance_changed(portfolio: Portfolio) -> None:
     change = turnover.last_rebalance(portfolio, {})
     assert change is not None
