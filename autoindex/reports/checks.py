@@ -12,6 +12,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from autoindex.reports.content import ReportContent
 from autoindex.reports.worksheet import HEAD_FILL, HEAD_FONT, to_print
 
+TITLE: Final = "Check"
 TOLERANCE: Final = 1e-9
 _HEAD: Final = ("Check", "Stated", "Recomputed", "Difference", "Agrees")
 
@@ -98,7 +99,7 @@ def _holdings(content: ReportContent) -> list[tuple[str, str, str]]:
 
 def add_sheet(book: Workbook, content: ReportContent) -> None:
     """Add the sheet: one line a check, and below whether all of them agree."""
-    page: Worksheet = book.create_sheet("Check")
+    page: Worksheet = book.create_sheet(TITLE)
     to_print(page)
     for column, width in zip("ABCDE", (58, 20, 20, 14, 10), strict=True):
         page.column_dimensions[column].width = width

@@ -12,7 +12,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from autoindex.reports import checks, native_charts, sheets, theme, zipped
 from autoindex.reports.content import ReportContent
 from autoindex.reports.wording import return_label, subtitle, words
-from autoindex.reports.worksheet import DAY, LEVEL, PERCENT, RATIO, TEXT, to_print, with_every_digit
+from autoindex.reports.worksheet import DAY, LEVEL, PERCENT, RATIO, TEXT, keep_values, to_print
 
 FIRST_FACT: Final = 7
 _HEADLINES: Final = 11
@@ -26,9 +26,12 @@ def write(content: ReportContent, path: Path) -> None:
     cover.title = "Cover"
     sheets.add_all(book, content)
     native_charts.add_sheet(book, content)
-    checks.add_sheet(book, content)
     _cover(cover, content)
-    _links(cover, book.sheetnames[1:])
+    _links(cover, [*book.sheetnames[1:], checks.TITLE])
+    for page in book.worksheets:
+        keep_values(page)
+    # Only these cells are formulas, and none of them holds a name.
+    checks.add_sheet(book, content)
     _properties(book, content)
     zipped.save(book, path, content.generated_at)
 
@@ -63,7 +66,6 @@ def _cover(page: Worksheet, content: ReportContent) -> None:
         page.cell(line, 1, label).border = _LINE
         cell = page.cell(line, 2, value)
         cell.number_format, cell.border = number_format, _LINE
-        with_every_digit(cell)
         cell.alignment = Alignment(horizontal="right")
         cell.font = Font(name="Calibri", bold=line < FIRST_FACT + _HEADLINES)
 

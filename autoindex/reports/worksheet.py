@@ -5,7 +5,7 @@ from textwrap import wrap
 from typing import Any, Final
 
 from openpyxl import Workbook
-from openpyxl.cell import Cell, MergedCell
+from openpyxl.cell import Cell
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.header_footer import HeaderFooterItem, _HeaderFooterPart
@@ -30,6 +30,7 @@ _POINTS_A_LINE: Final = 14.0
 # A longer table is printed upright, unless it has so many columns that they would be tiny.
 _LONG: Final = 60
 _FEW_COLUMNS: Final = 9
+_LIKE_FORMULAS: Final = ("=", "+", "-", "@", "'")
 _BESIDE_FIGURES: Final = Alignment(horizontal="left", indent=1)
 
 
@@ -47,11 +48,10 @@ def add_table(
     page: Worksheet = book.create_sheet(title)
     page.append([head for head, _ in columns])
     for row in rows:
-        page.append([_literal(value) for value in row])
+        page.append(list(row))
     for column, (_, number_format) in enumerate(columns, start=1):
         for (cell,) in page.iter_rows(2, page.max_row, column, column):
             cell.number_format = number_format
-            with_every_digit(cell)
             if number_format == TEXT and column > 1:
                 cell.alignment = _BESIDE_FIGURES
     _head(page, columns, widths)
@@ -95,15 +95,20 @@ def to_print(page: Worksheet) -> None:
     page.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
 
 
-def with_every_digit(cell: Cell | MergedCell) -> None:
-    """Keep all 17 digits of a number: openpyxl writes 16, and the last one would differ."""
-    if isinstance(cell, Cell) and isinstance(cell.value, float):
-        cell.value = repr(cell.value)
-        cell.data_type = "n"
+def keep_values(page: Worksheet) -> None:
+    """Keep every cell as it was meant: words as words, a number with all its digits."""
+    for row in page.iter_rows():
+        for cell in row:
+            if isinstance(cell, Cell) and isinstance(cell.value, str):
+                _keep_words(cell, cell.value)
+            elif isinstance(cell, Cell) and isinstance(cell.value, float):
+                # openpyxl writes 16 digits, and the 17th would differ.
+                cell.value = repr(cell.value)
+                cell.data_type = "n"
 
 
-def _literal(value: Any) -> Any:
-    # A name that begins so would be taken for a formula.
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@")):
-        return f"'{value}"
-    return value
+def _keep_words(cell: Cell, words: str) -> None:
+    # openpyxl takes `=1+1` for a formula and `#N/A` for an error.
+    cell.data_type = "s"
+    # And a spreadsheet program would, once somebody has edited the cell.
+    cell.quotePrefix = words.startswith(_LIKE_FORMULAS)

@@ -4,15 +4,21 @@ import csv
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 from openpyxl import Workbook, load_workbook
+from openpyxl.worksheet.worksheet import Worksheet
 
 from autoindex.reports import checks, excel
+from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
+from autoindex.reports.inputs import AssetFacts, ReportInputs
+
+Make = Callable[..., ReportInputs]
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +116,33 @@ def test_charts_are_native(path: Path) -> None:
 
 def test_only_the_check_sheet_has_formulas(book: Workbook) -> None:
     for page in book.worksheets:
-        found = [cell for row in page.iter_rows() for cell in row if cell.data_type == "f"]
-        assert bool(found) == (page.title == "Check"), page.title
+        assert bool(_formulas(page)) == (page.title == "Check"), page.title
 
 
-def test_a_name_is_never_a_formula(content: ReportContent, tmp_path: Path) -> None:
-    holding = content.holdings[0].model_copy(update={"name": '=HYPERLINK("http://x","y")'})
-    excel.write(content.model_copy(update={"holdings": (holding,)}), tmp_path / "a.xlsx")
-    assert load_workbook(tmp_path / "a.xlsx")["Holdings"]["B2"].data_type == "s"
+def test_a_name_is_never_a_formula(make_inputs: Make, tmp_path: Path) -> None:
+    """Wherever a name or a sector of the universe's file stands, it stays what was written."""
+    link, sums = '=HYPERLINK("http://x","y")', "=1+1"
+    assets = {name: AssetFacts(link, sums) for name in make_inputs().assets}
+    made = compose(make_inputs(assets=assets, benchmark_name="#N/A", quality_notes=("@home",)))
+    excel.write(made, tmp_path / "odd.xlsx")
+    book = load_workbook(tmp_path / "odd.xlsx")
+    assert {page.title for page in book.worksheets if _formulas(page)} == {"Check"}
+    for page, place, words in (
+        ("Cover", "B23", "#N/A"),
+        ("Holdings", "B2", link),
+        ("Holdings", "C2", sums),
+        ("Contributions", "B2", link),
+        ("Sectors", "B1", sums),
+        ("Last rebalance", "B2", link),
+        ("Notes and method", "B2", "@home"),
+    ):
+        cell = book[page][place]
+        assert (cell.value, cell.data_type) == (words, "s"), f"{page}!{place}"
+        assert cell.quotePrefix == (words != "#N/A")
+
+
+def _formulas(page: Worksheet) -> list[str]:
+    return [c.coordinate for row in page.iter_rows() for c in row if c.data_type == "f"]
 
 
 def test_the_same_content_gives_the_same_bytes(
