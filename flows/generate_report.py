@@ -149,17 +149,13 @@ def store(run: Runtime, request: ReportRequest, content: ReportContent, path: Pa
 def deliver(run: Runtime, request: ReportRequest, content: ReportContent, path: Path) -> str:
     """Mail the report where that was asked for; what became of it.
 
-    The mail is claimed, and the claim committed, before it is sent: whoever dies in between leaves
-    it unknown whether it went out, and it is not sent twice.
+    The mail is built, claimed, and the claim committed, before it is sent: whoever dies after that
+    leaves it unknown whether it went out, and it is not sent twice. Who dies before has sent none.
     """
     if request.email is None:
         return "not asked for"
     recipient, sender = str(request.email), run.settings.mail_from
     identity = delivery.message_id(run.task_id, recipient, sender)
-    with run.engine.begin() as connection:
-        if not deliveries.claim(connection, run.task_id, recipient, identity):
-            known = deliveries.find(connection, run.task_id, recipient)
-            return known.status if known else "unknown"
     mail = delivery.message(
         content,
         request.format,
@@ -170,6 +166,10 @@ def deliver(run: Runtime, request: ReportRequest, content: ReportContent, path: 
         sent_at=datetime.now(UTC),
         link=links.signed(run.settings, run.task_id, datetime.now(UTC)),
     )
+    with run.engine.begin() as connection:
+        if not deliveries.claim(connection, run.task_id, recipient, identity):
+            known = deliveries.find(connection, run.task_id, recipient)
+            return known.status if known else "unknown"
     return _send(run, mail, recipient)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import Envelope
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun
@@ -100,3 +102,32 @@ def worker(prefect_api: str, settings: Settings) -> Iterator[Worker]:
         yield made
         for deployment in made.deployed:  # and with it what it still has to run
             client.delete_deployment(deployment)
+
+
+class Inbox:
+    """What a mail server has taken in."""
+
+    def __init__(self) -> None:
+        self.envelopes: list[Envelope] = []
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802
+        self.envelopes.append(envelope)
+        return "250 OK"
+
+
+class MailServer(Controller):
+    """aiosmtpd's, on a port of the system's choosing."""
+
+    def _trigger_server(self) -> None:
+        assert self.server is not None
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
+@pytest.fixture
+def inbox() -> Iterator[tuple[Inbox, int]]:
+    made = Inbox()
+    controller = MailServer(made, hostname="127.0.0.1", port=0)
+    controller.start()
+    yield made, controller.port
+    controller.stop()

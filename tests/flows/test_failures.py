@@ -8,43 +8,12 @@ from email.policy import default
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import Envelope
 
-from tests.flows.conftest import Worker
+from tests.flows.conftest import Inbox, Worker
 from tests.prefect_server import Receiver
 
 REPORT = "flows.generate_report.generate_report"
 SECRET = "a-very-secret-password"
-
-
-class Inbox:
-    """What a mail server has taken in."""
-
-    def __init__(self) -> None:
-        self.envelopes: list[Envelope] = []
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Envelope) -> str:  # noqa: N802
-        self.envelopes.append(envelope)
-        return "250 OK"
-
-
-class MailServer(Controller):
-    """aiosmtpd's, on a port of the system's choosing."""
-
-    def _trigger_server(self) -> None:
-        assert self.server is not None
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
-@pytest.fixture
-def inbox() -> Iterator[tuple[Inbox, int]]:
-    made = Inbox()
-    controller = MailServer(made, hostname="127.0.0.1", port=0)
-    controller.start()
-    yield made, controller.port
-    controller.stop()
 
 
 @pytest.fixture

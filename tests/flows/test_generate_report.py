@@ -1,0 +1,116 @@
+"""What a report reads from a real PostgreSQL, and how its mail is claimed."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+import pytest
+from prefect.logging import disable_run_logger
+from sqlalchemy import Engine
+
+from autoindex import sessions
+from autoindex.market_data.bars import Bars
+from autoindex.reports.content import ReportContent
+from autoindex.requests import ComputeIndexRequest, ReportFormat, ReportRequest, ReportType
+from autoindex.settings import Settings
+from autoindex.storage import assets, deliveries, prices
+from autoindex.storage.assets import UniverseRow
+from autoindex.storage.cache import from_settings
+from flows import compute_index
+from flows import generate_report as flow
+from flows.runtime import Runtime
+from tests.flows.conftest import Inbox
+
+DAYS = sessions.between(date(2022, 6, 1), date(2022, 12, 28))
+SYMBOLS = ("AAPL", "KO", "MSFT", "XOM")
+TO = "ann@example.org"
+
+
+@pytest.fixture
+def run(engine: Engine, settings: Settings) -> Runtime:
+    """A runtime over four stocks without prices."""
+    listed = [
+        UniverseRow(symbol=one, exchange="NYSE", currency="USD", name=one, shares_outstanding=10**9)
+        for one in SYMBOLS
+    ]
+    with engine.begin() as connection:
+        assets.import_universe(connection, listed)
+    now = datetime(2022, 12, 28, 22, tzinfo=UTC)
+    return Runtime(settings, engine, from_settings(settings), now, uuid4())
+
+
+@pytest.fixture
+def closes() -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    walks = 50 * np.exp(np.cumsum(random.normal(0, 0.02, (len(DAYS), len(SYMBOLS))), axis=0))
+    return pd.DataFrame(walks, DAYS, list(SYMBOLS))
+
+
+def publish(run: Runtime, closes: pd.DataFrame) -> None:
+    """Store prices, and the index that follows from them."""
+    with run.engine.begin() as connection:
+        ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+        bars = [bars_of(closes[symbol].dropna()) for symbol in closes]
+        prices.upsert(connection, bars, ids)
+    asked = ComputeIndexRequest()
+    with disable_run_logger():
+        loaded = compute_index.load_prices.fn(run, asked)
+        compute_index.store.fn(run, asked, loaded, compute_index.compute.fn(loaded, asked))
+
+
+def bars_of(close: pd.Series) -> Bars:
+    days = close.index.to_numpy().astype("datetime64[D]")
+    values = close.to_numpy()
+    volume = np.full(len(close), -1)
+    return Bars(str(close.name), days, values, values, values, values, volume)
+
+
+def asked(**changes: Any) -> ReportRequest:
+    return ReportRequest(report_type=ReportType.MONTHLY, format=ReportFormat.JSON, **changes)
+
+
+def content_of(run: Runtime) -> ReportContent:
+    with disable_run_logger():
+        return flow.aggregate.fn(run, asked())
+
+
+def claim_of(run: Runtime) -> deliveries.Delivery | None:
+    with run.engine.connect() as connection:
+        return deliveries.find(connection, run.task_id, TO)
+
+
+def test_a_held_stock_without_bars_is_reported_at_its_last_close(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    closes.loc["2022-12-08":, "XOM"] = np.nan
+    publish(run, closes)
+    made = content_of(run)
+    held = {row.symbol: row.close for row in made.holdings}
+    assert held["XOM"] == pytest.approx(closes["XOM"].dropna().iloc[-1])
+    assert made.contributions
+    assert not {"holdings", "contributions", "rebalance"} & {gap.part for gap in made.missing}
+
+
+def test_what_fails_before_a_mail_is_sent_leaves_no_claim(
+    run: Runtime, closes: pd.DataFrame, inbox: tuple[Inbox, int], tmp_path: Path
+) -> None:
+    """Nothing can have gone out yet, so that the next attempt sends."""
+    box, port = inbox
+    run = replaced(run, smtp_host="127.0.0.1", smtp_port=port, smtp_security="none")
+    publish(run, closes)
+    made, path = content_of(run), tmp_path / "report.json"
+    with pytest.raises(FileNotFoundError):
+        flow.deliver.fn(run, asked(email=TO), made, path)
+    assert claim_of(run) is None
+    path.write_text("{}")
+    assert flow.deliver.fn(run, asked(email=TO), made, path) == "sent"
+    assert flow.deliver.fn(run, asked(email=TO), made, path) == "sent"
+    assert len(box.envelopes) == 1
+
+
+def replaced(run: Runtime, **changes: Any) -> Runtime:
+    settings = run.settings.model_copy(update=changes)
+    return Runtime(settings, run.engine, run.cache, run.now, run.task_id)
