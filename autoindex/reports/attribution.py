@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from autoindex import labels
 from autoindex.reports.content import Contribution, Holding, Number, Period
 from autoindex.reports.history import SESSIONS_A_YEAR, Floats, History, number
 from autoindex.reports.inputs import AssetFacts
@@ -17,13 +18,15 @@ SHORTEST_RISK: Final = 60
 
 
 def name_of(symbol: str, assets: Mapping[str, AssetFacts]) -> str:
-    """The constituent's name, or its symbol."""
-    return assets[symbol].name if symbol in assets else symbol
+    """The constituent's name as a report can show it, or its symbol."""
+    name = assets[symbol].name if symbol in assets else ""
+    return labels.shown(name, labels.LONGEST_NAME) or symbol
 
 
 def sector_of(symbol: str, assets: Mapping[str, AssetFacts]) -> str:
-    """The constituent's sector, or words for having none."""
-    return (assets[symbol].sector if symbol in assets else None) or NO_SECTOR
+    """The constituent's sector as a report can show it, or words for having none."""
+    sector = assets[symbol].sector if symbol in assets else None
+    return labels.shown(sector or "", labels.LONGEST_SECTOR) or NO_SECTOR
 
 
 def contributions(

@@ -19,6 +19,8 @@ _SHORT_PERIOD: Final = 10
 _AROUND_SHORT_PERIOD: Final = 21
 _BARS: Final = 20
 _FEWEST_YEARS: Final = 7
+# Of a chart's width: what stands beside the plot must leave room for it.
+_WIDEST_NAME: Final = 0.3
 
 
 def growth(content: ReportContent, width: float, height: float) -> Figure:
@@ -144,7 +146,11 @@ def allocations(content: ReportContent, width: float, height: float) -> Figure:
     order = np.argsort(-weights[-1], kind="stable")
     at = days((*table.sessions[-REBALANCES:], content.period.last))
     stacked = np.vstack([weights, weights[-1:]])[:, order]
-    names = [f"{table.sectors[i]} {percent(float(weights[-1, i]), 1)}" for i in order]
+    names = [
+        f"{theme.shortened(table.sectors[i], _WIDEST_NAME * width, 7.0)} "
+        f"{percent(float(weights[-1, i]), 1)}"
+        for i in order
+    ]
     gutter = 10.0 + max(theme.text_width(name, 7.0) for name in names)
     plot = Plot(width, height, gutter=gutter, top=4.0)
     tops = np.cumsum(stacked, axis=1)

@@ -1,11 +1,13 @@
 """From inputs to content: the one place where a report's figures are made."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
+from autoindex import labels
 from autoindex.reports import (
     attribution,
     measures,
@@ -32,6 +34,7 @@ from autoindex.reports.wording import day
 
 _ADDS_UP: Final = 1e-6
 _OLD_DAYS: Final = 5
+_UNNAMED: Final = "Benchmark"
 
 
 def compose(inputs: ReportInputs) -> ReportContent:
@@ -40,6 +43,8 @@ def compose(inputs: ReportInputs) -> ReportContent:
     Raises ReportImpossible where the index has too little history for its period. A smaller part
     that cannot be made is left empty and named in `missing`.
     """
+    name = labels.shown(inputs.benchmark_name, labels.LONGEST_NAME) or _UNNAMED
+    inputs = replace(inputs, benchmark_name=name)
     history = History.align(inputs.levels, inputs.benchmark)
     last = history.sessions[-1]
     portfolio = Portfolio.align(inputs.weights, inputs.closes, last)

@@ -45,14 +45,9 @@ def say(text: str, style: ParagraphStyle) -> Paragraph:
     return Paragraph(escape(text).replace(" pp", "\N{NO-BREAK SPACE}pp"), style)
 
 
-def shortened(text: str, width: float, size: float) -> str:
-    """As much of `text` as fits into `width` points on one line, with an ellipsis if not all."""
-    if theme.text_width(text, size) <= width:
-        return text
-    kept = text
-    while kept and theme.text_width(f"{kept}…", size) > width:
-        kept = kept[:-1].rstrip()
-    return f"{kept}…"
+def in_cell(text: str, width: float) -> Paragraph:
+    """Words in a table's cell of `width` points: about two lines, the rest is cut."""
+    return say(theme.shortened(text, 1.8 * width, CELL.fontSize), CELL)
 
 
 class Heading(Paragraph):

@@ -33,6 +33,8 @@ class ReportInputs:
       rebalance before the previous report period; what lies further back adds to the turnover.
     - `metrics`: {window: {metric: number or None}} as stored with the index;
       `benchmark_metrics`: the same of the benchmark, as far as it has them.
+    - `benchmark_name` and the names in `assets` may be any text; a report shows what of it can be
+      printed, on one line.
     - `generated_at`: the instant the data stands at. The same inputs give the same bytes.
     """
 

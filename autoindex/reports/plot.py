@@ -3,6 +3,7 @@
 Gridlines run to the figure's right edge; their figures stand on them there, beside the plot.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -43,7 +44,9 @@ _STYLE: Final[Any] = {
 def style() -> Iterator[None]:
     """The look of the charts; a figure must be both made and drawn inside."""
     theme.register_fonts()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # A character that the typeface lacks is drawn as its empty box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         yield
 
 
@@ -108,6 +111,7 @@ class Plot:
             clip_on=False,
             **look,
         )
+        name = theme.shortened(name, self._width - x - 20.0, LABEL_SIZE)
         self.text((x + 20.0) / self._width, y, name, transform=self.axes.transAxes, va="center")
         self._legend_at += 36.0 + theme.text_width(name, LABEL_SIZE)
 

@@ -7,7 +7,7 @@ from reportlab.platypus import Table, TableStyle
 
 from autoindex.reports import theme
 from autoindex.reports.content import MonthlyReturns, Number, ReportContent
-from autoindex.reports.flowables import CELL, Bar, bold, grid, say, shortened
+from autoindex.reports.flowables import CELL, Bar, bold, grid, in_cell
 from autoindex.reports.wording import (
     NOTHING,
     day,
@@ -100,12 +100,13 @@ def comparisons(content: ReportContent, width: float) -> Table:
 
 def facts(content: ReportContent, width: float) -> Table:
     """What the index is."""
+    benchmark = content.benchmark_name or "none"
     rows = [
         ["", ""],
         ["Strategy", words(content.strategy)],
         ["Rebalanced", words(content.frequency)],
         ["Constituents held", figure(len(content.holdings), 0)],
-        ["Benchmark", content.benchmark_name or "none"],
+        ["Benchmark", theme.shortened(benchmark, 0.7 * width, CELL.fontSize)],
         ["Currency", content.currency],
         ["Inception", f"{day(content.inception)}, at {figure(content.series.level[0])}"],
         ["Level", f"{figure(content.headline.level)} on {day(content.period.last)}"],
@@ -138,7 +139,7 @@ def largest(content: ReportContent, width: float) -> Table:
     rows: list[list[Any]] = [
         [
             row.symbol,
-            shortened(row.name, 5.2 * unit, CELL.fontSize),
+            theme.shortened(row.name, 5.2 * unit, CELL.fontSize),
             Bar(row.weight / top[0].weight, 2.9 * unit),
             percent(row.weight),
         ]
@@ -257,14 +258,15 @@ def _tint(value: float) -> str:
 def holdings(content: ReportContent, width: float) -> Table:
     """Every constituent held, with its part in return and risk."""
     contribution = {row.symbol: row.contribution for row in content.contributions}
+    unit = width / 12
     rows: list[list[Any]] = [
         ["Constituent", "", "Sector", "Weight", "Target", "To return", "To risk", "Volatility"]
     ]
     rows += [
         [
             row.symbol,
-            say(row.name, CELL),
-            say(row.sector, CELL),
+            in_cell(row.name, 3.0 * unit),
+            in_cell(row.sector, 2.3 * unit),
             percent(row.weight),
             percent(row.target_weight),
             points(contribution.get(row.symbol)),
@@ -290,7 +292,6 @@ def holdings(content: ReportContent, width: float) -> Table:
             "",
         ]
     )
-    unit = width / 12
     return grid(
         rows,
         [unit, 3.1 * unit, 2.4 * unit, *[1.1 * unit] * 5],
@@ -307,18 +308,18 @@ def holdings(content: ReportContent, width: float) -> Table:
 def changes(content: ReportContent, width: float) -> Table:
     """The largest changes of weight at the last rebalance."""
     assert content.rebalance is not None  # noqa: S101  (pages.py asks first)
+    unit = width / 12
     rows: list[list[Any]] = [["", "", "Before", "After", "Change"]]
     rows += [
         [
             row.symbol,
-            say(row.name, CELL),
+            in_cell(row.name, 5.0 * unit),
             percent(row.before),
             percent(row.after),
             points(row.change),
         ]
         for row in content.rebalance.changes[:_TOP]
     ]
-    unit = width / 12
     return grid(
         rows,
         [1.4 * unit, 5.1 * unit, 1.7 * unit, 1.7 * unit, 2.1 * unit],

@@ -46,6 +46,16 @@ def text_width(words: str, size: float) -> float:
     return float(pdfmetrics.stringWidth(words, REGULAR, size))
 
 
+def shortened(text: str, width: float, size: float) -> str:
+    """As much of `text` as fits into `width` points on one line, with an ellipsis if not all."""
+    if text_width(text, size) <= width:
+        return text
+    kept = text
+    while kept and text_width(f"{kept}…", size) > width:
+        kept = kept[:-1].rstrip()
+    return f"{kept}…"
+
+
 def shades(count: int) -> list[str]:
     """`count` shades of the accent from dark to light, evenly spaced."""
     dark, light = _rgb(ACCENT), (226, 236, 238)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.errors import InvalidRequest, UnknownSymbols
+from autoindex.labels import Name, Sector
 from autoindex.requests import Symbol
 from autoindex.storage.tables import assets
 
@@ -43,8 +44,8 @@ class UniverseRow(BaseModel):
     symbol: Symbol
     exchange: str = Field(min_length=1)
     currency: str = Field(pattern="^[A-Z]{3}$")
-    name: str = Field(min_length=1)
-    sector: str | None = None
+    name: Name
+    sector: Sector | None = None
     shares_outstanding: int | None = Field(default=None, gt=0)
     shares_outstanding_date: date | None = None
     role: Role = "constituent"

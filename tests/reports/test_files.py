@@ -1,11 +1,14 @@
 """Files appear whole or not at all."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from autoindex.reports import files
+from autoindex.reports import files, letter
+from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
+from autoindex.reports.inputs import AssetFacts, ReportInputs
 from autoindex.requests import ReportFormat
 
 STARTS = {
@@ -13,6 +16,9 @@ STARTS = {
     ReportFormat.EXCEL: b"PK\x03\x04",
     ReportFormat.JSON: b'{"schema_version"',
 }
+
+
+Make = Callable[..., ReportInputs]
 
 
 @pytest.mark.parametrize("report_format", list(ReportFormat))
@@ -53,3 +59,30 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
         files.write(broken, ReportFormat.PDF, path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "sector"),
+    [
+        ("W" * 3_000, "W" * 130),
+        ("word " * 600, "a sector of words " * 8),
+        ("Bell\x07\x0b\x1b Inc.", "Tele\x08coms\ufffe"),
+        ("三菱商事 🏦 مصر", "エネルギー" * 30),
+        ("\x07", "\x07"),
+    ],
+    ids=["wide", "long", "control", "no glyph", "nothing"],
+)
+def test_every_format_holds_any_name(
+    make_inputs: Make, tmp_path: Path, name: str, sector: str
+) -> None:
+    """Also those stored before the universe refused them."""
+    assets = {
+        symbol: AssetFacts(name, f"{number}{sector}")
+        for number, symbol in enumerate(make_inputs().assets)
+    }
+    odd = compose(make_inputs(assets=assets, benchmark_name=name))
+    for report_format in ReportFormat:
+        files.write(odd, report_format, tmp_path / report_format)
+        assert (tmp_path / report_format).stat().st_size > 0
+    assert letter.chart(odd).startswith(b"\x89PNG")
+    assert all(row.name.isprintable() and len(row.name) <= 200 for row in odd.holdings)

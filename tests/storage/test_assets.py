@@ -30,6 +30,10 @@ def written(folder: Path, *lines: str) -> Path:
         ([HEAD, "KO,NYSE,USD,Coca-Cola,,9,,,"], "line 2, column shares_outstanding_date: is empty"),
         ([HEAD, GE, f"{KO},more"], "line 3: has more values than there are columns"),
         ([HEAD, GE, GE], "symbol: GE stands twice"),
+        ([HEAD, GE, f"KO,NYSE,USD,{'W' * 201},,,,,"], "line 3, column name: String should have at"),
+        ([HEAD, f"KO,NYSE,USD,KO,{'W' * 81},,,,"], "line 2, column sector: String should have at"),
+        ([HEAD, "KO,NYSE,USD,Co\x07ca,,,,,"], r"line 2, column name: String should have printable"),
+        ([HEAD, "KO,NYSE,USD,KO,\u202eFood,,,,"], r"characters only, not '\u202e'"),
     ],
 )
 def test_a_wrong_file_is_refused_by_line_and_column(
