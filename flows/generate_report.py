@@ -109,7 +109,11 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
             {} if benchmark is None else metrics.benchmark_metrics(published, benchmark)
         ),
         generated_at=run.now,
-        quality_notes=quality.notes(closes[[a.symbol for a in constituents]], run.now),
+        quality_notes=quality.notes(
+            closes[[asset.symbol for asset in constituents]],
+            [asset.symbol for asset in constituents if asset.active],
+            run.now,
+        ),
         dividends_in_prices=run.settings.sandbox,
     )
 

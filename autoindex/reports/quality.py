@@ -1,5 +1,6 @@
 """What a reader has to know of the data behind a report: what is late, and what was filled."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import pandas as pd
@@ -8,13 +9,14 @@ from autoindex import sessions
 from autoindex.index.listing import LONGEST_GAP
 
 
-def notes(closes: pd.DataFrame, now: datetime) -> tuple[str, ...]:
+def notes(closes: pd.DataFrame, active: Sequence[str], now: datetime) -> tuple[str, ...]:
     """Sentences about constituents without their newest price, and about gaps in their bars.
 
-    `closes` has one row for each session, one column a symbol, NaN where there is no bar. Empty
-    where every symbol has every bar from its first one to the last closed session.
+    `closes` has one row for each session, one column a symbol, NaN where there is no bar. `active`
+    are the symbols that a refresh asks for: of the others no newer price is due. Empty where every
+    symbol has every bar from its first one on, and the active ones that of the last closed session.
     """
-    return (*_late(closes, now), *_filled(closes))
+    return (*_late(closes[list(active)], now), *_filled(closes))
 
 
 def _late(closes: pd.DataFrame, now: datetime) -> list[str]:

@@ -94,6 +94,17 @@ def test_a_held_stock_without_bars_is_reported_at_its_last_close(
     assert not {"holdings", "contributions", "rebalance"} & {gap.part for gap in made.missing}
 
 
+def test_a_stock_that_was_deactivated_is_not_called_late(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    closes.loc["2022-12-23":, ["KO", "XOM"]] = np.nan
+    publish(run, closes)
+    with run.engine.begin() as connection:
+        assets.deactivate(connection, ["XOM"])
+    late = [note for note in content_of(run).quality_notes if "deferred or refused" in note]
+    assert [note.split(":")[0] for note in late] == ["KO"]
+
+
 def test_what_fails_before_a_mail_is_sent_leaves_no_claim(
     run: Runtime, closes: pd.DataFrame, inbox: tuple[Inbox, int], tmp_path: Path
 ) -> None:
