@@ -26,6 +26,8 @@ from autoindex.reports.wording import day, percent, subtitle, words
 
 _SMALL: Final = GAP / 2
 _YEARS_HEIGHT: Final = 52 * mm
+# Half a column has room for so many symbols and its table; all of them are in the other files.
+_LISTED: Final = 30
 _UNCOVERED: Final = "benchmark_history"
 
 
@@ -216,8 +218,7 @@ def _rebalancing(content: ReportContent, width: float) -> list[Flowable]:
     else:
         caption = (
             f"{day(change.session)}. One-way turnover {percent(change.turnover)}. "
-            f"Entered: {', '.join(change.entered) or 'none'}. "
-            f"Left: {', '.join(change.left) or 'none'}."
+            f"Entered: {_listed(change.entered)}. Left: {_listed(change.left)}."
         )
         left = [Heading("Last rebalance"), say(caption, CAPTION), tables.changes(content, half)]
     right: list[Flowable] = [Heading("Turnover"), say("One-way, by calendar year", CAPTION)]
@@ -226,6 +227,12 @@ def _rebalancing(content: ReportContent, width: float) -> list[Flowable]:
     else:
         right.append(_not_enough(content, "rebalance"))
     return [side_by_side(left, right, width), Spacer(0, GAP)]
+
+
+def _listed(symbols: Sequence[str]) -> str:
+    named = ", ".join(symbols[:_LISTED]) or "none"
+    more = len(symbols) - _LISTED
+    return f"{named} and {more:,} more" if more > 0 else named
 
 
 def _notes(content: ReportContent) -> list[Flowable]:

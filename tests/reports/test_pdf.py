@@ -148,3 +148,14 @@ def test_names_with_markup_are_only_text(content: ReportContent, tmp_path: Path)
     text = "\n".join(page.extract_text() for page in PdfReader(tmp_path / "odd.pdf").pages)
     assert "<b>A & B</b> <para>" in text.replace("\n", " ")
     assert "a < b" in text
+
+
+def test_a_rebalance_of_hundreds_fits_its_page(content: ReportContent, tmp_path: Path) -> None:
+    assert content.rebalance is not None
+    many = tuple(f"S{number:05d}" for number in range(1_500))
+    change = content.rebalance.model_copy(update={"entered": many, "left": many[:31]})
+    pdf.write(content.model_copy(update={"rebalance": change}), tmp_path / "large.pdf")
+    text = " ".join(page.extract_text() for page in PdfReader(tmp_path / "large.pdf").pages)
+    text = " ".join(text.split())
+    assert "S00028, S00029 and 1,470 more. Left: S00000" in text
+    assert "S00029 and 1 more." in text
