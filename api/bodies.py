@@ -1,7 +1,7 @@
 """Bodies looked at before they are validated: what no request may hold, wherever it stands."""
 
 import json
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from api.problems import MOST_ERRORS, FieldError, unprocessable
 # Prefect's server renders a value with this key: jinja could then read its variables.
 # https://docs.prefect.io/v3/concepts/variables, and prefect.utilities.schema_tools.hydration
 TEMPLATE_KEY: Final = "__prefect_kind"
+# As with the number of errors: a small body must not become an answer many times its size.
+_LONGEST_WAY: Final = 300
 
 
 class GuardedRoute(APIRoute):
@@ -26,10 +28,11 @@ class GuardedRoute(APIRoute):
         """Wrap what FastAPI would call."""
         handle = super().get_route_handler()
         in_time: InTime[Response] = InTime()
+        # What a route does not take it does not read: this may be one that needs no token.
+        takes_body = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
-            body = await request.body()
-            if body:
+            if takes_body and (body := await request.body()):
                 refuse_templates(body)
             user = getattr(request.state, "user", None)
             if user is None:
@@ -46,7 +49,7 @@ def refuse_templates(body: bytes) -> None:
         content = json.loads(body)
         found = [
             FieldError(field=where, message=_REFUSED)
-            for where in islice(_templates(content, ""), MOST_ERRORS)
+            for where in islice(_templates(content, []), MOST_ERRORS)
         ]
     except RecursionError:
         raise unprocessable([FieldError(field="body", message="nested too deeply")]) from None
@@ -59,13 +62,25 @@ def refuse_templates(body: bytes) -> None:
 _REFUSED: Final = f"{TEMPLATE_KEY} is not allowed anywhere"
 
 
-def _templates(content: object, where: str) -> Iterator[str]:
+def _templates(content: object, way: list[str | int]) -> Iterator[str]:
+    """Where the key stands in `content`, to which `way` leads.
+
+    The way is written down only where the key is: a deep one takes longer than all the looking.
+    """
+    for step, value in _members(content):
+        if step == TEMPLATE_KEY:
+            yield _written([*way, step])
+        if value and isinstance(value, dict | list):
+            way.append(step)
+            yield from _templates(value, way)
+            way.pop()
+
+
+def _members(content: object) -> Iterable[tuple[str | int, object]]:
     if isinstance(content, dict):
-        for key, value in content.items():
-            here = f"{where}.{key[:100]}".lstrip(".")
-            if key == TEMPLATE_KEY:
-                yield here
-            yield from _templates(value, here)
-    elif isinstance(content, list):
-        for position, value in enumerate(content):
-            yield from _templates(value, f"{where}.{position}".lstrip("."))
+        return content.items()
+    return enumerate(content) if isinstance(content, list) else ()
+
+
+def _written(way: Sequence[str | int]) -> str:
+    return ".".join(str(step)[:100] for step in way)[:_LONGEST_WAY]
