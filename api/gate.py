@@ -15,7 +15,7 @@ from api import json_logs
 from api.identity import Identity, TokenRefused
 from api.limits import Allowance, Limits, TooManyRequests
 from api.metrics import Metrics
-from api.problems import Problem, unavailable
+from api.problems import Problem, unavailable, unexpected
 from autoindex.errors import PartUnavailable
 
 # Room for what has to be mended, too: it is named only once it is read.
@@ -165,7 +165,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 class AccessLog:
-    """Gives each request an id, answers with it, counts it, and writes one line about it."""
+    """Gives each request an id, answers with it, counts it, and writes one line about it.
+
+    Also where nobody expected what went wrong: the framework's own answer would pass it by.
+    """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self.app = app
@@ -195,6 +198,10 @@ class AccessLog:
 
         try:
             await self.app(scope, receive, noted)
+        except Exception:
+            if not status:
+                await unexpected().response(scope, receive, noted)
+            raise  # to the handler that logs it, and to the server
         finally:
             seconds = time.monotonic() - began
             self.metrics.answered(scope, status, seconds)

@@ -105,6 +105,12 @@ def unavailable(detail: str) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
 
 
+def unexpected() -> Problem:
+    """Something went wrong that nobody has thought of; the log says what."""
+    detail = "Something went wrong on our side; the log says more"
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
 def install(app: FastAPI) -> None:
     """Answer every error in this form."""
     handlers: dict[Any, Any] = {
@@ -201,5 +207,4 @@ async def _too_slow(_: Request, error: TimeoutError) -> Response:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    detail = "Something went wrong on our side; the log says more"
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response
+    return unexpected().response
