@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import jwt
@@ -146,12 +146,15 @@ class Issuer:
         self.keys: list[dict[str, Any]] = []
         self.asked = 0
         self.broken = False
+        self.answers = Event()
+        self.answers.set()
         self.body: bytes | None = None
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 issuer.asked += 1
+                issuer.answers.wait()
                 body = issuer.body
                 if body is None:
                     body = json.dumps({"keys": issuer.keys}).encode()
@@ -179,6 +182,7 @@ class Issuer:
 def issuer() -> Iterator[Issuer]:
     made = Issuer()
     yield made
+    made.answers.set()
     made.server.shutdown()
     made.server.server_close()
 
@@ -223,6 +227,14 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+async def asked(issuer: Issuer, questions: int) -> None:
+    """Wait until the issuer has heard so many: some are asked in the background."""
+    async with asyncio.timeout(10):
+        while issuer.asked < questions:
+            await asyncio.sleep(0.01)
+    assert issuer.asked == questions
 
 
 @pytest.fixture
@@ -274,6 +286,64 @@ async def test_while_the_issuer_is_away_its_keys_are_good_for_an_hour(
     issuer.broken = False
     clock.now += 11
     assert await clocked.check(token)
+
+
+async def test_nobody_waits_for_an_issuer_that_hangs_whose_keys_are_good(
+    issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    issuer.publish("one", rsa_key)
+    token = f"Bearer {signed(rsa_key, 'RS256', kid='one', exp=time.time() + 9_999)}"
+    assert await clocked.check(token)
+    issuer.broken = True
+    clock.now += 301
+    assert await clocked.check(token)
+    issuer.answers.clear()
+    for _ in range(3):
+        clock.now += 11
+        began = time.monotonic()
+        await asyncio.gather(*(clocked.check(token) for _ in range(50)))
+        assert time.monotonic() - began < 1
+        await asked(issuer, 3)
+    issuer.broken = False
+    issuer.keys.clear()
+    issuer.answers.set()
+
+    async def withdrawn() -> None:
+        while await clocked.check(token):
+            clock.now += 5
+            await asyncio.sleep(0.05)
+
+    with pytest.raises(TokenRefused, match="not among"):
+        await asyncio.wait_for(withdrawn(), 10)
+
+
+async def test_an_issuer_that_was_away_once_is_not_taken_to_be_so_for_long(
+    issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    issuer.publish("one", rsa_key)
+    token = f"Bearer {signed(rsa_key, 'RS256', kid='one', exp=time.time() + 9_999)}"
+    assert await clocked.check(token)
+    issuer.broken = True
+    clock.now += 301
+    assert await clocked.check(token)
+    issuer.broken = False
+    issuer.keys.clear()
+    clock.now += 61
+    assert "not among" in await refusal(clocked, token)
+
+
+async def test_keys_in_use_are_asked_for_before_anybody_has_to_wait(
+    issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
+) -> None:
+    issuer.publish("one", rsa_key)
+    token = f"Bearer {signed(rsa_key, 'RS256', kid='one', exp=time.time() + 9_999)}"
+    assert await clocked.check(token)
+    issuer.answers.clear()
+    clock.now += 241
+    began = time.monotonic()
+    await asyncio.gather(*(clocked.check(token) for _ in range(50)))
+    assert time.monotonic() - began < 1
+    await asked(issuer, 2)
 
 
 async def test_many_requests_at_once_ask_the_issuer_once(
