@@ -18,6 +18,7 @@ from api.lists import Lists
 from api.metrics import Metrics
 from api.prefect import Prefect
 from api.prefect_rest import Connection
+from api.report_folder import ReportFolder
 from api.routes import background, following, health, index, monitoring, reports
 from api.shared_cache import SharedCache
 from api.snapshots import Snapshots
@@ -68,7 +69,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     stored = Database(database.async_engine(settings))
     snapshots = Snapshots(runner, stored)
     watch = Watch(snapshots, runner, lambda: notifications(settings, CHANNEL))
-
+    folder = ReportFolder(settings.reports_dir)
     metrics = Metrics(runner, stored, watch)
 
     @asynccontextmanager
@@ -81,6 +82,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         await stored.aclose()
         await limits.aclose()
         await identity.aclose()
+        folder.close()
 
     app = FastAPIOffline(
         redoc_url=None,
@@ -94,6 +96,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
     app.state.watch, app.state.turns = watch, Turns()
+    app.state.reports = folder
     app.state.metrics, app.state.lists = metrics, Lists(runner)
     modules = (background, following, index, reports, health, monitoring)
     routers = [module.router for module in modules]

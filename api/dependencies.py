@@ -15,6 +15,7 @@ from api.database import Database
 from api.identity import User
 from api.lists import Lists
 from api.problems import Problem
+from api.report_folder import ReportFolder
 from api.shared_cache import SharedCache
 from api.tasks import TaskRunner
 from api.tokens import Scope
@@ -52,6 +53,11 @@ async def _lists(request: Request) -> Lists:
     return lists
 
 
+async def _reports(request: Request) -> ReportFolder:
+    folder: ReportFolder = request.app.state.reports
+    return folder
+
+
 async def _watch(request: Request) -> Watch:
     watch: Watch = request.app.state.watch
     return watch
@@ -62,6 +68,7 @@ Runner = Annotated[TaskRunner, Depends(_runner)]
 Stored = Annotated[Database, Depends(_database)]
 Cached = Annotated[SharedCache, Depends(_cache)]
 Listed = Annotated[Lists, Depends(_lists)]
+Reports = Annotated[ReportFolder, Depends(_reports)]
 Following = Annotated[Watch, Depends(_watch)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 

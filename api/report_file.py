@@ -1,16 +1,19 @@
 """A report's file as an answer: whole, in part, or not at all where the client has it."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
 
+from anyio import AsyncFile
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api import negotiation
 from api.problems import MEDIA_TYPE, Problem
+from api.report_folder import FoundFile, ReportFolder
 from autoindex.storage.reports import StoredReport
 
 # Those of `autoindex.reports.files`, which would bring everything that draws.
@@ -48,26 +51,42 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def answer(report: StoredReport, path: Path, if_none_match: str | None) -> Response:
-    """The file at `path`; raises `FileNotFoundError`."""
+async def answer(
+    report: StoredReport, folder: ReportFolder, if_none_match: str | None
+) -> Response | None:
+    """The report's file; None where the folder has none."""
+    found = await folder.find(report.path)
+    if found is None:
+        return None
     tag = f'"{report.sha256}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    stat = path.stat()
     if negotiation.has(if_none_match, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return _Ranged(
-        path,
-        media_type=report.media_type,
-        filename=path.name,
-        headers=headers,
-        stat_result=stat,
-    )
+    return _Ranged(folder, found, report.media_type, headers)
 
 
 class _Ranged(FileResponse):
     """Starlette's, but it ignores a Range that makes no sense (RFC 9110, section 14.2), and says in
-    problem+json where one can't be satisfied.
+    problem+json where one can't be satisfied. It reads in the folder's threads.
     """
+
+    def __init__(
+        self, folder: ReportFolder, found: FoundFile, media_type: str, headers: dict[str, str]
+    ) -> None:
+        super().__init__(
+            found.path,
+            media_type=media_type,
+            filename=found.path.name,
+            headers=headers,
+            stat_result=found.stat,
+        )
+        self._folder = folder
+        self._found = found
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[AsyncFile[bytes]]:
+        async with self._folder.opened(self._found.path) as file:
+            yield file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not _makes_sense(Headers(scope=scope).get("range", "")):

@@ -1,7 +1,6 @@
 """Fetch the file a report task has made."""
 
 from http import HTTPStatus
-from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -9,13 +8,13 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from api import report_file
 from api.bodies import GuardedRoute
-from api.dependencies import CurrentSettings, CurrentUser, Stored, requires
+from api.dependencies import CurrentSettings, CurrentUser, Reports, Stored, requires
 from api.identity import User
 from api.problems import Problem
+from api.report_folder import ReportFolder
 from api.schemas import TaskId
 from api.tokens import Scope
 from autoindex.reports import links
-from autoindex.settings import Settings
 from autoindex.storage import reports
 from autoindex.storage.reports import StoredReport
 
@@ -40,7 +39,7 @@ async def download(
     task_id: TaskId,
     user: CurrentUser,
     database: Stored,
-    settings: CurrentSettings,
+    folder: Reports,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Fetch a report's file; one that somebody else asked for needs `tasks:admin`.
@@ -51,7 +50,7 @@ async def download(
     if report is None:
         raise _missing(task_id)
     _check_may_fetch(user, report.requested_by)
-    return _file(settings, report, if_none_match)
+    return await _file(folder, report, if_none_match)
 
 
 @router.head("/shared", include_in_schema=False)
@@ -63,6 +62,7 @@ async def download(
 )
 async def download_shared(
     database: Stored,
+    folder: Reports,
     settings: CurrentSettings,
     link: Annotated[str, Query(max_length=2_048, description="What the link was signed with.")],
     if_none_match: IfNoneMatch = None,
@@ -75,17 +75,14 @@ async def download_shared(
     report = await database.read(reports.find, task_id)
     if report is None:
         raise _missing(task_id)
-    return _file(settings, report, if_none_match)
+    return await _file(folder, report, if_none_match)
 
 
-def _file(settings: Settings, report: StoredReport, if_none_match: str | None) -> Response:
-    path = _inside(settings.reports_dir, report.path)
-    if path is None or not path.is_file():
+async def _file(folder: ReportFolder, report: StoredReport, if_none_match: str | None) -> Response:
+    answer = await report_file.answer(report, folder, if_none_match)
+    if answer is None:
         raise _missing(report.task_id)
-    try:
-        return report_file.answer(report, path, if_none_match)
-    except FileNotFoundError:
-        raise _missing(report.task_id) from None
+    return answer
 
 
 def _check_may_fetch(user: User, owner: str | None) -> None:
@@ -97,8 +94,3 @@ def _check_may_fetch(user: User, owner: str | None) -> None:
 
 def _missing(task_id: UUID) -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, f"there is no report file of a task {task_id}")
-
-
-def _inside(folder: Path, relative: str) -> Path | None:
-    path = (folder / relative).resolve()
-    return path if path.is_relative_to(folder.resolve()) else None
