@@ -4,6 +4,7 @@ Whoever sends claims the delivery first (see the table `deliveries`); the Messag
 task and the recipient, so that a mail which does go out twice is seen as the same one.
 """
 
+import re
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from autoindex.settings import Settings
 LARGEST_ATTACHMENT_BYTES: Final = 10 * 1024 * 1024
 _TIMEOUT_SECONDS: Final = 30.0
 _CHART: Final = "chart"
+_ADDRESS: Final = re.compile(r'(?:"[^"]*"|[^\s<>"(),:;]+)@[^\s<>"(),:;]+')
+_HIDDEN: Final = "***"
 
 
 def message_id(task_id: UUID, recipient: str, sender: str) -> str:
@@ -83,17 +86,24 @@ def _where(name: str, path: Path, *, attached: bool, link: str | None) -> str:
 
 
 def address(written: str) -> Address:
-    """One address, with or without a name; nothing that could end a header line."""
-    if not written.isprintable():
-        raise MailRefused(f"not a mail address: {written!r}")
+    """One address, with or without a name; nothing that could end a header line.
+
+    Raises MailRefused, whose text shows to others than its owner and does not say what was written.
+    """
     try:
-        header: Any = HeaderRegistry()("To", written)
+        return _only_address(written)
     except ValueError as error:
-        raise MailRefused(f"not a mail address: {written!r}") from error
+        raise MailRefused("not a mail address, or more than one") from error
+
+
+def _only_address(written: str) -> Address:
+    if not written.isprintable():
+        raise ValueError(f"not a mail address: {written!r}")
+    header: Any = HeaderRegistry()("To", written)
     found: tuple[Address, ...] = header.addresses
     wrong = [flaw for flaw in header.defects if not isinstance(flaw, NonASCIILocalPartDefect)]
     if len(found) != 1 or wrong or not (found[0].username and found[0].domain):
-        raise MailRefused(f"not one mail address: {written!r}")
+        raise ValueError(f"not one mail address: {written!r}")
     return found[0]
 
 
@@ -102,10 +112,11 @@ def send(settings: Settings, mail: EmailMessage) -> None:
 
     Raises MailUnavailable (worth trying again: nothing was accepted), MailRefused (it never will
     be), or MailUncertain when the connection broke before the answer to the whole message came.
+    Their texts name no address: whoever may see the task sees them. Their cause does.
     """
     if settings.smtp_host is None:
         raise ConfigurationError("AUTOINDEX_SMTP_HOST is not set: there is no mail server to use")
-    with _refusals(), _connected(settings, settings.smtp_host) as server:
+    with _refusals(_recipient(mail)), _connected(settings, settings.smtp_host) as server:
         _envelope(server, mail)
         body = mail.as_bytes(policy=SMTPUTF8 if _needs_utf8(mail) else SMTP)
         with _handed_over():
@@ -131,6 +142,11 @@ def _answered(answer: tuple[int, bytes]) -> None:
 
 def _needs_utf8(mail: EmailMessage) -> bool:
     return not (_spec(mail, "From") + _spec(mail, "To")).isascii()
+
+
+def _recipient(mail: EmailMessage) -> Address:
+    found: Address = mail["To"].addresses[0]
+    return found
 
 
 def _spec(mail: EmailMessage, header: str) -> str:
@@ -175,8 +191,8 @@ def _handed_over() -> Iterator[None]:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
-    """What smtplib raises, as one of ours."""
+def _refusals(recipient: Address) -> Iterator[None]:
+    """What smtplib raises, as one of ours; of the recipient nothing is told."""
     try:
         yield
     except ssl.SSLCertVerificationError as error:
@@ -184,15 +200,27 @@ def _refusals() -> Iterator[None]:
             f"the mail server's certificate is not trusted: {error}"
         ) from error
     except smtplib.SMTPResponseException as error:
-        raise _by_code(error.smtp_code, error.smtp_error) from error
+        raise _by_code(error.smtp_code, error.smtp_error, recipient) from error
     except smtplib.SMTPNotSupportedError as error:
-        raise MailRefused(f"the mail server cannot do what the settings ask: {error}") from error
+        said = _without_addresses(str(error), recipient)
+        raise MailRefused(f"the mail server cannot do what the settings ask: {said}") from error
     except OSError as error:
         # smtplib's other errors are OSErrors too: a lost connection, no answer, no such host.
-        raise MailUnavailable(f"the mail server could not be reached: {error}") from error
+        said = _without_addresses(str(error), recipient)
+        raise MailUnavailable(f"the mail server could not be reached: {said}") from error
 
 
-def _by_code(code: int, said: bytes | str) -> MailRefused | MailUnavailable:
+def _by_code(code: int, said: bytes | str, recipient: Address) -> MailRefused | MailUnavailable:
     words = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-    text = f"the mail server said {code}: {words}"
+    text = f"the mail server said {code}: {_without_addresses(words, recipient)}"
     return MailRefused(text) if 500 <= code < 600 else MailUnavailable(text)
+
+
+def _without_addresses(said: str, recipient: Address) -> str:
+    """What a server said, but no address: it may name the one that it forwards the mail to.
+
+    Some name the mailbox alone, or write the address in a form that is none.
+    """
+    mailbox = rf"(?<!\w){re.escape(recipient.username)}(?!\w)"
+    hidden = _ADDRESS.sub(_HIDDEN, said)
+    return re.sub(mailbox, _HIDDEN, hidden, flags=re.IGNORECASE)

@@ -229,6 +229,41 @@ def test_what_the_server_answers(
         delivery.send(settings, mail)
 
 
+@pytest.mark.parametrize("code", ["451", "550"])
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("5.1.1 <bob.private@example.com>: no such user", "5.1.1 <***>: no such user"),
+        ("5.1.1 Bob.Private@EXAMPLE.COM is unknown", "5.1.1 *** is unknown"),
+        ("5.1.1 no mailbox bob.private here", "5.1.1 no mailbox *** here"),
+        ("5.7.1 see https://x.example/?to=bob.private%40example.com", "?to=***%40example.com"),
+        ("5.2.2 <bob@inside.example> is full", "5.2.2 <***> is full"),
+        ('5.1.1 "bob private"@inside.example unknown', "5.1.1 *** unknown"),
+    ],
+)
+def test_whom_the_mail_was_for_is_in_no_error(
+    serve: Serve, content: ReportContent, report: Path, code: str, said: str, shown: str
+) -> None:
+    inbox, settings = serve()
+    inbox.answers["RCPT"] = f"{code} {said}"
+    mail = _mail(content, report, recipient="bob.private@example.com")
+    with pytest.raises((MailRefused, MailUnavailable)) as raised:
+        delivery.send(settings, mail)
+    assert shown in str(raised.value)
+    assert "bob" not in str(raised.value).lower()
+    assert said in str(raised.value.__cause__)
+
+
+def test_nor_where_the_server_takes_no_such_address(
+    serve: Serve, content: ReportContent, report: Path
+) -> None:
+    _, settings = serve(enable_SMTPUTF8=False)
+    mail = _mail(content, report, recipient="jürgen@example.com")
+    with pytest.raises(MailRefused, match="no server support") as raised:
+        delivery.send(settings, mail)
+    assert "jürgen" not in str(raised.value)
+
+
 def test_nobody_listens(mail: EmailMessage, serve: Serve) -> None:
     _, settings = serve()
     # Port 1 is reserved and refuses.
@@ -293,7 +328,7 @@ def test_one_mail_has_one_identity() -> None:
     ],
 )
 def test_a_recipient_is_one_address(content: ReportContent, report: Path, recipient: str) -> None:
-    with pytest.raises(MailRefused):
+    with pytest.raises(MailRefused, match=r"^not a mail address, or more than one$"):
         _mail(content, report, recipient=recipient)
 
 
