@@ -4,10 +4,11 @@ Counters and histograms are this process's own: scrape each. Gauges are asked fo
 scraped, at most every ten seconds, and are the same on every process.
 """
 
+import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -16,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from api.batches import Batches
 from api.database import Database
+from api.in_time import InTime
 from api.tasks import Kind, Status, Task, TaskRunner
 from api.watch import Watch
 from autoindex.errors import PartUnavailable
@@ -23,6 +25,8 @@ from autoindex.storage import credits as ledger
 from autoindex.storage.database import AWAY
 
 _FRESH_SECONDS: Final = 10.0
+# Of the time that an answer may take: what is away is told, and the rest is not lost with it.
+_PART_SECONDS: Final = 3.0
 # A run that started may become visible after one that started later.
 _OVERLAP: Final = timedelta(seconds=60)
 _MOST_SEEN: Final = 5_000
@@ -45,6 +49,7 @@ class Metrics:
         self._asked_at = float("-inf")
         self._looked_at = datetime.now(UTC)
         self._seen: OrderedDict[UUID, None] = OrderedDict()
+        self._in_time: InTime[None] = InTime(_PART_SECONDS)
         # Two scrapes at once ask once.
         self._asking: Batches[str, bool] = Batches(self._ask)
 
@@ -96,16 +101,23 @@ class Metrics:
 
     async def _ask(self, keys: Iterable[str]) -> dict[str, bool]:
         self._asked_at = time.monotonic()
-        parts = {"prefect": self._ask_prefect, "database": self._ask_database}
-        for name, ask in parts.items():
-            try:
-                await ask()
-            except (PartUnavailable, *AWAY) as error:
-                log.warning("metrics lack what %s knows: %s", name, error)
-                self._up.labels(name).set(0)
-            else:
-                self._up.labels(name).set(1)
+        await asyncio.gather(
+            self._ask_part("prefect", self._ask_prefect()),
+            self._ask_part("database", self._ask_database()),
+        )
         return dict.fromkeys(keys, True)
+
+    async def _ask_part(self, name: str, asking: Coroutine[Any, Any, None]) -> None:
+        """Ask one part; whatever becomes of it, this process's own counters are to be read."""
+        answers = False
+        try:
+            await self._in_time.answer(asking)
+            answers = True
+        except (PartUnavailable, TimeoutError, *AWAY) as error:
+            log.warning("metrics lack what %s knows: %s", name, str(error) or "it is too slow")
+        except Exception:
+            log.exception("metrics lack what %s knows", name)
+        self._up.labels(name).set(answers)
 
     async def _ask_prefect(self) -> None:
         now = datetime.now(UTC)

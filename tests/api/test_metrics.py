@@ -1,8 +1,9 @@
 """What Prometheus scrapes, read by its own parser; and the log of a request."""
 
+import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -85,14 +86,37 @@ async def test_requests_are_counted_by_route_and_never_by_path(http: httpx.Async
     assert found["autoindex_requests_total", frozenset({"other", "none", "404"})] == 3
 
 
-async def test_what_is_away_is_told_as_such(http: httpx.AsyncClient, runner: InMemory) -> None:
-    async def away(_: datetime) -> None:
-        raise PartUnavailable("Prefect")
+async def away() -> None:
+    raise PartUnavailable("Prefect")
 
-    runner.census = away  # type: ignore[method-assign, assignment]
+
+async def slow() -> None:
+    await asyncio.sleep(60)
+
+
+async def unlike_any_other() -> None:
+    raise KeyError("a state that there is not")
+
+
+@pytest.mark.parametrize("trouble", [away, slow, unlike_any_other])
+async def test_what_is_away_is_told_and_costs_nothing_else(
+    http: httpx.AsyncClient, runner: InMemory, trouble: Callable[[], Awaitable[None]]
+) -> None:
+    runner.census = lambda _: trouble()  # type: ignore[method-assign, assignment, return-value]
+    await http.get("/health")
     found = await scraped(http)
     assert found["autoindex_part_up", frozenset({"prefect"})] == 0
     assert found["autoindex_part_up", frozenset({"database"})] == 1
+    assert found["autoindex_requests_total", frozenset({"GET", "/health", "200"})] == 1
+
+
+async def test_parts_that_are_slow_are_waited_for_together(app: FastAPI, runner: InMemory) -> None:
+    runner.census = lambda _: slow()  # type: ignore[method-assign, assignment, return-value]
+    app.state.database.read = lambda *_: slow()
+    async with client(app) as http:
+        found = await scraped(http)
+    assert found["autoindex_part_up", frozenset({"prefect"})] == 0
+    assert found["autoindex_part_up", frozenset({"database"})] == 0
 
 
 async def test_a_token_of_its_own_is_enough(app: FastAPI) -> None:
