@@ -18,6 +18,7 @@ from api.lists import Lists
 from api.metrics import Metrics
 from api.prefect import Prefect
 from api.prefect_rest import Connection
+from api.readiness import ReadyChecks
 from api.report_folder import ReportFolder
 from api.routes import background, following, health, index, monitoring, reports
 from api.shared_cache import SharedCache
@@ -96,7 +97,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
     app.state.watch, app.state.turns = watch, Turns()
-    app.state.reports = folder
+    app.state.reports, app.state.checks = folder, ReadyChecks(runner, stored)
     app.state.metrics, app.state.lists = metrics, Lists(runner)
     modules = (background, following, index, reports, health, monitoring)
     routers = [module.router for module in modules]

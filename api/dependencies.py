@@ -15,6 +15,7 @@ from api.database import Database
 from api.identity import User
 from api.lists import Lists
 from api.problems import Problem
+from api.readiness import ReadyChecks
 from api.report_folder import ReportFolder
 from api.shared_cache import SharedCache
 from api.tasks import TaskRunner
@@ -58,6 +59,11 @@ async def _reports(request: Request) -> ReportFolder:
     return folder
 
 
+async def _checks(request: Request) -> ReadyChecks:
+    checks: ReadyChecks = request.app.state.checks
+    return checks
+
+
 async def _watch(request: Request) -> Watch:
     watch: Watch = request.app.state.watch
     return watch
@@ -69,6 +75,7 @@ Stored = Annotated[Database, Depends(_database)]
 Cached = Annotated[SharedCache, Depends(_cache)]
 Listed = Annotated[Lists, Depends(_lists)]
 Reports = Annotated[ReportFolder, Depends(_reports)]
+Checks = Annotated[ReadyChecks, Depends(_checks)]
 Following = Annotated[Watch, Depends(_watch)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 

@@ -1,0 +1,79 @@
+"""Whether a task could run now: each part asked once a second at most, whoever wants to know."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from psycopg.errors import UndefinedTable
+from sqlalchemy.exc import ProgrammingError
+
+from api.database import Database
+from api.in_time import InTime
+from api.tasks import TaskRunner
+from autoindex.errors import PartUnavailable
+from autoindex.storage.database import AWAY
+
+_KEPT_SECONDS: Final = 1.0
+# Less than an answer may take, so that it can name the part that is late.
+_PART_SECONDS: Final = 4.0
+
+_SILENT: Final = "does not answer"
+_NO_WORKER: Final = "none is online"
+_NO_TABLES: Final = "lacks tables"
+_REFUSES: Final = "refuses the facade"
+MISSING: Final = frozenset({_SILENT, _NO_TABLES, _REFUSES, _NO_WORKER})
+
+log = logging.getLogger("autoindex.api")
+
+
+class ReadyChecks:
+    """Asks the database and Prefect; their answers are good for a second.
+
+    Who asks needs no token, so that a flood of questions must be no flood for the parts.
+    """
+
+    def __init__(self, runner: TaskRunner, database: Database) -> None:
+        self._runner = runner
+        self._database = database
+        self._workers_in_time: InTime[Sequence[str]] = InTime(_PART_SECONDS)
+        self._check_in_time: InTime[None] = InTime(_PART_SECONDS)
+        self._asked_at = float("-inf")
+        self._asking: asyncio.Task[Mapping[str, str]] | None = None
+
+    async def found(self) -> Mapping[str, str]:
+        """What there is to say of each part; one of `MISSING` where a task could not run."""
+        asking = self._asking
+        if asking is None or (asking.done() and self._is_old):
+            self._asked_at = time.monotonic()
+            asking = self._asking = asyncio.create_task(self._ask())
+        # Others may wait for the same answer: one that gives up must not cancel it.
+        return await asyncio.shield(asking)
+
+    @property
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._asked_at > _KEPT_SECONDS
+
+    async def _ask(self) -> Mapping[str, str]:
+        database, prefect = await asyncio.gather(self._ask_database(), self._ask_prefect())
+        return {"database": database, **prefect}
+
+    async def _ask_database(self) -> str:
+        try:
+            await self._check_in_time.answer(self._database.check())
+        except (TimeoutError, *AWAY) as problem:
+            log.warning("not ready: the database does not answer", exc_info=problem)
+            return _SILENT
+        except ProgrammingError as problem:
+            log.warning("not ready: the database can't be used", exc_info=problem)
+            return _NO_TABLES if isinstance(problem.orig, UndefinedTable) else _REFUSES
+        return "ok"
+
+    async def _ask_prefect(self) -> dict[str, str]:
+        try:
+            online = await self._workers_in_time.answer(self._runner.workers())
+        except (TimeoutError, PartUnavailable) as problem:
+            log.warning("not ready: Prefect does not answer", exc_info=problem)
+            return {"prefect": _SILENT, "worker": "unknown"}
+        return {"prefect": "ok", "worker": f"{len(online)} online" if online else _NO_WORKER}

@@ -1,0 +1,67 @@
+"""`/ready` under a flood of questions, and beside parts that hang."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.in_memory import InMemory
+from tests.api.answers import client, problem
+
+pytestmark = pytest.mark.anyio
+
+
+class Counted:
+    """Counts how often somebody asks who is online; hangs where it is told to."""
+
+    def __init__(self, runner: InMemory) -> None:
+        self.runner = runner
+        self.asked = 0
+        self.hangs = False
+
+    async def workers(self) -> Sequence[str]:
+        self.asked += 1
+        await asyncio.sleep(60 if self.hangs else 0.05)
+        return tuple(self.runner.online)
+
+
+@pytest.fixture
+def prefect(runner: InMemory) -> Counted:
+    counted = Counted(runner)
+    runner.workers = counted.workers  # type: ignore[method-assign]
+    return counted
+
+
+async def test_a_flood_of_questions_is_one_a_second(app: FastAPI, prefect: Counted) -> None:
+    async with client(app, None) as stranger:
+        for _ in range(2):
+            answers = await asyncio.gather(*(stranger.get("/ready") for _ in range(50)))
+            assert {answer.status_code for answer in answers} == {200}
+        assert prefect.asked == 1
+        prefect.runner.online.clear()
+        await asyncio.sleep(1.1)
+        assert "worker" in problem(await stranger.get("/ready"), 503)["detail"]
+        assert prefect.asked == 2
+
+
+async def test_one_who_gives_up_does_not_keep_the_answer_from_others(
+    http: httpx.AsyncClient, prefect: Counted
+) -> None:
+    first, second = (asyncio.create_task(http.get("/ready")) for _ in range(2))
+    await asyncio.sleep(0.02)
+    first.cancel()
+    assert (await second).status_code == 200
+    assert prefect.asked == 1
+
+
+async def test_a_part_that_hangs_is_named(http: httpx.AsyncClient, prefect: Counted) -> None:
+    prefect.hangs = True
+    began = time.monotonic()
+    answers = await asyncio.gather(*(http.get("/ready") for _ in range(10)))
+    assert time.monotonic() - began < 6
+    for answer in answers:
+        assert "prefect: does not answer" in problem(answer, 503)["detail"]
+    assert prefect.asked == 1
