@@ -12,8 +12,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.gate import LARGEST_HEAD_BYTES
 from api.problems import MEDIA_TYPE
+from api.watch import MOST_FOLLOWERS
 
-MOST_CONNECTIONS: Final = 2_000
+# Requests that wait may take all the room that is theirs; health and short answers have their own.
+MOST_CONNECTIONS: Final = MOST_FOLLOWERS + 500
 HEAD_SECONDS: Final = 10.0
 # A client that takes nothing for so long is not waiting for the rest.
 _TAKEN_SECONDS: Final = 30.0
