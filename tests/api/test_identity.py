@@ -302,7 +302,7 @@ async def test_nobody_waits_for_an_issuer_that_hangs_whose_keys_are_good(
         clock.now += 11
         began = time.monotonic()
         await asyncio.gather(*(clocked.check(token) for _ in range(50)))
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2.5
         await asked(issuer, 3)
     issuer.broken = False
     issuer.keys.clear()
@@ -342,7 +342,7 @@ async def test_keys_in_use_are_asked_for_before_anybody_has_to_wait(
     clock.now += 241
     began = time.monotonic()
     await asyncio.gather(*(clocked.check(token) for _ in range(50)))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2.5
     await asked(issuer, 2)
 
 
