@@ -2,8 +2,10 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Self
 
 from sqlalchemy import make_url
@@ -15,7 +17,7 @@ class Relay:
     """Passes bytes between its own port and a server's port or socket, unless it is cut.
 
     As with a real cable nobody is told of the cut: connections stay open, and go on when it is
-    mended.
+    mended. What those on the near side say meanwhile can be looked at.
     """
 
     def __init__(self, target: tuple[str, int] | Path, port: int = 0) -> None:
@@ -23,9 +25,10 @@ class Relay:
         self._whole = threading.Event()
         self._whole.set()
         self._open: set[socket.socket] = set()
+        self._held: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", port), reuse_port=bool(port))
         self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._start(self._accept)
 
     def __enter__(self) -> Self:
         return self
@@ -35,36 +38,47 @@ class Relay:
 
     def cut(self) -> None:
         """Let nothing through."""
+        self._held.clear()
         self._whole.clear()
 
     def mend(self) -> None:
         """Let everything through, also what was sent meanwhile."""
         self._whole.set()
 
+    @property
+    def held(self) -> bytes:
+        """What was sent from the near side while it was cut the last time."""
+        return b"".join(self._held)
+
     def close(self) -> None:
         """End every connection."""
         self.mend()
         for one in (self._listener, *tuple(self._open)):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+            self._end(one)
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                threading.Thread(target=self._join, args=(near,), daemon=True).start()
+                self._start(self._join, near)
 
     def _join(self, near: socket.socket) -> None:
+        sent, received = SimpleQueue[bytes](), SimpleQueue[bytes]()
+        self._open.add(near)
+        self._start(self._read, near, sent, True)
         self._whole.wait()
         try:
             far = self._connect()
         except OSError:
-            near.close()
+            self._end(near)
             return
-        for one, other in ((near, far), (far, near)):
-            self._open.add(one)
-            threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+        self._open.add(far)
+        self._start(self._read, far, received, False)
+        self._start(self._write, sent, near, far)
+        self._start(self._write, received, far, near)
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        threading.Thread(target=work, args=arguments, daemon=True).start()
 
     def _connect(self) -> socket.socket:
         if isinstance(self._target, Path):
@@ -73,17 +87,31 @@ class Relay:
             return far
         return socket.create_connection(self._target)
 
-    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+    def _read(self, source: socket.socket, read: SimpleQueue[bytes], is_near: bool) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
+                if is_near and not self._whole.is_set():
+                    self._held.append(data)
+                read.put(data)
+        read.put(b"")
+
+    def _write(
+        self, read: SimpleQueue[bytes], source: socket.socket, target: socket.socket
+    ) -> None:
+        with suppress(OSError):
+            while data := read.get():
                 self._whole.wait()
                 target.sendall(data)
         self._whole.wait()
-        for one in (source, target):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        self._open.discard(source)
-        source.close()
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+        self._end(source)
+
+    def _end(self, one: socket.socket) -> None:
+        with suppress(OSError):  # whoever reads from it is told, too
+            one.shutdown(socket.SHUT_RDWR)
+        self._open.discard(one)
+        one.close()
 
 
 def to_database(url: str) -> tuple[Relay, str]:

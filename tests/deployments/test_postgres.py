@@ -30,8 +30,11 @@ def test_data_survive_a_kill(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path / "pg", tmp_path / "run") as server:
         with connect(server) as c:
             c.execute("create table kept as select 42 as answer")
+        parts = psutil.Process(server.child.pid).children(recursive=True)
         os.kill(server.child.pid, signal.SIGKILL)
         server.child.process.wait()
+        # As long as one of them is there, the next server does not start.
+        assert not psutil.wait_procs(parts, timeout=60)[1]
         with pytest.raises(ChildFailed, match="SIGKILL"):
             server.child.check_alive()
     with EmbeddedPostgres(tmp_path / "pg", tmp_path / "run") as server, connect(server) as c:
@@ -65,7 +68,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    _gone, alive = psutil.wait_procs([server], timeout=15)
+    _gone, alive = psutil.wait_procs([server], timeout=60)
     assert not alive
     assert not (tmp_path / "pg" / "postmaster.pid").exists()
 

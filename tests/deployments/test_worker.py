@@ -21,7 +21,7 @@ from tests.deployments.worker_flows import said
 from tests.deployments.workers import Started, Yard, alive, yard
 from tests.troubled_proxy import TroubledProxy
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 _numbers = count(1)
 LEASE_SECONDS = 4.0
@@ -39,7 +39,7 @@ def one_yard(
         data_dir=folder / "var",
         lease_seconds=LEASE_SECONDS,
         retry_delay_seconds=6,
-        drain_seconds=1,
+        drain_seconds=5,
     )
     with yard(prefect_api, settings, folder, "worker-yard") as made:
         yield made
@@ -75,7 +75,9 @@ def test_a_run_is_a_fork_of_the_zygote_in_which_everything_is_loaded(
     assert seen["loaded"]
     assert seen["session"] == seen["pid"]
     assert len(list(Path(f"/proc/{seen['ppid']}/task").iterdir())) == 1
-    assert one_yard.states(run_id) == ["Scheduled", "Pending", "Running", "Completed"]
+    # On a busy machine Prefect may call it late before it is claimed.
+    states = [state for state in one_yard.states(run_id) if state != "Late"]
+    assert states == ["Scheduled", "Pending", "Running", "Completed"]
 
 
 @pytest.mark.usefixtures("worker")
@@ -100,7 +102,7 @@ def test_what_is_asked_for_at_once_meets_the_limit_too(one_yard: Yard, note: str
 
 @pytest.mark.usefixtures("worker")
 def test_time_limits_are_felt_softly_then_hard(one_yard: Yard, note: str) -> None:
-    soft, hard = {"soft_time_limit_seconds": 2}, {"hard_time_limit_seconds": 3}
+    soft, hard = {"soft_time_limit_seconds": 6}, {"hard_time_limit_seconds": 9}
     limits = {"sleep": soft, "finish_what_is_begun": soft, "compute_in_c": soft | hard}
     runs = {
         name: one_yard.post(name, limit, note=f"{note}.{name}") for name, limit in limits.items()
@@ -109,9 +111,9 @@ def test_time_limits_are_felt_softly_then_hard(one_yard: Yard, note: str) -> Non
         name: str(one_yard.until_state(run_id, "Failed", "LimitExceeded").state)
         for name, run_id in runs.items()
     }
-    assert "soft time limit of 2 s reached" in messages["sleep"]
-    assert "soft time limit of 2 s reached" in messages["finish_what_is_begun"]
-    assert "hard time limit of 3 s exceeded" in messages["compute_in_c"]
+    assert "soft time limit of 6 s reached" in messages["sleep"]
+    assert "soft time limit of 6 s reached" in messages["finish_what_is_begun"]
+    assert "hard time limit of 9 s exceeded" in messages["compute_in_c"]
     assert said(f"{note}.finish_what_is_begun")[-1].get("finished")
 
 
@@ -124,7 +126,7 @@ def test_a_cancelled_run_is_gone_within_five_seconds_even_in_c(one_yard: Yard, n
     one_yard.until_state(run_id, "Cancelled")
     assert not alive([process])
     # Not a bound on speed: without a kill it would take Prefect's own 300 seconds.
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
 
 
 @pytest.mark.usefixtures("worker")
@@ -158,7 +160,7 @@ def test_waiting_for_a_retry_holds_no_slot_and_ends_in_success(one_yard: Yard, n
     assert waiting.state is not None
     assert waiting.state.message == "ask: the provider is busy; retry 1 of 3"
     one_yard.until(lambda: not alive([said(note)[0]["pid"]]), what="the end of the process")
-    one_yard.until_state(run_id, "Completed", seconds=90)
+    one_yard.until_state(run_id, "Completed")
     assert len(said(note)) == 3
 
 
@@ -209,7 +211,7 @@ def test_a_run_that_was_claimed_and_never_begun_is_sent_round_again(
 def test_a_run_that_cannot_be_started_fails_with_the_reason(one_yard: Yard, note: str) -> None:
     unknown = {"env": {"KEY": "{{ prefect.blocks.secret.nobody-has-made-it }}"}}
     run_id = one_yard.post("look_around", unknown, note=note)
-    state = one_yard.until_state(run_id, "Lost", seconds=90).state
+    state = one_yard.until_state(run_id, "Lost").state
     assert state is not None
     assert "nobody-has-made-it" in str(state.message)
     assert "Crashed" not in one_yard.states(run_id)
@@ -291,15 +293,18 @@ def test_runs_of_a_killed_worker_go_on_with_another(
 def test_a_worker_that_is_stopped_hands_back_what_it_cannot_end(
     one_yard: Yard, worker: Started, note: str
 ) -> None:
-    short = one_yard.post("sleep", note=note + ".short", seconds=0.8)
+    one_yard.until(lambda: worker.name in one_yard.online(), what="its first beat")
+    short = one_yard.post("end_when_told", note=note + ".short")
     run_id = one_yard.post("sleep_on_second_attempt", note=note)
     pid(one_yard, note)
     pid(one_yard, note + ".short")
+    Path(note + ".short.go").touch()
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(30) == 0
+    assert worker.process.wait(60) == 0
     assert one_yard.read(short).state_name == "Completed"
     assert one_yard.read(run_id).state_name == "AwaitingRetry"
-    assert worker.name not in one_yard.online()
+    # Where it could not sign off in time, Prefect finds out when it misses its beats.
+    one_yard.until(lambda: worker.name not in one_yard.online(), what="the end of its being online")
     one_yard.start("next")
     one_yard.until_state(run_id, "Completed")
     assert len(said(note)) == 2
@@ -314,7 +319,7 @@ def test_a_service_manager_that_stops_every_process_at_once_ends_no_run(
     # The runs first, which is the worst order.
     for process in [*reversed(worker_process.children(recursive=True)), worker_process]:
         process.terminate()
-    assert worker.process.wait(30) == 0
+    assert worker.process.wait(60) == 0
     assert "its worker was stopped" in str(one_yard.read(run_id).state)
     one_yard.start("back")
     one_yard.until_state(run_id, "Completed")
@@ -339,7 +344,7 @@ def test_being_stopped_is_no_failure_whatever_a_run_makes_of_it(
     run_id = one_yard.post("make_an_error_of_being_stopped", note=note)
     pid(one_yard, note)
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(30) == 0
+    assert worker.process.wait(60) == 0
     one_yard.start("after")
     one_yard.until_state(run_id, "Completed")
     assert "Failed" not in one_yard.states(run_id)
@@ -352,13 +357,18 @@ def test_a_claim_that_comes_after_the_end_changes_nothing(one_yard: Yard, note: 
     one_yard.until_state(run_id, "Completed")
     # As from a worker that was cut off in between: Prefect allows it.
     one_yard.client.set_flow_run_state(run_id, Pending())
-    assert one_yard.read(run_id).state_name == "Pending"
+    # Perhaps it has been put back already.
+    assert one_yard.states(run_id).count("Pending") >= 2
     one_yard.until_state(run_id, "Completed")
     assert len(said(note)) == 1, one_yard.client.read_flow_run_states(run_id)
     # An operator may very well have it run again.
     one_yard.client.set_flow_run_state(run_id, Scheduled(), force=True)
     one_yard.until(lambda: len(said(note)) == 2, what="another run")
     one_yard.until_state(run_id, "Completed")
+
+
+def ended(said_to_prefect: bytes) -> bool:
+    return all(word in said_to_prefect for word in (b"/set_state ", b'"COMPLETED"'))
 
 
 def test_an_end_that_is_on_its_way_when_the_process_dies_is_the_end(
@@ -371,7 +381,7 @@ def test_an_end_that_is_on_its_way_when_the_process_dies_is_the_end(
         process = psutil.Process(pid(one_yard, note))
         to_prefect.cut()
         Path(note + ".go").touch()
-        time.sleep(1)  # for it to say that it has ended
+        one_yard.until(lambda: ended(to_prefect.held), what="its word that it has ended")
         process.kill()
         time.sleep(1)  # for its worker to ask what it has said
         to_prefect.mend()
@@ -476,12 +486,13 @@ def test_with_all_slots_taken_what_is_urgent_and_came_last_begins_first(
     one_yard.queue("urgent", 1)
     one_yard.queue("patient", 3)
     one_yard.start("narrow", limit=1)
-    holding = one_yard.post("sleep", note=note + ".holding", seconds=3)
+    holding = one_yard.post("end_when_told", note=note + ".holding")
     pid(one_yard, note + ".holding")
     posts = [
         one_yard.post("look_around", queue=queue, note=f"{note}.{queue}")
         for queue in ("patient", "urgent")
     ]
+    Path(note + ".holding.go").touch()
     for run_id in (holding, *posts):
         one_yard.until_state(run_id, "Completed")
     assert said(f"{note}.urgent")[0]["at"] < said(f"{note}.patient")[0]["at"]

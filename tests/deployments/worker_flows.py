@@ -95,7 +95,7 @@ def hoard(note: str, at_once_mb: int = 10) -> None:
     while True:
         hoarded.append(bytearray(os.urandom(1 << 20)) * at_once_mb)
         say(note, mb=len(hoarded) * at_once_mb)
-        time.sleep(0.05)
+        time.sleep(0.2)
 
 
 @flow
@@ -110,7 +110,7 @@ def finish_what_is_begun(note: str) -> None:
     """Is asked to end within a transaction."""
     with time_limit.finishing():
         say(note)
-        time.sleep(3)
+        time.sleep(8)
         say(note, finished=True)
     say(note, never=True)
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import httpx
 import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, WorkerStatus
 from prefect.states import Cancelling
 from prefect.utilities.importtools import import_object
 
@@ -27,6 +27,8 @@ from tests.relay import Relay, to_database
 
 _WORKER = (sys.executable, "-m", "prefect", "worker", "start")
 FLOWS = "tests.deployments.worker_flows"
+# A busy machine takes a minute to start a worker and to import what its runs need.
+PATIENCE_SECONDS = 180.0
 
 
 @dataclass
@@ -52,7 +54,8 @@ class Started:
 
     def end(self) -> None:
         for one in self.family() if self.process.poll() is None else ():
-            one.send_signal(signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGCONT)
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(20)
@@ -132,8 +135,9 @@ class Yard:
         return run.id
 
     def online(self) -> list[str]:
-        """Names of the pool's workers, as Prefect has them."""
-        return [one.name for one in self.client.read_workers_for_work_pool(self.pool)]
+        """Names of the pool's workers that Prefect takes for online."""
+        workers = self.client.read_workers_for_work_pool(self.pool)
+        return [one.name for one in workers if one.status is WorkerStatus.ONLINE]
 
     def read(self, run_id: UUID) -> FlowRun:
         return self.client.read_flow_run(run_id)
@@ -144,15 +148,15 @@ class Yard:
     def cancel(self, run_id: UUID) -> None:
         self.client.set_flow_run_state(run_id, Cancelling())
 
-    def until_state(self, run_id: UUID, *names: str, seconds: float = 60) -> FlowRun:
+    def until_state(self, run_id: UUID, *names: str) -> FlowRun:
         def there() -> bool:
             return self.read(run_id).state_name in names
 
-        self.until(there, seconds, what=f"{names}; it is {self.read(run_id).state}")
+        self.until(there, what=f"{names}; it is {self.read(run_id).state}")
         return self.read(run_id)
 
-    def until(self, happened: Callable[[], Any], seconds: float = 60, what: str = "this") -> None:
-        deadline = time.monotonic() + seconds
+    def until(self, happened: Callable[[], Any], what: str = "this") -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not happened():
             logs = "\n".join(one.text for one in self.started)
             assert time.monotonic() < deadline, f"in vain waited for {what}\n{logs}"
@@ -177,8 +181,11 @@ def yard(api_url: str, settings: Settings, folder: Path, pool: str) -> Iterator[
 
 def alive(pids: Sequence[int]) -> list[int]:
     """Which of these processes are there, and not only waited for."""
-    return [
-        pid
-        for pid in pids
-        if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    ]
+    return [pid for pid in pids if _is_alive(pid)]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
