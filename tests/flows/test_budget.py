@@ -23,7 +23,7 @@ from flows import refresh_market_data as refresh
 from flows.budget import DAY_SPENT, MINUTE_SPENT, TIME_LIMIT, Budget
 from flows.runtime import Runtime
 from tests.market_data.conftest import client, sandbox, sandbox_url  # noqa: F401  fixtures
-from tests.market_data.stage import Asset, Switches
+from tests.market_data.stage import Asset, Switches, until_early_in_a_minute
 
 NOW = datetime(2022, 12, 28, 22, tzinfo=UTC)
 PRO = Plan(per_minute=610, per_day=None)
@@ -141,9 +141,9 @@ def test_a_spent_minute_is_not_waited_for_where_time_is_short(
     run: Runtime, client: TwelveData, sandbox: Switches
 ) -> None:
     sandbox.faults({"kind": "minute_exhausted", "times": 1})
-    budget = Budget(run, 0.5)
-    assert fetch(client, budget, FOUR) == refresh.Brought(None, FOUR, None)
-    again = fetch(client, budget, FOUR)
+    until_early_in_a_minute()
+    assert fetch(client, Budget(run, 60), FOUR) == refresh.Brought(None, FOUR, None)
+    again = fetch(client, Budget(run, 0.05), FOUR)
     assert again.stop in (MINUTE_SPENT, TIME_LIMIT)
     assert len(sandbox.requests()) == 1
 
@@ -177,12 +177,12 @@ def test_a_failure_too_late_to_be_retried_defers(
     run: Runtime, client: TwelveData, sandbox: Switches
 ) -> None:
     sandbox.faults({"kind": "edge_page"})
-    brought = fetch(client, Budget(run, 5), FOUR, may_defer=True)
+    brought = fetch(client, Budget(run, 30), FOUR, may_defer=True)
     assert brought.reply is None
     assert brought.later == FOUR
     assert str(brought.stop).startswith("the time limit; the provider answered 502")
     with pytest.raises(ProviderUnavailable):  # nothing was done: that is no success
-        fetch(client, Budget(run, 5), FOUR, may_defer=False)
+        fetch(client, Budget(run, 30), FOUR, may_defer=False)
 
 
 def test_a_call_in_another_minute_is_paid_for_there(run: Runtime) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from autoindex.storage import credits as ledger
 from autoindex.storage.credits import Plan
-from tests.market_data.stage import Switches
+from tests.market_data.stage import Switches, until_early_in_a_minute
 
 PLAN = Plan(per_minute=40, per_day=150)
 # Two minutes before midnight; forty seconds pass in one.
@@ -71,6 +71,7 @@ def start_together(processes: list[subprocess.Popen[str]]) -> list[str]:
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+    until_early_in_a_minute()
     began = time.monotonic()
     for process in processes:
         assert process.stdin is not None

@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.market_data.stage import Switches
+from tests.market_data.stage import Switches, until_early_in_a_minute
 
 
 def test_quote(sandbox: Switches) -> None:
@@ -63,6 +63,7 @@ def test_credits_on_every_answer_and_refusals_raise_them_too(sandbox: Switches) 
         first, second, third = (answer.headers[name] for name in names)
         return first, second, third
 
+    until_early_in_a_minute()
     sandbox.set("plan", {"per_minute": 8, "per_day": 800})
     asked = {"interval": "1day", "outputsize": 5000}
     assert told(sandbox.get("/time_series", symbol="AAPL,KO,ZZZZ", **asked)) == ("3", "3", "5")
