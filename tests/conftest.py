@@ -6,12 +6,16 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from autoindex.settings import Settings
 from autoindex.storage import migrate
 from deployments.postgres import EmbeddedPostgres
+
+# Everywhere as on a server for tests: the same examples each time, which may take their time.
+hypothesis.settings.load_profile("ci")
 
 _numbers = count(1)
 
