@@ -36,7 +36,7 @@ from deployments.child import Child
 from deployments.progress import Progress
 from deployments.stack import Stack
 from deployments.worker import POOL
-from tests.end_to_end.conftest import EVERYTHING, App, fresh_settings, switch_schedules
+from tests.end_to_end.conftest import EVERYTHING, App, fresh_settings, pause_schedules
 from tests.relay import Relay, to_database
 
 ENDED: Final = ("success", "failure", "revoked")
@@ -286,7 +286,8 @@ class Storm:
             self.wake()
             for task_id in set(self.accepted) - ended.keys():
                 with suppress(httpx.TransportError, AssertionError):
-                    status = self.app.status(task_id)
+                    # No patience: what has paused the answer may be ours to wake.
+                    status = self.app.status(task_id, patience=0)
                     if status["status"] in ENDED:
                         ended[task_id] = status
             left = set(self.accepted) - ended.keys()
@@ -379,8 +380,15 @@ def lost_files(storm: Storm, statuses: Mapping[str, Mapping[str, Any]]) -> list[
     return wrong
 
 
-def leases(engine: Engine) -> int:
-    """How many tasks somebody still holds."""
+def leases(engine: Engine, seconds: float = 60) -> int:
+    """How many tasks somebody still holds after so long; a task has ended before it is let go."""
+    deadline = time.monotonic() + seconds
+    while (held := _held(engine)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return held
+
+
+def _held(engine: Engine) -> int:
     with engine.connect() as connection:
         query = text("select count(*) from leases where holder is not null")
         return int(connection.execute(query).scalar_one())
@@ -399,7 +407,7 @@ def main() -> int:
         )
         with local_stack.running(settings, Progress(Console())) as made:
             universe.import_sandbox(made.settings)
-            switch_schedules(made, "pause")
+            pause_schedules(made)
             return _storm_once(made, chosen)
 
 

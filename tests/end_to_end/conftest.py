@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -22,6 +23,7 @@ from deployments.stack import Stack
 TASKS = "/api/v1/background"
 EVERYTHING = ("tasks:read", "tasks:run", "tasks:admin")
 Task = dict[str, Any]
+PATIENCE_SECONDS = 60.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,7 +51,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with local_stack.running(settings, Progress(Console(file=StringIO()))) as running:
         universe.import_sandbox(running.settings)
         # At a full hour a scheduled run would come between a test and its own.
-        switch_schedules(running, "pause")
+        pause_schedules(running)
         yield running
 
 
@@ -59,6 +61,24 @@ def switch_schedules(running: Stack, to: str) -> None:
     with httpx.Client(base_url=url, timeout=30, trust_env=False) as prefect:
         for deployment in prefect.post("/filter", json={}).raise_for_status().json():
             prefect.post(f"/{deployment['id']}/{to}_deployment").raise_for_status()
+
+
+def pause_schedules(running: Stack) -> None:
+    """And no run of theirs is left: Prefect may just be adding one when it is told to pause."""
+    deadline = time.monotonic() + 60
+    switch_schedules(running, "pause")
+    while _scheduled(running):
+        assert time.monotonic() < deadline, _scheduled(running)
+        time.sleep(0.5)
+        switch_schedules(running, "pause")
+
+
+def _scheduled(running: Stack) -> list[str]:
+    """The names of runs that schedules have made and nobody has begun."""
+    asked = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    url = f"{running.prefect_url}/api/flow_runs/filter"
+    found = httpx.post(url, json=asked, timeout=30, trust_env=False).raise_for_status().json()
+    return [run["name"] for run in found if run["auto_scheduled"]]
 
 
 class App:
@@ -74,14 +94,27 @@ class App:
         )
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> str:
-        answer = self.http.post(f"{TASKS}/{path}", json=body or {})
+        # What was made although the answer was a 503 is not made again.
+        key = {"Idempotency-Key": uuid4().hex}
+        answer = self._ask("POST", path, json=body or {}, headers=key)
         assert answer.status_code == 202, answer.text
         return str(answer.json()["task_id"])
 
-    def status(self, task_id: str) -> Task:
-        answer = self.http.get(f"{TASKS}/status/{task_id}")
+    def status(self, task_id: str, patience: float = PATIENCE_SECONDS) -> Task:
+        answer = self._ask("GET", f"status/{task_id}", patience)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
+
+    def _ask(
+        self, method: str, path: str, patience: float = PATIENCE_SECONDS, **more: Any
+    ) -> httpx.Response:
+        """An answer; a 503, which says that a part is away or slow, only after a while."""
+        deadline = time.monotonic() + patience
+        while True:
+            answer = self.http.request(method, f"{TASKS}/{path}", **more)
+            if answer.status_code != 503 or time.monotonic() > deadline:
+                return answer
+            time.sleep(0.5)
 
     def until(self, task_id: str, wanted: Callable[[Task], bool], seconds: float = 120) -> Task:
         deadline = time.monotonic() + seconds
@@ -125,7 +158,7 @@ def database(stack: Stack) -> Iterator[Engine]:
 def sandbox(stack: Stack) -> Iterator[httpx.Client]:
     """The sandbox's switches; what a test has switched is put back."""
     url = f"http://127.0.0.1:{stack.settings.sandbox_port}"
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
         client.delete("/sandbox")
         yield client
         client.delete("/sandbox")

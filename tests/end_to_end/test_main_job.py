@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from deployments.stack import Stack
-from tests.end_to_end.conftest import App, Task, switch_schedules
+from tests.end_to_end.conftest import App, Task, pause_schedules, switch_schedules
 
 PRICES = files("autoindex.market_data.sandbox") / "data" / "sp500_20_closes.csv.gz"
 
@@ -57,6 +57,7 @@ def test_every_schedule_makes_runs(app: App, stack: Stack) -> None:
     def scheduled() -> set[str]:
         return set(app.http.get("/api/v1/background/active").json()["scheduled"])
 
+    pause_schedules(stack)
     assert not scheduled()
     switch_schedules(stack, "resume")
     deadline = time.monotonic() + 90
@@ -65,7 +66,7 @@ def test_every_schedule_makes_runs(app: App, stack: Stack) -> None:
             assert time.monotonic() < deadline, scheduled()
             time.sleep(0.5)
     finally:
-        switch_schedules(stack, "pause")
+        pause_schedules(stack)
 
 
 @pytest.mark.usefixtures("refreshed")
