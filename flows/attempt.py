@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import State, get_run_logger
+from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry, Scheduled
 from sqlalchemy.exc import OperationalError
@@ -26,6 +27,7 @@ from flows.runtime import guarded_engine, task_id
 RETRIES: Final = 3
 # Spreads waits over 0.5 to 1.5 times the delay, so that runs that failed together part.
 JITTER: Final = 0.5
+AWAITING_RETRY: Final = "AwaitingRetry"
 AWAITING_TURN: Final = "AwaitingTurn"
 # What a short task that came first takes.
 _TURN_SECONDS: Final = 5.0
@@ -81,8 +83,13 @@ def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
 
 
 def patience() -> float | None:
-    """How many seconds to wait in place for what another task has; None for as long as it takes."""
-    return _TURN_SECONDS if makes_way() else None
+    """How many seconds to wait in place for what another task has; None for as long as it takes.
+
+    Only a first attempt waits: many that look again and again would fill the slots with waiting.
+    """
+    if not makes_way():
+        return None
+    return _TURN_SECONDS if int(flow_run.run_count) <= 1 else 0.0
 
 
 def _at_its_turn(taken: TurnTaken) -> State[Any]:
@@ -113,7 +120,13 @@ def _count(subtask: str) -> int:
         with engine.begin() as connection:
             return checkpoints.count_retry(connection, task_id(), subtask)
     except OperationalError:
-        # It may be the database itself that is away: then the run's attempts have to do.
-        return int(flow_run.run_count)
+        # It may be the database itself that is away: then what Prefect knows has to do.
+        return 1 + _times_sent_round()
     finally:
         engine.dispose()
+
+
+def _times_sent_round() -> int:
+    with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(task_id())
+    return sum(state.name == AWAITING_RETRY for state in states)

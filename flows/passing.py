@@ -7,11 +7,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from autoindex.errors import TransientError
 
-DATABASE_AWAY: Final = (InterfaceError, OperationalError)
-"""What a database that is away, or ends a connection, raises."""
+# What a database that is away, or ends a connection, raises.
+_DATABASE_AWAY: Final = (InterfaceError, OperationalError)
 _PASSING: Final = (
     TransientError,
-    *DATABASE_AWAY,
+    *_DATABASE_AWAY,
     httpx.TransportError,
     ConnectionError,
     TimeoutError,
@@ -25,7 +25,7 @@ def is_passing(error: object) -> bool:
 
 def part_away(error: Exception) -> str | None:
     """Which part of the system an error says is away; None for another kind of error."""
-    if isinstance(error, DATABASE_AWAY):
+    if isinstance(error, _DATABASE_AWAY):
         return "the database"
     if isinstance(error, httpx.TransportError) or _is_servers(error):
         return "Prefect"

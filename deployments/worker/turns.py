@@ -6,6 +6,8 @@ from typing import Final
 
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 
+from flows.attempt import AWAITING_TURN
+
 LONGEST_WAIT: Final = timedelta(minutes=15)
 """What has waited for longer goes first, whatever its queue."""
 
@@ -27,4 +29,6 @@ def in_turn(waiting: Sequence[WorkerFlowRunResponse], now: datetime) -> list[Wor
 
 def _due(entry: WorkerFlowRunResponse, now: datetime) -> datetime:
     run = entry.flow_run
+    if run.state_name == AWAITING_TURN and run.expected_start_time is not None:
+        return run.expected_start_time  # since when it waits, however often it has looked
     return run.next_scheduled_start_time or run.expected_start_time or now

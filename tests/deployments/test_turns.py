@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 from deployments.worker.turns import LONGEST_WAIT, in_turn
+from flows.attempt import AWAITING_TURN
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -31,6 +32,13 @@ def test_who_has_waited_for_too_long_goes_first_the_longest_waiting_of_all() -> 
     high, low, lower = waiting(1), waiting(16), waiting(60)
     assert ids(in_turn([high, low, lower], NOW)) == ids([lower, low, high])
     assert timedelta(minutes=14) < LONGEST_WAIT < timedelta(minutes=16)
+
+
+def test_a_run_that_has_looked_whether_it_is_its_turn_has_waited_since_it_was_asked_for() -> None:
+    new, looked_again = waiting(1), waiting(0)
+    looked_again.flow_run.state_name = AWAITING_TURN
+    looked_again.flow_run.expected_start_time = NOW - timedelta(minutes=20)
+    assert ids(in_turn([new, looked_again], NOW)) == ids([looked_again, new])
 
 
 def test_a_run_that_is_named_twice_gets_one_turn() -> None:
