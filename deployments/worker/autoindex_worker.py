@@ -250,7 +250,7 @@ class AutoindexWorker(
         unheld = f"run {flow_run.id}, which could not be started, waits for the database"
         lease = await until_back(lambda: self._keeper.take(flow_run.id), unheld)
         if lease is not None:
-            await self._settlement.conclude(lease, Ending(Cause.UNSTARTED, 0, message))
+            await self._settlement.conclude(lease, _unstarted(message))
 
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
         """A fork is there at once: a state before it would only take a call."""
@@ -313,7 +313,12 @@ class AutoindexWorker(
                 status.started("ended")
                 return AutoindexWorkerResult(status_code=0, identifier="ended")
             order = configuration.order(flow_run.id, lease.token)
-            process = await self._starter.start(order, configuration.chosen_command)
+            try:
+                process = await self._starter.start(order, configuration.chosen_command)
+            except OSError as error:
+                status.started("not at all")
+                await self._settlement.conclude(lease, _unstarted(f"no process for it: {error}"))
+                return AutoindexWorkerResult(status_code=0, identifier="not at all")
             status.started(_identifier(process))
             ending = await supervision.watch(process)
             await self._settlement.conclude(lease, ending)
@@ -393,6 +398,10 @@ class AutoindexWorker(
             if not await self.get_and_submit_flow_runs() and self.limiter.available_tokens:
                 # Called for nothing, as where a pool is paused: a flood of calls is one question.
                 await asyncio.sleep(_CALLS_SECONDS)
+
+
+def _unstarted(reason: str) -> Ending:
+    return Ending(Cause.UNSTARTED, 0, reason)
 
 
 def _is_away(error: Exception) -> bool:

@@ -20,7 +20,7 @@ from flows.holding import LEASE_TOKEN, MEMORY_LIMIT
 
 SOFT_LIMIT_SIGNAL: Final = signal.SIGUSR1
 STOP_SIGNAL: Final = signal.SIGUSR2
-LOST: Final = 75
+LEASE_LOST: Final = 75
 """Exit status of a run whose lease another worker has."""
 
 _MB: Final = 1 << 20
@@ -84,7 +84,7 @@ class _Lease:
                     fence.check(connection, self._order.task_id, self._order.token)
             except LeaseLost as lost:
                 print(lost, file=sys.stderr, flush=True)
-                os._exit(LOST)
+                os._exit(LEASE_LOST)
             except OperationalError:
                 time.sleep(1)
             else:

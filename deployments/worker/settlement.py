@@ -148,7 +148,7 @@ class Settlement:
         states = await self._history(task_id)
         ours = next((n for n, state in enumerate(states) if state.id == reached.id), 0)
         end = _before_a_claim(states[:ours])
-        if end is None or not end.is_final() or end.is_crashed():
+        if end is None or not _has_ended(end):
             return reached
         _log.warning("run %s had ended before it was given up: %s", task_id, end.name)
         await self._client.set_flow_run_state(task_id, end, force=True)
@@ -158,7 +158,7 @@ class Settlement:
         """The end that a run had before it was claimed, to which it is put back."""
         states = await self._history(lease.task_id)
         end = _before_a_claim(states)
-        if end is None or not end.is_final() or not await self._keeper.is_ours(lease):
+        if end is None or not _has_ended(end) or not await self._keeper.is_ours(lease):
             return None
         if end is not states[-1]:  # or else somebody has put it back already
             _log.warning("run %s had ended before it was claimed: %s", lease.task_id, end.name)
@@ -181,11 +181,14 @@ class Settlement:
             if not states or not states[-1].is_pending():  # it is claimed no longer
                 return
             before = _before_a_claim(states)
-            if before is not None and before.is_final():
+            if before is not None and _has_ended(before):
                 await self._client.set_flow_run_state(task_id, before, force=True)
                 return
             later = verdict.again("another worker has not let go of it yet")
-            await propose_state(self._client, later, flow_run_id=task_id)
+            try:
+                await propose_state(self._client, later, flow_run_id=task_id)
+            except (Abort, ObjectNotFound) as refused:
+                _log.info("run %s stays as it is: %s", task_id, refused)
 
     async def _history(self, task_id: UUID) -> list[State]:
         states = await self._client.read_flow_run_states(task_id)
@@ -240,9 +243,12 @@ def _end(connection: Connection, lease: Lease) -> None:
 
 def _stands(state: State) -> bool:
     """Whether nothing is to be added; what was suspended goes on when somebody resumes it."""
-    return (
-        state.is_scheduled() or state.is_paused() or (state.is_final() and not state.is_crashed())
-    )
+    return _has_ended(state) or state.is_scheduled() or state.is_paused()
+
+
+def _has_ended(state: State) -> bool:
+    """Whether it is over; what Prefect's engine calls crashed has another attempt."""
+    return state.is_final() and not state.is_crashed()
 
 
 def _is_same(state: State, wanted: State) -> bool:

@@ -55,7 +55,7 @@ class Ending:
 class Supervision:
     """Watches one run's process from its start to its end.
 
-    What a run waits for Prefect, as to report its end, does not count on its time.
+    What a run waits for Prefect or the database, as to report its end, does not count on its time.
     """
 
     def __init__(self, limits: AutoindexJobConfiguration, outages: Outages) -> None:

@@ -18,6 +18,11 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def order() -> Order:
+    """For a run that waits for a server that is not there."""
+    return Order(task_id=uuid4(), env={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+
+
 async def test_a_zygote_that_could_not_be_made_is_made_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -25,11 +30,11 @@ async def test_a_zygote_that_could_not_be_made_is_made_later(
     made = Starter(entrypoints)
     await made.open()
     try:
-        cold = await made.start(Order(task_id=uuid4()))
+        cold = await made.start(order())
         assert psutil.Process(cold.pid).ppid() == os.getpid()
         entrypoints[:] = ["tests.deployments.worker_flows.look_around"]
         monkeypatch.setattr(starter, "_AGAIN_SECONDS", 0.0)
-        warm = await made.start(Order(task_id=uuid4()))
+        warm = await made.start(order())
         zygote = psutil.Process(warm.pid).parent()
         assert zygote is not None
         assert zygote.ppid() == os.getpid()
