@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -11,6 +12,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from autoindex.errors import ConfigurationError, PartUnavailable
+
+log = logging.getLogger("autoindex.api")
 
 ALGORITHMS: Final = ("RS256", "ES256")
 # Keys in use are asked for again so early that nobody has to wait for them,
@@ -104,6 +107,8 @@ class KeySet:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 self._keys = _usable(json.loads(await self._content()))
         except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as problem:
+            if self._trouble is None:
+                log.warning("the issuer's key set can't be read: %s", str(problem) or "it hangs")
             self._trouble = problem
         else:
             self._trouble, self._read_at = None, self._clock()

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
@@ -48,10 +48,11 @@ class ReportFolder:
             yield _File(file, self._threads)
         finally:
             # Nobody waits: a read that hangs also keeps the file from being closed.
-            self._threads.submit(file.close)
+            with suppress(RuntimeError):  # at the facade's own end, which closes it as well
+                self._threads.submit(file.close)
 
     def close(self) -> None:
-        """Take nothing more on; what hangs is not waited for."""
+        """Take nothing more on. The process still ends only when the folder lets go of a thread."""
         self._threads.shutdown(wait=False)
 
 
