@@ -161,7 +161,7 @@ def _uncovered(content: ReportContent, history: History) -> str:
         return ""
     return (
         f"{content.benchmark_name} has no close on {len(history.uncovered):,} sessions up to "
-        f"{day(history.uncovered[-1].date())}, and is not compared over windows that need them"
+        f"{day(history.uncovered[-1].date())}, and what needs them is left empty"
     )
 
 

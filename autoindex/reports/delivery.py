@@ -31,6 +31,9 @@ _TIMEOUT_SECONDS: Final = 30.0
 _CHART: Final = "chart"
 _ADDRESS: Final = re.compile(r'(?:"[^"]*"|[^\s<>"(),:;]+)@[^\s<>"(),:;]+')
 _HIDDEN: Final = "***"
+_LONGEST_SAID: Final = 500
+# A shorter mailbox is a word of every sentence.
+_SHORTEST_MAILBOX: Final = 3
 
 
 def message_id(task_id: UUID, recipient: str, sender: str) -> str:
@@ -221,6 +224,8 @@ def _without_addresses(said: str, recipient: Address) -> str:
 
     Some name the mailbox alone, or write the address in a form that is none.
     """
+    hidden = _ADDRESS.sub(_HIDDEN, said[:_LONGEST_SAID])
+    if len(recipient.username) < _SHORTEST_MAILBOX:
+        return hidden
     mailbox = rf"(?<!\w){re.escape(recipient.username)}(?!\w)"
-    hidden = _ADDRESS.sub(_HIDDEN, said)
     return re.sub(mailbox, _HIDDEN, hidden, flags=re.IGNORECASE)

@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from autoindex.index.listing import LONGEST_GAP
 from autoindex.reports.content import Number
 
 Floats = NDArray[np.float64]
 
 SESSIONS_A_YEAR: Final = 252
-# As long as a gap in a constituent's bars may last before it gets no weight.
-CARRIED_SESSIONS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class History:
         if benchmark is not None:
             closes = benchmark.astype(np.float64).dropna()
             union = closes.index.union(sessions)
-            carried = closes.reindex(union).ffill(limit=CARRIED_SESSIONS)
+            carried = closes.reindex(union).ffill(limit=LONGEST_GAP)
             theirs = carried.reindex(sessions).to_numpy(dtype=np.float64)
         return cls(sessions, levels.to_numpy(dtype=np.float64), theirs)
 
