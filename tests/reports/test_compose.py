@@ -137,8 +137,8 @@ def test_a_benchmark_that_begins_late_is_said_to(make_inputs: Make, benchmark: p
     (gap,) = made.missing
     assert gap.part == "benchmark_history"
     assert gap.reason == (
-        "Not enough data: S&P 500 has no close on 1,004 sessions up to 27 Dec 2021, and is not "
-        "compared over windows that need them."
+        "Not enough data: S&P 500 has no close on 1,004 sessions up to 27 Dec 2021, and what "
+        "needs them is left empty."
     )
     rows = {row.key: row.benchmark_return for row in made.comparisons}
     assert rows["1_year"] == pytest.approx(3783.22 / 4786.35 - 1)
