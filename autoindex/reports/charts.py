@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from autoindex.reports import theme
 from autoindex.reports.content import ReportContent
+from autoindex.reports.history import rebased
 from autoindex.reports.plot import Floats, Plot, days, floats
 from autoindex.reports.wording import figure as number_text
 from autoindex.reports.wording import percent, short_percent
@@ -66,19 +67,6 @@ def period_start(content: ReportContent) -> int:
     return max(len(content.series.sessions) - 1 - _AROUND_SHORT_PERIOD, 0)
 
 
-def rebased(content: ReportContent, start: int) -> Floats:
-    """The benchmark from position `start` on, set on the index's level at its first close there.
-
-    NaN where it has no close.
-    """
-    benchmark = floats(content.series.benchmark[start:])
-    first = benchmark_start(content, start)
-    if first is None:
-        return benchmark
-    scaled: Floats = benchmark * (content.series.level[first] / benchmark[first - start])
-    return scaled
-
-
 def benchmark_start(content: ReportContent, start: int) -> int | None:
     """Position of the benchmark's first close from position `start` on; None where it has none."""
     there = (
@@ -90,7 +78,9 @@ def benchmark_start(content: ReportContent, start: int) -> int | None:
 def _from_zero(content: ReportContent, width: float, height: float, start: int) -> Figure:
     series = content.series
     at = days(series.sessions[start:])
-    level, benchmark = floats(series.level[start:]), rebased(content, start)
+    level = floats(series.level[start:])
+    # Where the benchmark begins later, its line joins the index's there.
+    benchmark = rebased(level, floats(series.benchmark[start:]))
     plot = Plot(width, height)
     plot.index(at, level / level[0] - 1.0, content.index_name)
     plot.benchmark(at, benchmark / level[0] - 1.0, content.benchmark_name)

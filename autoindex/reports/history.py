@@ -53,6 +53,16 @@ class History:
         return int(self.sessions.searchsorted(pd.Timestamp(str(session))))
 
 
+def rebased(level: Floats, benchmark: Floats) -> Floats:
+    """The benchmark set on the level at its first close; NaN where it has no close."""
+    there = np.flatnonzero(~np.isnan(benchmark))
+    if not len(there):
+        return benchmark
+    first = there[0]
+    scaled: Floats = benchmark * (level[first] / benchmark[first])
+    return scaled
+
+
 def number(value: float) -> Number:
     """`value` as the content holds it: None where it is not finite."""
     return float(value) if np.isfinite(value) else None

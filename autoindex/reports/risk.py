@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from autoindex.reports.content import Drawdown, Number, Series
-from autoindex.reports.history import SESSIONS_A_YEAR, Floats, History, number, numbers
+from autoindex.reports.history import SESSIONS_A_YEAR, Floats, History, number, numbers, rebased
 
 _SHORT_WINDOW: Final = 63
 
@@ -50,15 +50,15 @@ def series(history: History) -> Series:
     Rolling figures are null until the window is full.
     """
     window = SESSIONS_A_YEAR if len(history) > 2 * SESSIONS_A_YEAR else _SHORT_WINDOW
-    rebased = _rebased(history)
+    benchmark = rebased(history.level, history.benchmark)
     volatility, sharpe = _rolling(history.level, window)
-    benchmark_volatility, _ = _rolling(rebased, window)
+    benchmark_volatility, _ = _rolling(benchmark, window)
     return Series(
         sessions=tuple(history.sessions.date.tolist()),
         level=tuple(history.level.tolist()),
-        benchmark=numbers(rebased),
+        benchmark=numbers(benchmark),
         drawdown=tuple(drawdown(history.level).tolist()),
-        benchmark_drawdown=numbers(drawdown(rebased)),
+        benchmark_drawdown=numbers(drawdown(benchmark)),
         rolling_volatility=numbers(volatility),
         benchmark_rolling_volatility=numbers(benchmark_volatility),
         rolling_sharpe=numbers(sharpe),
@@ -72,15 +72,6 @@ def volatility_and_sharpe(values: Floats) -> tuple[Number, Number]:
         return None, None
     volatility, sharpe = _rolling(values, len(values) - 1)
     return number(volatility[-1]), number(sharpe[-1])
-
-
-def _rebased(history: History) -> Floats:
-    there = np.flatnonzero(~np.isnan(history.benchmark))
-    if not len(there):
-        return history.benchmark
-    first = there[0]
-    rebased: Floats = history.benchmark * (history.level[first] / history.benchmark[first])
-    return rebased
 
 
 def _rolling(values: Floats, window: int) -> tuple[Floats, Floats]:
