@@ -100,7 +100,7 @@ class Settlement:
                 if not await self._keeper.is_ours(case.lease):
                     return
                 await self._decide(case)
-            await self._let_go(case)
+            await self._let_go(case.lease, case.reached, died=case.died)
 
     async def _decide(self, case: _Case) -> None:
         try:
@@ -170,9 +170,7 @@ class Settlement:
             end = await self._put_back(lease)
             if end is None:
                 return False
-            case = _Case(lease, Ending(Cause.BY_ITSELF, 0))
-            case.decide(end)
-            await self._let_go(case)
+            await self._let_go(lease, end)
             return True
 
     async def _leave(self, task_id: UUID) -> None:
@@ -194,12 +192,12 @@ class Settlement:
         states = await self._client.read_flow_run_states(task_id)
         return sorted(states, key=lambda state: state.timestamp)
 
-    async def _let_go(self, case: _Case) -> None:
-        self._keeper.drop(case.lease)
-        if case.reached is None or case.reached.is_final():
-            await self._keeper.call(_end, case.lease)
+    async def _let_go(self, lease: Lease, reached: State | None, *, died: bool = False) -> None:
+        self._keeper.drop(lease)
+        if reached is None or reached.is_final():
+            await self._keeper.call(_end, lease)
         else:
-            await self._keeper.call(leases.give_back, case.lease, died=case.died)
+            await self._keeper.call(leases.give_back, lease, died=died)
 
     async def _close_subtasks(self, run: FlowRun, wanted: State) -> None:
         """End the subtasks that nobody works at any more, or a later attempt would show them."""

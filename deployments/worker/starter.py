@@ -192,7 +192,7 @@ class _Zygote:
         self._socket.close()
         # It may have only said that it ends; and what nobody waits for stays as a zombie.
         self._process.kill()
-        self._reaping = asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        asyncio.get_running_loop().run_in_executor(None, self._process.wait)
         gone = _Refused("the zygote has ended")
         if not self.ready.done():
             self.ready.set_exception(gone)
