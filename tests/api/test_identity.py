@@ -258,12 +258,18 @@ async def test_a_new_key_is_fetched_when_a_token_names_it(
     assert issuer.asked == 2
 
 
+async def in_use(issuer: Issuer, identity: Identity, key: rsa.RSAPrivateKey) -> str:
+    """An authorization that outlasts these tests, whose key the issuer has just given."""
+    issuer.publish("one", key)
+    token = f"Bearer {signed(key, 'RS256', kid='one', exp=time.time() + 9_999)}"
+    assert await identity.check(token)
+    return token
+
+
 async def test_a_withdrawn_key_is_refused_within_minutes(
     issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    issuer.publish("one", rsa_key)
-    token = f"Bearer {signed(rsa_key, 'RS256', kid='one', exp=time.time() + 9_999)}"
-    assert await clocked.check(token)
+    token = await in_use(issuer, clocked, rsa_key)
     issuer.keys.clear()
     clock.now += 301
     assert "not among" in await refusal(clocked, token)
@@ -291,9 +297,7 @@ async def test_while_the_issuer_is_away_its_keys_are_good_for_an_hour(
 async def test_nobody_waits_for_an_issuer_that_hangs_whose_keys_are_good(
     issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    issuer.publish("one", rsa_key)
-    token = f"Bearer {signed(rsa_key, 'RS256', kid='one', exp=time.time() + 9_999)}"
-    assert await clocked.check(token)
+    token = await in_use(issuer, clocked, rsa_key)
     issuer.broken = True
     clock.now += 301
     assert await clocked.check(token)
@@ -320,9 +324,7 @@ async def test_nobody_waits_for_an_issuer_that_hangs_whose_keys_are_good(
 async def test_an_issuer_that_was_away_once_is_not_taken_to_be_so_for_long(
     issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    issuer.publish("one", rsa_key)
-    token = f"Bearer {signed(rsa_key, 'RS256', kid='one', exp=time.time() + 9_999)}"
-    assert await clocked.check(token)
+    token = await in_use(issuer, clocked, rsa_key)
     issuer.broken = True
     clock.now += 301
     assert await clocked.check(token)
@@ -335,9 +337,7 @@ async def test_an_issuer_that_was_away_once_is_not_taken_to_be_so_for_long(
 async def test_keys_in_use_are_asked_for_before_anybody_has_to_wait(
     issuer: Issuer, clocked: Identity, clock: Clock, rsa_key: rsa.RSAPrivateKey
 ) -> None:
-    issuer.publish("one", rsa_key)
-    token = f"Bearer {signed(rsa_key, 'RS256', kid='one', exp=time.time() + 9_999)}"
-    assert await clocked.check(token)
+    token = await in_use(issuer, clocked, rsa_key)
     issuer.answers.clear()
     clock.now += 241
     began = time.monotonic()
