@@ -18,9 +18,9 @@ import httpx
 from pydantic import BaseModel, Field
 
 from api import prefect_events, states
+from api.prefect_deployments import Deployments
 from api.prefect_rest import ANSWER_SECONDS, Connection, Rest
 from api.tasks import (
-    DEPLOYMENTS,
     Activity,
     Census,
     Kind,
@@ -40,8 +40,6 @@ USER_TAG: Final = "user:"
 
 # The most that Prefect's server returns at once, unless it is told otherwise.
 _MOST_AT_ONCE: Final = 200
-# Deployments made anew get other ids; asking again for each stray id would double the load.
-_NAMES_KEPT: Final = timedelta(seconds=10)
 # The clocks of the facade and of Prefect's server may differ by this much.
 _CLOCK_SKEW: Final = timedelta(seconds=5)
 # For so long it is believed that no subtask waits for a retry, unless Prefect's events say so.
@@ -108,8 +106,7 @@ class Prefect:
         self._connection = connection
         self._calm = _Calm()
         self._starting = asyncio.Semaphore(_STARTS_AT_ONCE)
-        self._kinds: Mapping[UUID, Kind] = {}
-        self._names_read_at: datetime | None = None
+        self._deployments = Deployments(self._rest)
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -124,35 +121,41 @@ class Prefect:
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
     ) -> Started:
-        """Create a flow run from the kind's deployment; it stays on the deployment's queue."""
+        """Create a flow run of the kind's deployment, on the deployment's queue."""
         body = {
             # Until it begins, and is called by what it does.
             "name": f"{kind.value} asked for by {user}",
-            "parameters": dict(parameters),
             "tags": [TAG, kind.value, f"{USER_TAG}{user}", *tags],
             "idempotency_key": idempotency_key,
-            # The facade has checked them already, against the models that the schema is made from.
-            "enforce_parameter_schema": False,
+            "state": {"type": "SCHEDULED"},
         }
-        answer = await self._create(kind, body)
+        answer = await self._create(kind, parameters, body)
         run = FlowRun.model_validate_json(answer.content)
         return Started(self._task(run, kind), new=answer.status_code == HTTPStatus.CREATED)
 
-    async def _create(self, kind: Kind, body: JSON) -> httpx.Response:
-        async with self._starting:
-            return await self._create_now(kind, body)
+    async def _create(
+        self, kind: Kind, parameters: Mapping[str, Any], body: JSON
+    ) -> httpx.Response:
+        """Create the run itself, of what the deployment says.
 
-    async def _create_now(self, kind: Kind, body: JSON) -> httpx.Response:
-        deployment = await self._deployment(kind)
-        answer = await self._rest.send("POST", f"/deployments/{deployment}/create_flow_run", body)
+        Asked to do so of a deployment, Prefect reads templates in the parameters, and checks them
+        and the job variables once more, which takes longer than all else.
+        """
+        async with self._starting:
+            deployment = await self._deployments.of(kind)
+            of_deployment = {
+                "deployment_id": str(deployment.id),
+                "flow_id": str(deployment.flow_id),
+                "work_pool_name": deployment.work_pool_name,
+                "work_queue_name": deployment.work_queue_name,
+                "parameters": {**deployment.parameters, **parameters},
+                "tags": [*dict.fromkeys([*deployment.tags, *body["tags"]])],
+            }
+            answer = await self._rest.send("POST", "/flow_runs/", {**body, **of_deployment})
         if answer.status_code == HTTPStatus.NOT_FOUND:
-            await self._read_names()
-            deployment = await self._deployment(kind)
-            answer = await self._rest.send(
-                "POST", f"/deployments/{deployment}/create_flow_run", body
-            )
-        answer.raise_for_status()
-        return answer
+            queue = f"The work queue {deployment.work_queue_name}"
+            raise PartUnavailable(queue, "is missing: run `autoindex bootstrap`")
+        return answer.raise_for_status()
 
     async def read(self, task_id: UUID) -> Task:
         """Read a flow run, and whether one of its task runs waits for a retry."""
@@ -166,13 +169,11 @@ class Prefect:
                 return {task.id: task for task in [await self.read(next(iter(task_ids)))]}
             except TaskUnknown:
                 return {}
-        await self._our_deployments(None)
         body = {"flow_runs": {"id": {"any_": [str(task_id) for task_id in task_ids]}}}
         answer = await self._rest.send("POST", "/flow_runs/filter", body)
         answer.raise_for_status()
         runs = [FlowRun.model_validate(run) for run in answer.json()]
-        if any(run.deployment_id not in self._kinds for run in runs) and self._names_are_old():
-            await self._read_names()
+        await self._deployments.look_for(run.deployment_id for run in runs)
         tasks = self._tasks(runs, await self._which_wait(runs))
         return {task.id: task for task in tasks}
 
@@ -247,23 +248,29 @@ class Prefect:
         if query.status is Status.STARTED:
             waiting = await self._waiting({"flow_runs": filters["flow_runs"]})
             filters["flow_runs"]["id"] = {"not_any_": [str(run.id) for run in waiting]}
-        found, total = await self._runs(filters, page=page, limit=per_page)
-        found = await self._in_order(filters, found, (page - 1) * per_page, total)
+        # One more than the first page has says whether others share the time of its last.
+        more = 1 if page == 1 and per_page < _MOST_AT_ONCE else 0
+        found, total = await self._runs(filters, page=page, limit=per_page + more)
+        found = await self._in_order(filters, found, per_page, (page - 1) * per_page, total)
         waits = await self._which_wait(found)
         return Page(tuple(self._tasks(found, waits)), total)
 
     async def _in_order(
-        self, filters: JSON, found: list[FlowRun], start: int, total: int
+        self, filters: JSON, found: list[FlowRun], size: int, start: int, total: int
     ) -> list[FlowRun]:
         """A page whose runs of equal time are in the order of their ids, over all pages.
+
+        `found` may hold the first run of the next page, which spares a question.
 
         Prefect sorts by time alone, and then gives runs of equal time in any order: a page might
         repeat what another had, and leave out what none shows.
         """
-        groups = [list(equal) for _, equal in groupby(found, key=_due)]
+        page, next_ = found[:size], found[size:]
+        groups = [list(equal) for _, equal in groupby(page, key=_due)]
+        ends = start + len(page) >= total or (next_ and _due(next_[0]) != _due(page[-1]))
         at_edge = {
             *((0,) if groups and start > 0 else ()),
-            *((len(groups) - 1,) if groups and start + len(found) < total else ()),
+            *((len(groups) - 1,) if groups and not ends else ()),
         }
         for number in at_edge:
             begin = start if len(groups) == 1 else None
@@ -295,7 +302,7 @@ class Prefect:
         return [FlowRun.model_validate(run) for run in answer.json()]
 
     async def _filters(self, query: Query) -> JSON:
-        ids = await self._our_deployments(query.kind)
+        ids = await self._deployments.ids(query.kind)
         due: JSON = {"before_": (datetime.now(UTC) + _CLOCK_SKEW).isoformat()}
         if query.since is not None:
             due["after_"] = query.since.isoformat()
@@ -318,7 +325,7 @@ class Prefect:
 
     async def activity(self) -> Activity:
         """Read what is running, due and scheduled, in parallel."""
-        ids = {"deployment_id": {"any_": await self._our_deployments(None)}}
+        ids = {"deployment_id": {"any_": await self._deployments.ids()}}
         now = datetime.now(UTC).isoformat()
         scheduled = _in_state("SCHEDULED", but_not=states.AWAITING_RETRY)
         due = {**ids, "state": scheduled, "next_scheduled_start_time": {"before_": now}}
@@ -353,7 +360,7 @@ class Prefect:
     async def queued(self, kind: Kind) -> int:
         """Count the runs that are due now and that no worker has claimed."""
         due = {
-            "deployment_id": {"any_": await self._our_deployments(kind)},
+            "deployment_id": {"any_": await self._deployments.ids(kind)},
             "state": _in_state("SCHEDULED"),
             "next_scheduled_start_time": {"before_": datetime.now(UTC).isoformat()},
         }
@@ -363,9 +370,9 @@ class Prefect:
 
     async def census(self, since: datetime) -> Census:
         """Count runs by Prefect's history, one query a kind."""
-        await self._our_deployments(None)
-        counted = await asyncio.gather(*(self._counted(*known) for known in self._kinds.items()))
-        ids = {"deployment_id": {"any_": await self._our_deployments(None)}}
+        kinds = await self._deployments.kinds()
+        counted = await asyncio.gather(*(self._counted(*known) for known in kinds.items()))
+        ids = {"deployment_id": {"any_": await self._deployments.ids()}}
         # For a run that has not started Prefect takes the time it is due.
         begun = {
             **ids,
@@ -432,45 +439,11 @@ class Prefect:
         return run, await self._kind(run)
 
     async def _kind(self, run: FlowRun) -> Kind:
-        if run.deployment_id is None:
-            raise TaskUnknown
-        if run.deployment_id not in self._kinds and self._names_are_old():
-            await self._read_names()
-        kind = self._kinds.get(run.deployment_id)
+        await self._deployments.look_for([run.deployment_id])
+        kind = self._deployments.kind(run.deployment_id)
         if kind is None:
             raise TaskUnknown
         return kind
-
-    async def _deployment(self, kind: Kind) -> UUID:
-        if kind not in self._kinds.values():
-            await self._read_names()
-        for deployment, name in self._kinds.items():
-            if name is kind:
-                return deployment
-        flow, deployment_name = DEPLOYMENTS[kind]
-        raise PartUnavailable(
-            f"The deployment {flow}/{deployment_name}", "is missing: run `autoindex bootstrap`"
-        )
-
-    async def _our_deployments(self, kind: Kind | None) -> list[str]:
-        if len(self._kinds) < len(DEPLOYMENTS) and self._names_are_old():
-            await self._read_names()
-        return [str(id_) for id_, name in self._kinds.items() if kind in (None, name)]
-
-    def _names_are_old(self) -> bool:
-        read_at = self._names_read_at
-        return read_at is None or datetime.now(UTC) - read_at > _NAMES_KEPT
-
-    async def _read_names(self) -> None:
-        answers = await asyncio.gather(
-            *(self._rest.send("GET", f"/deployments/name/{f}/{d}") for f, d in DEPLOYMENTS.values())
-        )
-        self._kinds = {
-            UUID(answer.json()["id"]): kind
-            for kind, answer in zip(DEPLOYMENTS, answers, strict=True)
-            if answer.status_code != HTTPStatus.NOT_FOUND
-        }
-        self._names_read_at = datetime.now(UTC)
 
     async def _which_wait(self, runs: Sequence[FlowRun]) -> set[UUID]:
         """Which of these runs are Running with a task run that waits for a retry."""
@@ -506,11 +479,10 @@ class Prefect:
         return [FlowRun.model_validate(run) for run in content["results"]], content["count"]
 
     def _tasks(self, runs: Sequence[FlowRun], waiting: set[UUID]) -> list[Task]:
-        kinds = self._kinds
         return [
-            self._task(run, kinds[run.deployment_id], subtask_waits=run.id in waiting)
+            self._task(run, kind, subtask_waits=run.id in waiting)
             for run in runs
-            if run.deployment_id is not None and run.deployment_id in kinds
+            if (kind := self._deployments.kind(run.deployment_id)) is not None
         ]
 
     def _task(self, run: FlowRun, kind: Kind, *, subtask_waits: bool = False) -> Task:

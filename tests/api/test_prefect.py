@@ -12,6 +12,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from api import prefect_deployments
 from api.prefect import Prefect
 from api.prefect_rest import Connection
 from api.tasks import Kind, Query, TaskUnknown
@@ -106,15 +107,31 @@ async def test_somebody_elses_run_is_unknown(prefect_url: str) -> None:
         assert foreign_ids.isdisjoint(str(task.id) for task in listed.tasks)
 
 
-async def test_a_run_keeps_its_queue_and_carries_its_tags(prefect_url: str) -> None:
+async def test_a_run_is_what_prefect_makes_of_the_deployment(prefect_url: str) -> None:
     async with (
         connected(prefect_url, seconds=30) as runner,
         httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
     ):
-        started = await runner.start(Kind.REPORT, {}, user="ada", tags=["request:7"])
-        run = (await client.get(f"/flow_runs/{started.task.id}")).json()
-    assert set(run["tags"]) == {"autoindex", "report", "user:ada", "request:7"}
-    assert run["work_pool_name"] == "autoindex"
+        deployment = (await client.get("/deployments/name/generate-report/report")).json()["id"]
+        asked = {"parameters": {"format": "excel"}, "tags": ["user:ada", "request:7"]}
+        path = f"/deployments/{deployment}/create_flow_run"
+        theirs = (await client.post(path, json=asked)).raise_for_status().json()
+        started = await runner.start(
+            Kind.REPORT, {"format": "excel"}, user="ada", tags=["request:7"]
+        )
+        ours = (await client.get(f"/flow_runs/{started.task.id}")).json()
+    assert set(ours["tags"]) == {"autoindex", "report", "user:ada", "request:7"}
+    assert ours["work_pool_name"] == "autoindex"
+    its_own = {"id", "name", "created", "updated", "state_id", "state", "tags"}
+    not_said_by_us = {"deployment_version"}
+    alike = {
+        field
+        for field in set(theirs) - its_own - not_said_by_us
+        if not field.endswith(("_time", "_delta"))
+    }
+    assert {"parameters", "job_variables", "labels", "work_queue_id", "flow_id"} <= alike
+    assert {field: ours[field] for field in alike} == {field: theirs[field] for field in alike}
+    assert set(theirs["tags"]) <= set(ours["tags"])
 
 
 async def test_deployments_made_anew_are_found_again(prefect_url: str) -> None:
@@ -125,10 +142,12 @@ async def test_deployments_made_anew_are_found_again(prefect_url: str) -> None:
         await runner.start(Kind.CLEANUP, {}, user="ada")
         old = (await client.get("/deployments/name/clean-up/cleanup")).json()
         assert (await client.delete(f"/deployments/{old['id']}")).is_success
+        await asyncio.sleep(prefect_deployments.FRESH_SECONDS)
         with pytest.raises(PartUnavailable, match=r"clean-up/cleanup is missing.*bootstrap"):
             await runner.start(Kind.CLEANUP, {}, user="ada")
         kept = {name: old[name] for name in ("name", "flow_id", "work_pool_name", "tags")}
         assert (await client.post("/deployments/", json=kept)).is_success
+        await asyncio.sleep(prefect_deployments.FRESH_SECONDS)
         assert (await runner.start(Kind.CLEANUP, {}, user="ada")).new
 
 

@@ -1,0 +1,96 @@
+"""Our deployments on Prefect: which kind of task each is for, and what its runs are given."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from math import inf
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from api.prefect_rest import Rest
+from api.tasks import DEPLOYMENTS, Kind
+from autoindex.errors import PartUnavailable
+
+# What an operator changes of a deployment holds for tasks started so much later.
+FRESH_SECONDS: Final = 1.0
+# A deployment made anew has another id; asking again for each stray id would double the load.
+_KEPT_SECONDS: Final = 10.0
+
+
+class Deployment(BaseModel):
+    """Of a deployment what its runs are given."""
+
+    id: UUID
+    flow_id: UUID
+    parameters: dict[str, Any]
+    tags: list[str]
+    work_pool_name: str | None
+    work_queue_name: str | None
+
+
+class Deployments:
+    """Those of `api.tasks.DEPLOYMENTS` that there are, read again when they are old and needed."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+        self._known: dict[Kind, Deployment] = {}
+        self._kinds: Mapping[UUID, Kind] = {}
+        self._read_at: dict[Kind, float] = {}
+        self._reading = asyncio.Lock()
+
+    async def of(self, kind: Kind) -> Deployment:
+        """The kind's deployment; raises `PartUnavailable` where there is none that can run."""
+        await self._renew([kind], FRESH_SECONDS)
+        found = self._known.get(kind)
+        if found is None:
+            raise _unfit(kind, "is missing")
+        if found.work_pool_name is None or found.work_queue_name is None:
+            raise _unfit(kind, "has no work queue")
+        return found
+
+    async def ids(self, kind: Kind | None = None) -> list[str]:
+        """The ids of the kind's deployment, or of all."""
+        return [str(id_) for id_, name in (await self.kinds()).items() if kind in (None, name)]
+
+    async def kinds(self) -> Mapping[UUID, Kind]:
+        """Every deployment's kind."""
+        if len(self._known) < len(DEPLOYMENTS):
+            await self._renew(DEPLOYMENTS, _KEPT_SECONDS)
+        return self._kinds
+
+    def kind(self, deployment_id: UUID | None) -> Kind | None:
+        """What runs of this deployment are; None where it is not known to be ours."""
+        return None if deployment_id is None else self._kinds.get(deployment_id)
+
+    async def look_for(self, deployment_ids: Iterable[UUID | None]) -> None:
+        """See whether one of these that is not known is ours by now."""
+        if any(id_ is not None and id_ not in self._kinds for id_ in deployment_ids):
+            await self._renew(DEPLOYMENTS, _KEPT_SECONDS)
+
+    async def _renew(self, kinds: Iterable[Kind], seconds: float) -> None:
+        async with self._reading:
+            oldest = time.monotonic() - seconds
+            old = [kind for kind in kinds if self._read_at.get(kind, -inf) < oldest]
+            if old:
+                await asyncio.gather(*(self._read(kind) for kind in old))
+                self._kinds = {deployment.id: kind for kind, deployment in self._known.items()}
+
+    async def _read(self, kind: Kind) -> None:
+        began = time.monotonic()
+        flow, name = DEPLOYMENTS[kind]
+        answer = await self._rest.send("GET", f"/deployments/name/{flow}/{name}")
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            self._known.pop(kind, None)
+        else:
+            found = answer.raise_for_status().content
+            self._known[kind] = Deployment.model_validate_json(found)
+        self._read_at[kind] = began
+
+
+def _unfit(kind: Kind, problem: str) -> PartUnavailable:
+    flow, name = DEPLOYMENTS[kind]
+    what = f"The deployment {flow}/{name}"
+    return PartUnavailable(what, f"{problem}: run `autoindex bootstrap`")
