@@ -110,6 +110,7 @@ class Prefect:
 
     async def aclose(self) -> None:
         """Close connections."""
+        self._deployments.close()
         await self._rest.aclose()
 
     async def start(

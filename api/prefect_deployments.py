@@ -1,6 +1,7 @@
 """Our deployments on Prefect: which kind of task each is for, and what its runs are given."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -14,10 +15,14 @@ from api.prefect_rest import Rest
 from api.tasks import DEPLOYMENTS, Kind
 from autoindex.errors import PartUnavailable
 
-# What an operator changes of a deployment holds for tasks started so much later.
-FRESH_SECONDS: Final = 1.0
+# What an operator changes of a deployment holds for tasks started so much later; while many are
+# started, it is read again sooner, and nobody waits for that.
+OLD_SECONDS: Final = 5.0
+_RIPE_SECONDS: Final = 1.0
 # A deployment made anew has another id; asking again for each stray id would double the load.
 _KEPT_SECONDS: Final = 10.0
+
+log = logging.getLogger("autoindex.api")
 
 
 class Deployment(BaseModel):
@@ -40,10 +45,20 @@ class Deployments:
         self._kinds: Mapping[UUID, Kind] = {}
         self._read_at: dict[Kind, float] = {}
         self._reading = asyncio.Lock()
+        self._renewing: dict[Kind, asyncio.Task[None]] = {}
+
+    def close(self) -> None:
+        """Stop reading."""
+        for renewing in self._renewing.values():
+            renewing.cancel()
 
     async def of(self, kind: Kind) -> Deployment:
         """The kind's deployment; raises `PartUnavailable` where there is none that can run."""
-        await self._renew([kind], FRESH_SECONDS)
+        await self._renew([kind], OLD_SECONDS)
+        if self._age(kind) > _RIPE_SECONDS and kind not in self._renewing:
+            renewing = asyncio.create_task(self._renew([kind], _RIPE_SECONDS))
+            self._renewing[kind] = renewing
+            renewing.add_done_callback(lambda ended: self._renewed(kind, ended))
         found = self._known.get(kind)
         if found is None:
             raise _unfit(kind, "is missing")
@@ -71,12 +86,22 @@ class Deployments:
             await self._renew(DEPLOYMENTS, _KEPT_SECONDS)
 
     async def _renew(self, kinds: Iterable[Kind], seconds: float) -> None:
+        if all(self._age(kind) <= seconds for kind in kinds):
+            return
         async with self._reading:
-            oldest = time.monotonic() - seconds
-            old = [kind for kind in kinds if self._read_at.get(kind, -inf) < oldest]
+            old = [kind for kind in kinds if self._age(kind) > seconds]
             if old:
                 await asyncio.gather(*(self._read(kind) for kind in old))
                 self._kinds = {deployment.id: kind for kind, deployment in self._known.items()}
+
+    def _renewed(self, kind: Kind, renewing: asyncio.Task[None]) -> None:
+        del self._renewing[kind]
+        if not renewing.cancelled() and (problem := renewing.exception()) is not None:
+            # Whoever finds it old reads it himself, and is told.
+            log.warning("the deployment of %s was not read again: %s", kind, problem)
+
+    def _age(self, kind: Kind) -> float:
+        return time.monotonic() - self._read_at.get(kind, -inf)
 
     async def _read(self, kind: Kind) -> None:
         began = time.monotonic()

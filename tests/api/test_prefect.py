@@ -142,12 +142,12 @@ async def test_deployments_made_anew_are_found_again(prefect_url: str) -> None:
         await runner.start(Kind.CLEANUP, {}, user="ada")
         old = (await client.get("/deployments/name/clean-up/cleanup")).json()
         assert (await client.delete(f"/deployments/{old['id']}")).is_success
-        await asyncio.sleep(prefect_deployments.FRESH_SECONDS)
+        await asyncio.sleep(prefect_deployments.OLD_SECONDS)
         with pytest.raises(PartUnavailable, match=r"clean-up/cleanup is missing.*bootstrap"):
             await runner.start(Kind.CLEANUP, {}, user="ada")
         kept = {name: old[name] for name in ("name", "flow_id", "work_pool_name", "tags")}
         assert (await client.post("/deployments/", json=kept)).is_success
-        await asyncio.sleep(prefect_deployments.FRESH_SECONDS)
+        await asyncio.sleep(prefect_deployments.OLD_SECONDS)
         assert (await runner.start(Kind.CLEANUP, {}, user="ada")).new
 
 
