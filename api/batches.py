@@ -5,13 +5,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
-from api.in_time import InTime
+from api.in_time import InTime, never
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 _MOST_IN_ONE: Final = 200
-_MOST_AT_ONCE: Final = 2
+_MOST_AT_ONCE: Final = 4
 
 
 class Batches(Generic[K, V]):
@@ -25,9 +25,11 @@ class Batches(Generic[K, V]):
         self,
         read: Callable[[Sequence[K]], Coroutine[Any, Any, Mapping[K, V]]],
         most_in_one: int = _MOST_IN_ONE,
+        is_busy: Callable[[], bool] = never,
     ) -> None:
         self._read = read
         self._most_in_one = most_in_one
+        self._is_busy = is_busy
         self._in_time: InTime[Mapping[K, V]] = InTime()
         self._asked: dict[K, asyncio.Future[V | None]] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -54,7 +56,7 @@ class Batches(Generic[K, V]):
 
     async def _answer(self, asked: Mapping[K, asyncio.Future[V | None]]) -> None:
         try:
-            found = await self._in_time.answer(self._read(list(asked)))
+            found = await self._in_time.answer(self._read(list(asked)), self._is_busy)
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
             for answer in asked.values():
                 answer.set_exception(error)

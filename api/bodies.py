@@ -35,10 +35,11 @@ class GuardedRoute(APIRoute):
             if takes_body and (body := await request.body()):
                 refuse_templates(body)
             user = getattr(request.state, "user", None)
+            is_busy = request.app.state.runner.is_busy
             if user is None:
-                return await in_time.answer(handle(request))
+                return await in_time.answer(handle(request), is_busy)
             async with request.app.state.turns.of(user.name):
-                return await in_time.answer(handle(request))
+                return await in_time.answer(handle(request), is_busy)
 
         return guarded
 

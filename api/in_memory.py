@@ -196,6 +196,10 @@ class InMemory:
         """Names of the workers that are online."""
         return tuple(self.online)
 
+    def is_busy(self) -> bool:
+        """It answers at once."""
+        return False
+
     async def aclose(self) -> None:
         """There is nothing to close."""
 

@@ -2,14 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
 R = TypeVar("R")
 
 ANSWER_SECONDS: Final = 4.5
+# Many are served within the same time again; for more, "try again" is the better answer.
+_BUSY_SECONDS: Final = 4.5
 
 log = logging.getLogger("autoindex.api")
+
+
+def never() -> bool:
+    """Nobody else is being served."""
+    return False
 
 
 class InTime(Generic[R]):
@@ -23,11 +30,19 @@ class InTime(Generic[R]):
         self._seconds = seconds
         self._late: set[asyncio.Task[R]] = set()
 
-    async def answer(self, handling: Coroutine[Any, Any, R]) -> R:
-        """The answer, or what was raised instead."""
+    async def answer(
+        self, handling: Coroutine[Any, Any, R], is_busy: Callable[[], bool] = never
+    ) -> R:
+        """The answer, or what was raised instead.
+
+        It may take twice as long where `is_busy` says then that others are being served: to give
+        up would only add the same question once more.
+        """
         task = asyncio.create_task(handling)
         try:
             await asyncio.wait({task}, timeout=self._seconds)
+            if not task.done() and is_busy():
+                await asyncio.wait({task}, timeout=_BUSY_SECONDS)
         finally:
             if not task.done():
                 self._let_go(task)

@@ -18,8 +18,12 @@ class Lists:
 
     def __init__(self, runner: TaskRunner) -> None:
         self._runner = runner
-        self._pages: Batches[_Wanted, Page] = Batches(self._read_page, _MOST_IN_ONE)
-        self._activity: Batches[str, Activity] = Batches(self._read_activity)
+        self._pages: Batches[_Wanted, Page] = Batches(
+            self._read_page, _MOST_IN_ONE, is_busy=runner.is_busy
+        )
+        self._activity: Batches[str, Activity] = Batches(
+            self._read_activity, is_busy=runner.is_busy
+        )
 
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:
         """A page of the tasks that are due or were, newest first."""

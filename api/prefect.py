@@ -45,12 +45,11 @@ _CLOCK_SKEW: Final = timedelta(seconds=5)
 # For so long it is believed that no subtask waits for a retry, unless Prefect's events say so.
 _CALM_SECONDS: Final = 5.0
 _MOST_CALM: Final = 1_000
-# A start costs Prefect as much as several reads: a flood of them leaves connections for those. With
-# fewer than this, and 200 clients, starts would wait here for longer than they may take.
-_STARTS_AT_ONCE: Final = 30
 _BEGUN: Final = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING")
 # Runs are kept for 90 days.
 _HISTORY_DAYS: Final = 100
+
+_SUBTASK_WAITS: Final = {"task_runs": {"state": {"name": {"any_": [states.AWAITING_RETRY]}}}}
 
 JSON = dict[str, Any]
 
@@ -105,13 +104,16 @@ class Prefect:
         self._rest = Rest(connection, answer_seconds)
         self._connection = connection
         self._calm = _Calm()
-        self._starting = asyncio.Semaphore(_STARTS_AT_ONCE)
         self._deployments = Deployments(self._rest)
 
     async def aclose(self) -> None:
         """Close connections."""
         self._deployments.close()
         await self._rest.aclose()
+
+    def is_busy(self) -> bool:
+        """Whether requests wait for their turn, and others are answered."""
+        return self._rest.is_busy()
 
     async def start(
         self,
@@ -142,17 +144,16 @@ class Prefect:
         Asked to do so of a deployment, Prefect reads templates in the parameters, and checks them
         and the job variables once more, which takes longer than all else.
         """
-        async with self._starting:
-            deployment = await self._deployments.of(kind)
-            of_deployment = {
-                "deployment_id": str(deployment.id),
-                "flow_id": str(deployment.flow_id),
-                "work_pool_name": deployment.work_pool_name,
-                "work_queue_name": deployment.work_queue_name,
-                "parameters": {**deployment.parameters, **parameters},
-                "tags": [*dict.fromkeys([*deployment.tags, *body["tags"]])],
-            }
-            answer = await self._rest.send("POST", "/flow_runs/", {**body, **of_deployment})
+        deployment = await self._deployments.of(kind)
+        of_deployment = {
+            "deployment_id": str(deployment.id),
+            "flow_id": str(deployment.flow_id),
+            "work_pool_name": deployment.work_pool_name,
+            "work_queue_name": deployment.work_queue_name,
+            "parameters": {**deployment.parameters, **parameters},
+            "tags": [*dict.fromkeys([*deployment.tags, *body["tags"]])],
+        }
+        answer = await self._rest.send("POST", "/flow_runs/", {**body, **of_deployment})
         if answer.status_code == HTTPStatus.NOT_FOUND:
             queue = f"The work queue {deployment.work_queue_name}"
             raise PartUnavailable(queue, "is missing: run `autoindex bootstrap`")
@@ -160,8 +161,9 @@ class Prefect:
 
     async def read(self, task_id: UUID) -> Task:
         """Read a flow run, and whether one of its task runs waits for a retry."""
-        run, kind = await self._run(task_id)
-        return self._task(run, kind, subtask_waits=bool(await self._which_wait([run])))
+        (run, kind), early = await asyncio.gather(self._run(task_id), self._early({task_id}))
+        waits = await self._which_wait([run], early)
+        return self._task(run, kind, subtask_waits=bool(waits))
 
     async def read_many(self, task_ids: Collection[UUID]) -> Mapping[UUID, Task]:
         """Read flow runs in one query, and in another which of them have a subtask that waits."""
@@ -170,12 +172,11 @@ class Prefect:
                 return {task.id: task for task in [await self.read(next(iter(task_ids)))]}
             except TaskUnknown:
                 return {}
-        body = {"flow_runs": {"id": {"any_": [str(task_id) for task_id in task_ids]}}}
-        answer = await self._rest.send("POST", "/flow_runs/filter", body)
-        answer.raise_for_status()
-        runs = [FlowRun.model_validate(run) for run in answer.json()]
+        runs, early = await asyncio.gather(
+            self._found({"flow_runs": _among(task_ids)}), self._early(set(task_ids))
+        )
         await self._deployments.look_for(run.deployment_id for run in runs)
-        tasks = self._tasks(runs, await self._which_wait(runs))
+        tasks = self._tasks(runs, await self._which_wait(runs, early))
         return {task.id: task for task in tasks}
 
     async def changes(self) -> AsyncGenerator[UUID | None]:
@@ -298,9 +299,7 @@ class Prefect:
             )
             offset = begin - (before - count)
         body = {**asked, "offset": offset, "limit": len(here)}
-        answer = await self._rest.send("POST", "/flow_runs/filter", body)
-        answer.raise_for_status()
-        return [FlowRun.model_validate(run) for run in answer.json()]
+        return await self._found(body)
 
     async def _filters(self, query: Query) -> JSON:
         ids = await self._deployments.ids(query.kind)
@@ -446,22 +445,41 @@ class Prefect:
             raise TaskUnknown
         return kind
 
-    async def _which_wait(self, runs: Sequence[FlowRun]) -> set[UUID]:
-        """Which of these runs are Running with a task run that waits for a retry."""
-        ids = {run.id for run in runs if run.state.type == "RUNNING"}
-        asked = self._calm.others(ids)
-        if not asked:
-            return set()
+    async def _which_wait(
+        self, runs: Sequence[FlowRun], early: Mapping[UUID, bool] | None = None
+    ) -> set[UUID]:
+        """Which of these runs are Running with a task run that waits for a retry.
+
+        Of those in `early` it is known.
+        """
+        known = early or {}
+        running = {run.id for run in runs if run.state.type == "RUNNING"}
+        asked = await self._ask_which_wait(self._calm.others(running - set(known)))
+        return {run_id for run_id in running if known.get(run_id) or asked.get(run_id)}
+
+    async def _early(self, run_ids: set[UUID]) -> Mapping[UUID, bool]:
+        """The same of those that were Running when last seen: asked beside what they are now."""
+        known = self._calm.known(run_ids)
+        asked = self._calm.others(known)
+        return {**dict.fromkeys(known - asked, False), **await self._ask_which_wait(asked)}
+
+    async def _ask_which_wait(self, run_ids: set[UUID]) -> Mapping[UUID, bool]:
+        if not run_ids:
+            return {}
         at = self._calm.disturbances
-        among = {"id": {"any_": [str(run_id) for run_id in asked]}}
-        waiting = {run.id for run in await self._waiting({"flow_runs": among})}
-        self._calm.found(asked - waiting, at)
-        return waiting
+        asked = {"flow_runs": {**_among(run_ids), "state": _in_state("RUNNING")}, **_SUBTASK_WAITS}
+        waiting = {run.id for run in await self._found(asked)}
+        self._calm.found(run_ids - waiting, at)
+        return {run_id: run_id in waiting for run_id in run_ids}
 
     async def _waiting(self, filters: JSON) -> list[FlowRun]:
         running = {**filters["flow_runs"], "state": _in_state("RUNNING")}
-        subtasks = {"state": {"name": {"any_": [states.AWAITING_RETRY]}}}
-        return await self._all({"flow_runs": running, "task_runs": subtasks})
+        return await self._all({"flow_runs": running, **_SUBTASK_WAITS})
+
+    async def _found(self, filters: JSON) -> list[FlowRun]:
+        answer = await self._rest.send("POST", "/flow_runs/filter", filters)
+        answer.raise_for_status()
+        return [FlowRun.model_validate(run) for run in answer.json()]
 
     async def _all(self, filters: JSON) -> list[FlowRun]:
         found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE)
@@ -532,6 +550,10 @@ class _Calm:
         now = time.monotonic()
         return {run_id for run_id in run_ids if self._until.get(run_id, 0.0) <= now}
 
+    def known(self, run_ids: set[UUID]) -> set[UUID]:
+        """Those of the runs that are calm, or were when they were last asked about."""
+        return run_ids & self._until.keys()
+
     def found(self, run_ids: set[UUID], at: int) -> None:
         """These were found calm by a query that began after so many disturbances."""
         if not self._hears or at != self.disturbances:
@@ -540,6 +562,10 @@ class _Calm:
             self._until.clear()
         until = time.monotonic() + _CALM_SECONDS
         self._until |= dict.fromkeys(run_ids, until)
+
+
+def _among(run_ids: Collection[UUID]) -> JSON:
+    return {"id": {"any_": [str(run_id) for run_id in run_ids]}}
 
 
 def _in_state(*types: str, but_not: str | None = None) -> JSON:

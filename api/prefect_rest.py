@@ -4,10 +4,13 @@ It speaks HTTP by itself because Prefect's client retries for a minute where the
 answer within seconds, and takes two seconds to import.
 """
 
+import asyncio
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import inf
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -19,7 +22,9 @@ from autoindex.errors import ConfigurationError, PartUnavailable
 
 ANSWER_SECONDS: Final = 4.0
 _CONNECT_SECONDS: Final = 2.0
-_CONNECTIONS: Final = 60
+# More would not be answered sooner: Prefect's server works on one core. The others wait here, reads
+# and starts in the order of coming, so that neither has to wait for longer than the other.
+_AT_ONCE: Final = 10
 
 
 class Connection(BaseSettings):
@@ -59,7 +64,7 @@ def _parsed(url: str) -> httpx.URL:
 
 
 class Rest:
-    """Sends requests; none is sent twice, and none waits for longer than `answer_seconds`.
+    """Sends requests; none is sent twice, nor waited for longer than `answer_seconds` once sent.
 
     Raises `ConfigurationError` where `PREFECT_API_URL` is not set, or is none.
     """
@@ -72,17 +77,23 @@ class Rest:
             )
         self._url = _parsed(connection.url)
         self._headers = connection.authorization
+        self._answer_seconds = answer_seconds
         timeout = httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS)
         self._extensions = {"timeout": timeout.as_dict()}
         # Cookies, redirects and the rest of httpx's client would take as long as a short answer.
         self._http = httpx.AsyncHTTPTransport(
-            limits=httpx.Limits(
-                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
-            ),
+            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE),
             # Prefect is on the loopback or a private network, never behind the shell's proxy.
             trust_env=False,
             verify=ssl.create_default_context(),
         )
+
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._heard_at = -inf
+
+    def is_busy(self) -> bool:
+        """Whether every place is taken, and Prefect has answered lately."""
+        return self._places.locked() and time.monotonic() - self._heard_at < self._answer_seconds
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -113,13 +124,15 @@ class Rest:
         return answer
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        try:
-            answer = await self._http.handle_async_request(request)
+        async with self._places:
             try:
-                await answer.aread()
-            finally:
-                await answer.aclose()
-        except httpx.TransportError as problem:
-            raise PartUnavailable("Prefect") from problem
+                answer = await self._http.handle_async_request(request)
+                try:
+                    await answer.aread()
+                finally:
+                    await answer.aclose()
+            except httpx.TransportError as problem:
+                raise PartUnavailable("Prefect") from problem
+        self._heard_at = time.monotonic()
         answer.request = request
         return answer

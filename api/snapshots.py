@@ -88,7 +88,7 @@ class Snapshots:
     def __init__(self, runner: TaskRunner, database: Database) -> None:
         self._runner = runner
         self._database = database
-        self._batches = Batches(self._read)
+        self._batches = Batches(self._read, is_busy=runner.is_busy)
         self._told = Batches(self._read_progress)
         self._lines = Batches(self._read_lines)
         self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
@@ -101,7 +101,7 @@ class Snapshots:
 
         Raises `TaskUnknown`, and `PartUnavailable` or SQLAlchemy's errors where a part is away.
         """
-        kept = self._kept(task_id)
+        kept = self.kept(task_id)
         found = kept or await self._batches.get(task_id)
         if found is None:
             raise TaskUnknown
@@ -128,7 +128,8 @@ class Snapshots:
             reading.everything = True
         self._ended.clear()
 
-    def _kept(self, task_id: UUID) -> Snapshot | None:
+    def kept(self, task_id: UUID) -> Snapshot | None:
+        """A task that has ended, where it is known how."""
         until, kept = self._ended.get(task_id, (0.0, None))
         if time.monotonic() < until:
             return kept

@@ -194,6 +194,10 @@ class TaskRunner(Protocol):
         """Names of the workers that are online."""
         ...
 
+    def is_busy(self) -> bool:
+        """Whether it serves as many others as it can just now, so that waiting helps."""
+        ...
+
     async def aclose(self) -> None:
         """Close connections."""
         ...

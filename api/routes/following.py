@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from api import tokens
 from api.dependencies import CurrentUser, Following, requires
-from api.in_time import ANSWER_SECONDS
+from api.in_time import InTime
 from api.routes.background import PREFIX
 from api.schemas import TaskId, TaskLine, TaskStatus
 from api.snapshots import Snapshot
@@ -31,6 +31,7 @@ _SLOWEST_CLIENT_SECONDS: Final = 30.0
 
 # Who waits holds no connection, and what is read is read for many at once: plain routes will do.
 router = APIRouter(prefix=PREFIX, tags=["background tasks"])
+_in_time: Final[InTime[Snapshot]] = InTime()
 reader = Depends(requires(tokens.Scope.READ))
 
 Wait = Annotated[
@@ -73,8 +74,9 @@ async def status(
 ) -> Response:
     """Read where a task is, and its result for a day after it has ended."""
     known = _tags(if_none_match)
-    async with asyncio.timeout(ANSWER_SECONDS):
-        snapshot = await watch.snapshots.read(task_id)
+    snapshot = watch.snapshots.kept(task_id) or await _in_time.answer(
+        watch.snapshots.read(task_id), request.app.state.runner.is_busy
+    )
     if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
         with watch.follow(task_id, user.name) as followed:
             waiting = _until_changed(watch, followed, known, wait)

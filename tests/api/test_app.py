@@ -1,5 +1,6 @@
 """The facade over its own HTTP, on a real database and the runner in memory."""
 
+import asyncio
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from sqlalchemy import Engine, text
 from api import report_file
 from api.app import create_app
 from api.in_memory import InMemory
+from api.prefect import Prefect
+from api.prefect_rest import Connection
 from api.tasks import Kind
 from autoindex.reports import links
 from autoindex.settings import Settings
@@ -617,6 +620,30 @@ class TestTrouble:
         assert kept.headers["x-request-id"] == "order-66"
         replaced = await http.get("/health", headers={"X-Request-ID": "a b\tc"})
         assert replaced.headers["x-request-id"] != "a b\tc"
+
+
+async def test_many_who_ask_a_prefect_that_is_silent_are_told_in_time(settings: Settings) -> None:
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
+    prefect = Prefect(Connection(url=url))
+    app = create_app(settings, prefect)
+    began = time.monotonic()
+    async with client(app, "ada") as ada, client(app, "bob") as bob, client(app, "eve") as eve:
+        reads = [
+            http.get(f"{TASKS}/status/{uuid4()}") for http in (ada, bob, eve) for _ in range(6)
+        ]
+        lists = [http.get(f"{TASKS}/tasks?page={n}") for n, http in enumerate((ada, bob, eve), 1)]
+        answers = await asyncio.gather(*reads, *lists)
+    for answer in answers:
+        problem(answer, 503)
+    # Sent and silent, 4 s; waited for, 4.5 s: it is not the queue that takes long.
+    assert time.monotonic() - began < 8
+    await prefect.aclose()
+    server.close()
 
 
 async def test_the_contract_names_every_operation_and_its_errors(

@@ -4,7 +4,7 @@ import asyncio
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -88,6 +88,47 @@ async def test_trouble_is_told_once_and_soon(call: str, trouble: str) -> None:
         assert len(asked) <= 4
 
 
+@asynccontextmanager
+async def answering_in_turn(seconds: float) -> AsyncIterator[str]:
+    """A server that knows nothing, and takes so long for every request, one after the other."""
+    turn = asyncio.Lock()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                async with turn:
+                    await asyncio.sleep(seconds)
+                    writer.write(says("404 Not Found"))
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
+    server.close()
+
+
+async def test_a_busy_server_is_waited_for_in_turn() -> None:
+    async with answering_in_turn(0.05) as url, connected(url, seconds=1.5) as runner:
+        assert not runner.is_busy()
+        began = time.monotonic()
+        reads = [asyncio.create_task(runner.read(UUID(int=n))) for n in range(60)]
+        await asyncio.sleep(0.5)
+        assert runner.is_busy()
+        answers = await asyncio.gather(*reads, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [TaskUnknown] * 60
+        assert time.monotonic() - began > 2.5
+        assert not runner.is_busy()
+
+
+async def test_a_silent_server_is_not_busy() -> None:
+    async with answering(None) as (url, _), connected(url, seconds=1) as runner:
+        reads = [asyncio.create_task(runner.read(UUID(int=n))) for n in range(60)]
+        await asyncio.sleep(0.2)
+        assert not runner.is_busy()
+        for read in reads:
+            read.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
+
+
 async def test_somebody_elses_run_is_unknown(prefect_url: str) -> None:
     async with httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client:
         found = await client.get("/deployments/name/somebody-elses/foreign")
@@ -134,20 +175,25 @@ async def test_a_run_is_what_prefect_makes_of_the_deployment(prefect_url: str) -
     assert set(theirs["tags"]) <= set(ours["tags"])
 
 
-async def test_deployments_made_anew_are_found_again(prefect_url: str) -> None:
+async def test_deployments_made_anew_are_found_again(
+    prefect_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with (
         connected(prefect_url, seconds=30) as runner,
         httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
     ):
         await runner.start(Kind.CLEANUP, {}, user="ada")
+        monkeypatch.setattr(prefect_deployments, "OLD_SECONDS", 0.0)
         old = (await client.get("/deployments/name/clean-up/cleanup")).json()
         assert (await client.delete(f"/deployments/{old['id']}")).is_success
-        await asyncio.sleep(prefect_deployments.OLD_SECONDS)
         with pytest.raises(PartUnavailable, match=r"clean-up/cleanup is missing.*bootstrap"):
             await runner.start(Kind.CLEANUP, {}, user="ada")
-        kept = {name: old[name] for name in ("name", "flow_id", "work_pool_name", "tags")}
-        assert (await client.post("/deployments/", json=kept)).is_success
-        await asyncio.sleep(prefect_deployments.OLD_SECONDS)
+        of_no_pool = {name: old[name] for name in ("name", "flow_id", "tags")}
+        assert (await client.post("/deployments/", json=of_no_pool)).is_success
+        with pytest.raises(PartUnavailable, match=r"clean-up/cleanup has no work queue.*bootstrap"):
+            await runner.start(Kind.CLEANUP, {}, user="ada")
+        whole = {**of_no_pool, "work_pool_name": old["work_pool_name"]}
+        assert (await client.post("/deployments/", json=whole)).is_success
         assert (await runner.start(Kind.CLEANUP, {}, user="ada")).new
 
 
