@@ -11,13 +11,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _MOST_IN_ONE: Final = 200
-_MOST_AT_ONCE: Final = 4
+_MOST_AT_ONCE: Final = 2
 
 
 class Batches(Generic[K, V]):
     """Reads what is asked for one by one in batches, so that load makes batches, not queues.
 
-    A question waits only while `_MOST_AT_ONCE` reads are on their way, and joins none that began
+    A question waits only while `most_at_once` reads are on their way, and joins none that began
     before it was asked: no answer is older than its question.
     """
 
@@ -25,10 +25,12 @@ class Batches(Generic[K, V]):
         self,
         read: Callable[[Sequence[K]], Coroutine[Any, Any, Mapping[K, V]]],
         most_in_one: int = _MOST_IN_ONE,
+        most_at_once: int = _MOST_AT_ONCE,
         is_busy: Callable[[], bool] = never,
     ) -> None:
         self._read = read
         self._most_in_one = most_in_one
+        self._most_at_once = most_at_once
         self._is_busy = is_busy
         self._in_time: InTime[Mapping[K, V]] = InTime()
         self._asked: dict[K, asyncio.Future[V | None]] = {}
@@ -44,7 +46,7 @@ class Batches(Generic[K, V]):
         return await asyncio.shield(answer)
 
     def _start(self) -> None:
-        while self._asked and len(self._running) < _MOST_AT_ONCE:
+        while self._asked and len(self._running) < self._most_at_once:
             keys = list(islice(self._asked, self._most_in_one))
             task = asyncio.create_task(self._answer({key: self._asked.pop(key) for key in keys}))
             self._running.add(task)

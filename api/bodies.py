@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -24,6 +25,10 @@ class GuardedRoute(APIRoute):
     Few requests of one user are handled at once.
     """
 
+    def is_busy(self, request: Request) -> bool:  # noqa: ARG002
+        """Whether the answer may take longer, since others are being served."""
+        return False
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap what FastAPI would call."""
         handle = super().get_route_handler()
@@ -35,13 +40,21 @@ class GuardedRoute(APIRoute):
             if takes_body and (body := await request.body()):
                 refuse_templates(body)
             user = getattr(request.state, "user", None)
-            is_busy = request.app.state.runner.is_busy
+            is_busy = partial(self.is_busy, request)
             if user is None:
                 return await in_time.answer(handle(request), is_busy)
             async with request.app.state.turns.of(user.name):
                 return await in_time.answer(handle(request), is_busy)
 
         return guarded
+
+
+class TaskRoute(GuardedRoute):
+    """A route that asks whoever runs the tasks."""
+
+    def is_busy(self, request: Request) -> bool:
+        """Whether that one serves others."""
+        return bool(request.app.state.runner.is_busy())
 
 
 def refuse_templates(body: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
@@ -10,6 +11,7 @@ R = TypeVar("R")
 ANSWER_SECONDS: Final = 4.5
 # Many are served within the same time again; for more, "try again" is the better answer.
 _BUSY_SECONDS: Final = 4.5
+_LOOK_SECONDS: Final = 0.5
 
 log = logging.getLogger("autoindex.api")
 
@@ -35,14 +37,15 @@ class InTime(Generic[R]):
     ) -> R:
         """The answer, or what was raised instead.
 
-        It may take twice as long where `is_busy` says then that others are being served: to give
-        up would only add the same question once more.
+        It may take twice as long while `is_busy` says that others are being served: to give up
+        would only add the same question once more.
         """
         task = asyncio.create_task(handling)
         try:
             await asyncio.wait({task}, timeout=self._seconds)
-            if not task.done() and is_busy():
-                await asyncio.wait({task}, timeout=_BUSY_SECONDS)
+            latest = time.monotonic() + _BUSY_SECONDS
+            while not task.done() and is_busy() and time.monotonic() < latest:
+                await asyncio.wait({task}, timeout=_LOOK_SECONDS)
         finally:
             if not task.done():
                 self._let_go(task)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from api.batches import Batches
 from api.database import Database
-from api.in_time import InTime
+from api.in_time import InTime, never
 from api.tasks import Kind, Status, Task, TaskRunner
 from api.watch import Watch
 from autoindex.errors import PartUnavailable
@@ -102,18 +102,24 @@ class Metrics:
     async def _ask(self, keys: Iterable[str]) -> dict[str, bool]:
         self._asked_at = time.monotonic()
         await asyncio.gather(
-            self._ask_part("prefect", self._ask_prefect()),
-            self._ask_part("database", self._ask_database()),
+            self._ask_part("prefect", self._ask_prefect(), self._runner.is_busy),
+            self._ask_part("database", self._ask_database(), never),
         )
         return dict.fromkeys(keys, True)
 
-    async def _ask_part(self, name: str, asking: Coroutine[Any, Any, None]) -> None:
-        """Ask one part; whatever becomes of it, this process's own counters are to be read."""
+    async def _ask_part(
+        self, name: str, asking: Coroutine[Any, Any, None], is_busy: Callable[[], bool]
+    ) -> None:
+        """Ask one part; whatever becomes of it, this process's own counters are to be read.
+
+        One that is late because it serves others is up.
+        """
         answers = False
         try:
             await self._in_time.answer(asking)
             answers = True
         except (PartUnavailable, TimeoutError, *AWAY) as error:
+            answers = isinstance(error, TimeoutError) and is_busy()
             log.warning("metrics lack what %s knows: %s", name, str(error) or "it is too slow")
         except Exception:
             log.exception("metrics lack what %s knows", name)

@@ -97,7 +97,7 @@ class FlowRun(BaseModel):
 class Prefect:
     """Implements `api.tasks.TaskRunner` on a Prefect server.
 
-    No call is tried twice, and none waits for longer than `answer_seconds`.
+    No call is tried twice, or waited for longer than `answer_seconds` once it is sent.
     """
 
     def __init__(self, connection: Connection, *, answer_seconds: float = ANSWER_SECONDS) -> None:
@@ -112,7 +112,7 @@ class Prefect:
         await self._rest.aclose()
 
     def is_busy(self) -> bool:
-        """Whether requests wait for their turn, and others are answered."""
+        """Whether as much is asked of Prefect at once as may be, and it has answered lately."""
         return self._rest.is_busy()
 
     async def start(
@@ -130,6 +130,7 @@ class Prefect:
             "name": f"{kind.value} asked for by {user}",
             "tags": [TAG, kind.value, f"{USER_TAG}{user}", *tags],
             "idempotency_key": idempotency_key,
+            "job_variables": {},
             "state": {"type": "SCHEDULED"},
         }
         answer = await self._create(kind, parameters, body)
@@ -154,9 +155,9 @@ class Prefect:
             "tags": [*dict.fromkeys([*deployment.tags, *body["tags"]])],
         }
         answer = await self._rest.send("POST", "/flow_runs/", {**body, **of_deployment})
-        if answer.status_code == HTTPStatus.NOT_FOUND:
-            queue = f"The work queue {deployment.work_queue_name}"
-            raise PartUnavailable(queue, "is missing: run `autoindex bootstrap`")
+        if answer.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+            what = f"The flow or the work queue of {kind.value} tasks"
+            raise PartUnavailable(what, "is missing: run `autoindex bootstrap`")
         return answer.raise_for_status()
 
     async def read(self, task_id: UUID) -> Task:
@@ -364,7 +365,7 @@ class Prefect:
             "state": _in_state("SCHEDULED"),
             "next_scheduled_start_time": {"before_": datetime.now(UTC).isoformat()},
         }
-        answer = await self._rest.send("POST", "/flow_runs/count", {"flow_runs": due})
+        answer = await self._rest.send("POST", "/flow_runs/count", {"flow_runs": due}, aside=True)
         answer.raise_for_status()
         return int(answer.json())
 
@@ -379,7 +380,7 @@ class Prefect:
             "state": _in_state(*_BEGUN),
             "start_time": {"after_": since.isoformat(), "is_null_": False},
         }
-        started = await self._all({"flow_runs": begun, "sort": "START_TIME_ASC"})
+        started = await self._all({"flow_runs": begun, "sort": "START_TIME_ASC"}, aside=True)
         return Census(
             tasks={pair: count for kind in counted for pair, count in kind.items()},
             oldest_due=await self._oldest_due(ids),
@@ -396,7 +397,7 @@ class Prefect:
             "history_interval_seconds": span.total_seconds(),
             "flow_runs": {"deployment_id": {"any_": [str(deployment)]}},
         }
-        answer = await self._rest.send("POST", "/flow_runs/history", body)
+        answer = await self._rest.send("POST", "/flow_runs/history", body, aside=True)
         answer.raise_for_status()
         counts: Counter[tuple[Kind, Status]] = Counter()
         for interval in answer.json():
@@ -406,7 +407,8 @@ class Prefect:
         return counts
 
     async def _oldest_due(self, ids: JSON) -> dict[str, datetime | None]:
-        answer = await self._rest.send("POST", f"/work_pools/{POOL}/queues/filter", {})
+        path = f"/work_pools/{POOL}/queues/filter"
+        answer = await self._rest.send("POST", path, {}, aside=True)
         answer.raise_for_status()
         now = datetime.now(UTC).isoformat()
         waiting = {
@@ -418,13 +420,14 @@ class Prefect:
         for queue in answer.json():
             here = {**waiting, "work_queue_name": {"any_": [queue["name"]]}}
             filters = {"flow_runs": here, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
-            found, _ = await self._runs(filters, page=1, limit=1)
+            found, _ = await self._runs(filters, page=1, limit=1, aside=True)
             oldest[queue["name"]] = found[0].next_scheduled_start_time if found else None
         return oldest
 
     async def workers(self) -> Sequence[str]:
         """Names of the pool's workers whose heartbeat is fresh."""
-        answer = await self._rest.send("POST", f"/work_pools/{POOL}/workers/filter", {})
+        path = f"/work_pools/{POOL}/workers/filter"
+        answer = await self._rest.send("POST", path, {}, aside=True)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return []
         answer.raise_for_status()
@@ -450,10 +453,12 @@ class Prefect:
     ) -> set[UUID]:
         """Which of these runs are Running with a task run that waits for a retry.
 
-        Of those in `early` it is known.
+        Of those in `early` it is known, unless one was heard of since.
         """
-        known = early or {}
         running = {run.id for run in runs if run.state.type == "RUNNING"}
+        self._calm.forget({run.id for run in runs} - running)
+        calm = self._calm.known(running)
+        known = {id_: waits for id_, waits in (early or {}).items() if waits or id_ in calm}
         asked = await self._ask_which_wait(self._calm.others(running - set(known)))
         return {run_id for run_id in running if known.get(run_id) or asked.get(run_id)}
 
@@ -481,18 +486,20 @@ class Prefect:
         answer.raise_for_status()
         return [FlowRun.model_validate(run) for run in answer.json()]
 
-    async def _all(self, filters: JSON) -> list[FlowRun]:
-        found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE)
+    async def _all(self, filters: JSON, *, aside: bool = False) -> list[FlowRun]:
+        found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE, aside=aside)
         page = 1
         while page * _MOST_AT_ONCE < total:
             page += 1
-            more, total = await self._runs(filters, page=page, limit=_MOST_AT_ONCE)
+            more, total = await self._runs(filters, page=page, limit=_MOST_AT_ONCE, aside=aside)
             found += more
         return found
 
-    async def _runs(self, filters: JSON, *, page: int, limit: int) -> tuple[list[FlowRun], int]:
+    async def _runs(
+        self, filters: JSON, *, page: int, limit: int, aside: bool = False
+    ) -> tuple[list[FlowRun], int]:
         body = {**filters, "page": page, "limit": limit}
-        answer = await self._rest.send("POST", "/flow_runs/paginate", body)
+        answer = await self._rest.send("POST", "/flow_runs/paginate", body, aside=aside)
         answer.raise_for_status()
         content = answer.json()
         return [FlowRun.model_validate(run) for run in content["results"]], content["count"]
@@ -549,6 +556,11 @@ class _Calm:
         """Those of the runs that have to be asked about."""
         now = time.monotonic()
         return {run_id for run_id in run_ids if self._until.get(run_id, 0.0) <= now}
+
+    def forget(self, run_ids: set[UUID]) -> None:
+        """These run no longer."""
+        for run_id in run_ids:
+            self._until.pop(run_id, None)
 
     def known(self, run_ids: set[UUID]) -> set[UUID]:
         """Those of the runs that are calm, or were when they were last asked about."""

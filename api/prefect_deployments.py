@@ -44,7 +44,7 @@ class Deployments:
         self._known: dict[Kind, Deployment] = {}
         self._kinds: Mapping[UUID, Kind] = {}
         self._read_at: dict[Kind, float] = {}
-        self._reading = asyncio.Lock()
+        self._reading = {kind: asyncio.Lock() for kind in Kind}
         self._renewing: dict[Kind, asyncio.Task[None]] = {}
 
     def close(self) -> None:
@@ -54,11 +54,8 @@ class Deployments:
 
     async def of(self, kind: Kind) -> Deployment:
         """The kind's deployment; raises `PartUnavailable` where there is none that can run."""
-        await self._renew([kind], OLD_SECONDS)
-        if self._age(kind) > _RIPE_SECONDS and kind not in self._renewing:
-            renewing = asyncio.create_task(self._renew([kind], _RIPE_SECONDS))
-            self._renewing[kind] = renewing
-            renewing.add_done_callback(lambda ended: self._renewed(kind, ended))
+        await self._renew(kind, OLD_SECONDS)
+        self._keep_fresh(kind)
         found = self._known.get(kind)
         if found is None:
             raise _unfit(kind, "is missing")
@@ -73,7 +70,7 @@ class Deployments:
     async def kinds(self) -> Mapping[UUID, Kind]:
         """Every deployment's kind."""
         if len(self._known) < len(DEPLOYMENTS):
-            await self._renew(DEPLOYMENTS, _KEPT_SECONDS)
+            await self._renew_all()
         return self._kinds
 
     def kind(self, deployment_id: UUID | None) -> Kind | None:
@@ -83,36 +80,45 @@ class Deployments:
     async def look_for(self, deployment_ids: Iterable[UUID | None]) -> None:
         """See whether one of these that is not known is ours by now."""
         if any(id_ is not None and id_ not in self._kinds for id_ in deployment_ids):
-            await self._renew(DEPLOYMENTS, _KEPT_SECONDS)
+            await self._renew_all()
 
-    async def _renew(self, kinds: Iterable[Kind], seconds: float) -> None:
-        if all(self._age(kind) <= seconds for kind in kinds):
+    async def _renew_all(self) -> None:
+        await asyncio.gather(*(self._renew(kind, _KEPT_SECONDS) for kind in DEPLOYMENTS))
+
+    async def _renew(self, kind: Kind, seconds: float) -> None:
+        """Read it, unless it is known as it was at most so long before this question."""
+        oldest = time.monotonic() - seconds
+        if self._read_at.get(kind, -inf) > oldest:
             return
-        async with self._reading:
-            old = [kind for kind in kinds if self._age(kind) > seconds]
-            if old:
-                await asyncio.gather(*(self._read(kind) for kind in old))
-                self._kinds = {deployment.id: kind for kind, deployment in self._known.items()}
+        async with self._reading[kind]:
+            if self._read_at.get(kind, -inf) <= oldest:
+                await self._read(kind)
+
+    async def _read(self, kind: Kind) -> None:
+        began = time.monotonic()
+        flow, name = DEPLOYMENTS[kind]
+        path = f"/deployments/name/{flow}/{name}"
+        answer = await self._rest.send("GET", path, aside=True)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            self._known.pop(kind, None)
+        else:
+            found = answer.raise_for_status().content
+            self._known[kind] = Deployment.model_validate_json(found)
+        self._kinds = {deployment.id: kind for kind, deployment in self._known.items()}
+        self._read_at[kind] = began
+
+    def _keep_fresh(self, kind: Kind) -> None:
+        ripe = time.monotonic() - self._read_at[kind] > _RIPE_SECONDS
+        if ripe and kind not in self._renewing:
+            renewing = asyncio.create_task(self._renew(kind, _RIPE_SECONDS))
+            self._renewing[kind] = renewing
+            renewing.add_done_callback(lambda ended: self._renewed(kind, ended))
 
     def _renewed(self, kind: Kind, renewing: asyncio.Task[None]) -> None:
         del self._renewing[kind]
         if not renewing.cancelled() and (problem := renewing.exception()) is not None:
             # Whoever finds it old reads it himself, and is told.
             log.warning("the deployment of %s was not read again: %s", kind, problem)
-
-    def _age(self, kind: Kind) -> float:
-        return time.monotonic() - self._read_at.get(kind, -inf)
-
-    async def _read(self, kind: Kind) -> None:
-        began = time.monotonic()
-        flow, name = DEPLOYMENTS[kind]
-        answer = await self._rest.send("GET", f"/deployments/name/{flow}/{name}")
-        if answer.status_code == HTTPStatus.NOT_FOUND:
-            self._known.pop(kind, None)
-        else:
-            found = answer.raise_for_status().content
-            self._known[kind] = Deployment.model_validate_json(found)
-        self._read_at[kind] = began
 
 
 def _unfit(kind: Kind, problem: str) -> PartUnavailable:

@@ -25,6 +25,8 @@ _CONNECT_SECONDS: Final = 2.0
 # More would not be answered sooner: Prefect's server works on one core. The others wait here, reads
 # and starts in the order of coming, so that neither has to wait for longer than the other.
 _AT_ONCE: Final = 10
+# What the facade asks for itself (is Prefect there, how long is a queue) does not wait there.
+_ASIDE: Final = 4
 
 
 class Connection(BaseSettings):
@@ -80,15 +82,17 @@ class Rest:
         self._answer_seconds = answer_seconds
         timeout = httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS)
         self._extensions = {"timeout": timeout.as_dict()}
+        most = _AT_ONCE + _ASIDE
         # Cookies, redirects and the rest of httpx's client would take as long as a short answer.
         self._http = httpx.AsyncHTTPTransport(
-            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE),
+            limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
             # Prefect is on the loopback or a private network, never behind the shell's proxy.
             trust_env=False,
             verify=ssl.create_default_context(),
         )
 
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self._aside = asyncio.Semaphore(_ASIDE)
         self._heard_at = -inf
 
     def is_busy(self) -> bool:
@@ -105,8 +109,13 @@ class Rest:
         path: str,
         body: Any = None,
         query: Mapping[str, str] | None = None,
+        *,
+        aside: bool = False,
     ) -> httpx.Response:
-        """The answer, read; raises `PartUnavailable` where there is none, or none that helps."""
+        """The answer, read; raises `PartUnavailable` where there is none, or none that helps.
+
+        Few requests go `aside`, and do not wait with the others.
+        """
         answer = await self._exchange(
             httpx.Request(
                 method,
@@ -115,7 +124,8 @@ class Rest:
                 json=body,
                 headers=self._headers,
                 extensions=self._extensions,
-            )
+            ),
+            self._aside if aside else self._places,
         )
         if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise PartUnavailable("Prefect", "refuses the facade: see PREFECT_API_AUTH_STRING")
@@ -123,8 +133,8 @@ class Rest:
             raise PartUnavailable("Prefect", f"answers {answer.status_code}")
         return answer
 
-    async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        async with self._places:
+    async def _exchange(self, request: httpx.Request, places: asyncio.Semaphore) -> httpx.Response:
+        async with places:
             try:
                 answer = await self._http.handle_async_request(request)
                 try:

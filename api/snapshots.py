@@ -30,6 +30,9 @@ _MOST_ENDED: Final = 5_000
 _MOST_RUNNING: Final = 1_000
 _NO_PROGRESS: Final = "the database does not answer: no progress is shown"
 
+# A read waits at Prefect for as long as a start does; with fewer, a question would wait twice.
+_READS_AT_ONCE: Final = 4
+
 log = logging.getLogger("autoindex.api")
 
 
@@ -88,7 +91,7 @@ class Snapshots:
     def __init__(self, runner: TaskRunner, database: Database) -> None:
         self._runner = runner
         self._database = database
-        self._batches = Batches(self._read, is_busy=runner.is_busy)
+        self._batches = Batches(self._read, most_at_once=_READS_AT_ONCE, is_busy=runner.is_busy)
         self._told = Batches(self._read_progress)
         self._lines = Batches(self._read_lines)
         self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()

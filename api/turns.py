@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-# Fewer than there are connections to the database, and far fewer than to Prefect.
+# Fewer than there are connections to the database, or places at Prefect.
 AT_ONCE: Final = 6
 _LONGEST_WAIT_SECONDS: Final = 4.0
 

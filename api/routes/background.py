@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from api import tasks
-from api.bodies import GuardedRoute
+from api.bodies import TaskRoute
 from api.dependencies import CurrentUser, Listed, Runner, Stored, requires
 from api.identity import User
 from api.problems import Problem
@@ -36,7 +36,7 @@ from autoindex.storage import assets
 
 PREFIX: Final = "/api/v1/background"
 
-router = APIRouter(prefix=PREFIX, tags=["background tasks"], route_class=GuardedRoute)
+router = APIRouter(prefix=PREFIX, tags=["background tasks"], route_class=TaskRoute)
 
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)

@@ -79,7 +79,7 @@ async def status(
     )
     if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
         with watch.follow(task_id, user.name) as followed:
-            waiting = _until_changed(watch, followed, known, wait)
+            waiting = _until_changed(watch, followed, snapshot, known, wait)
             snapshot = await _unless_gone(request, waiting) or snapshot
     return _answer(snapshot, known)
 
@@ -90,14 +90,13 @@ def _tags(if_none_match: str | None) -> frozenset[str]:
 
 
 async def _until_changed(
-    watch: Watch, followed: Followed, known: frozenset[str], seconds: float
+    watch: Watch, followed: Followed, snapshot: Snapshot, known: frozenset[str], seconds: float
 ) -> Snapshot:
     """The task once it differs from what is known, or from how it stands now."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    snapshot = await followed.fresh()
-    known = known or frozenset({snapshot.etag})
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout(seconds):
+            snapshot = await followed.fresh()
+            known = known or frozenset({snapshot.etag})
             while snapshot.etag in known and not snapshot.task.ended and not watch.closing:
                 await followed.changed.wait()
                 snapshot = followed.current()
@@ -181,7 +180,11 @@ data: {"reason":"the task has ended"}
     },
 )
 async def events(
-    task_id: TaskId, user: CurrentUser, watch: Following, last_event_id: LastEventId = None
+    request: Request,
+    task_id: TaskId,
+    user: CurrentUser,
+    watch: Following,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Listen to a task until it has ended, for a quarter of an hour at most; then connect again.
 
@@ -189,7 +192,8 @@ async def events(
     """
     told = _told(watch, task_id, user.name, int(last_event_id or 0))
     # Before anything is sent: a task that there is not is a 404.
-    return EventStream(await anext(told), told)
+    first: InTime[bytes] = InTime()
+    return EventStream(await first.answer(anext(told), request.app.state.runner.is_busy), told)
 
 
 async def _told(watch: Watch, task_id: TaskId, user: str, after: int) -> AsyncGenerator[bytes]:

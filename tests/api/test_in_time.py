@@ -25,6 +25,16 @@ async def test_what_waits_for_its_turn_may_take_longer_but_not_forever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert await InTime[str](0.05).answer(after(0.2), lambda: True) == "answer"
+    monkeypatch.setattr(in_time, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(in_time, "_BUSY_SECONDS", 0.05)
     with pytest.raises(TimeoutError):
         await InTime[str](0.05).answer(after(30), lambda: True)
+
+
+async def test_what_waits_for_somebody_who_falls_silent_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(in_time, "_LOOK_SECONDS", 0.01)
+    looks = iter([True, True, False])
+    with pytest.raises(TimeoutError):
+        await InTime[str](0.05).answer(after(30), lambda: next(looks))

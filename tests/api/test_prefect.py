@@ -89,40 +89,56 @@ async def test_trouble_is_told_once_and_soon(call: str, trouble: str) -> None:
 
 
 @asynccontextmanager
-async def answering_in_turn(seconds: float) -> AsyncIterator[str]:
-    """A server that knows nothing, and takes so long for every request, one after the other."""
-    turn = asyncio.Lock()
+async def answering_in_turn(seconds: float) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A server that knows nothing and takes so long for each request in turn, until it stops."""
+    turn, stop = asyncio.Lock(), asyncio.Event()
+    talks: set[asyncio.Task[None] | None] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.add(asyncio.current_task())
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while await reader.readuntil(b"\r\n\r\n"):
                 async with turn:
-                    await asyncio.sleep(seconds)
-                    writer.write(says("404 Not Found"))
+                    if not stop.is_set():
+                        await asyncio.sleep(seconds)
+                        writer.write(says("404 Not Found"))
         writer.close()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api", stop
     server.close()
+    await asyncio.gather(*(talk for talk in talks if talk))
 
 
 async def test_a_busy_server_is_waited_for_in_turn() -> None:
-    async with answering_in_turn(0.05) as url, connected(url, seconds=1.5) as runner:
+    ended: list[int] = []
+
+    async def read(runner: Prefect, number: int) -> None:
+        with pytest.raises(TaskUnknown):
+            await runner.read(UUID(int=number))
+        ended.append(number)
+
+    async with answering_in_turn(0.05) as (url, _), connected(url, seconds=3) as runner:
         assert not runner.is_busy()
         began = time.monotonic()
-        reads = [asyncio.create_task(runner.read(UUID(int=n))) for n in range(60)]
+        reads = [asyncio.create_task(read(runner, number)) for number in range(80)]
         await asyncio.sleep(0.5)
         assert runner.is_busy()
-        answers = await asyncio.gather(*reads, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [TaskUnknown] * 60
-        assert time.monotonic() - began > 2.5
+        assert await runner.workers() == []
+        assert len(ended) < 60, "what the facade asks for itself does not wait in line"
+        await asyncio.gather(*reads)
+        assert time.monotonic() - began > 3
         assert not runner.is_busy()
+    assert all(abs(number - place) <= 12 for place, number in enumerate(ended))
 
 
-async def test_a_silent_server_is_not_busy() -> None:
-    async with answering(None) as (url, _), connected(url, seconds=1) as runner:
-        reads = [asyncio.create_task(runner.read(UUID(int=n))) for n in range(60)]
-        await asyncio.sleep(0.2)
+async def test_a_server_that_falls_silent_is_not_busy() -> None:
+    async with answering_in_turn(0.05) as (url, stop), connected(url, seconds=1) as runner:
+        reads = [asyncio.create_task(runner.read(UUID(int=n))) for n in range(80)]
+        await asyncio.sleep(0.3)
+        assert runner.is_busy()
+        stop.set()
+        await asyncio.sleep(1.2)
         assert not runner.is_busy()
         for read in reads:
             read.cancel()
@@ -148,22 +164,33 @@ async def test_somebody_elses_run_is_unknown(prefect_url: str) -> None:
         assert foreign_ids.isdisjoint(str(task.id) for task in listed.tasks)
 
 
-async def test_a_run_is_what_prefect_makes_of_the_deployment(prefect_url: str) -> None:
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_a_run_is_what_prefect_makes_of_the_deployment(prefect_url: str, keyed: bool) -> None:
     async with (
         connected(prefect_url, seconds=30) as runner,
         httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
     ):
         deployment = (await client.get("/deployments/name/generate-report/report")).json()["id"]
-        asked = {"parameters": {"format": "excel"}, "tags": ["user:ada", "request:7"]}
+        ours_key, their_key = (uuid4().hex if keyed else None for _ in range(2))
+        asked = {
+            "parameters": {"format": "excel"},
+            "tags": ["user:ada", "request:7"],
+            "idempotency_key": their_key,
+        }
         path = f"/deployments/{deployment}/create_flow_run"
         theirs = (await client.post(path, json=asked)).raise_for_status().json()
         started = await runner.start(
-            Kind.REPORT, {"format": "excel"}, user="ada", tags=["request:7"]
+            Kind.REPORT,
+            {"format": "excel"},
+            user="ada",
+            tags=["request:7"],
+            idempotency_key=ours_key,
         )
         ours = (await client.get(f"/flow_runs/{started.task.id}")).json()
     assert set(ours["tags"]) == {"autoindex", "report", "user:ada", "request:7"}
     assert ours["work_pool_name"] == "autoindex"
-    its_own = {"id", "name", "created", "updated", "state_id", "state", "tags"}
+    assert ours["idempotency_key"] == ours_key
+    its_own = {"id", "name", "created", "updated", "state_id", "state", "tags", "idempotency_key"}
     not_said_by_us = {"deployment_version"}
     alike = {
         field
@@ -195,6 +222,15 @@ async def test_deployments_made_anew_are_found_again(
         whole = {**of_no_pool, "work_pool_name": old["work_pool_name"]}
         assert (await client.post("/deployments/", json=whole)).is_success
         assert (await runner.start(Kind.CLEANUP, {}, user="ada")).new
+
+
+async def test_a_flow_that_is_gone_is_named(prefect_url: str) -> None:
+    async with connected(prefect_url, seconds=30) as runner:
+        await runner.start(Kind.CLEANUP, {}, user="ada")
+        known = runner._deployments._known
+        known[Kind.CLEANUP] = known[Kind.CLEANUP].model_copy(update={"flow_id": uuid4()})
+        with pytest.raises(PartUnavailable, match=r"flow or the work queue of cleanup tasks"):
+            await runner.start(Kind.CLEANUP, {}, user="ada")
 
 
 @pytest.mark.parametrize(
