@@ -1,6 +1,7 @@
 """Connections to our PostgreSQL."""
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,6 +23,12 @@ _CONNECT_SECONDS: Final = 3
 _RUN_OPTIONS: Final = {
     "client_connection_check_interval": 2_000,
     "idle_in_transaction_session_timeout": 60_000,
+}
+# What a facade or a worker does is short. One that is paused in the middle of it must have let go
+# of its rows by the time its leases expire.
+_ASYNC_OPTIONS: Final = {
+    "statement_timeout": 4_000,
+    "idle_in_transaction_session_timeout": 10_000,
 }
 _POOL: Final[dict[str, Any]] = {
     "pool_size": 5,
@@ -48,7 +55,7 @@ def run_engine(settings: Settings, task_id: UUID) -> Engine:
     arguments = {
         "connect_timeout": _CONNECT_SECONDS,
         "application_name": run_name(task_id),
-        "options": " ".join(f"-c {name}={value}" for name, value in _RUN_OPTIONS.items()),
+        "options": _options(_RUN_OPTIONS),
     }
     return create_engine(settings.database(), connect_args=arguments, pool_pre_ping=True, **_POOL)
 
@@ -59,15 +66,22 @@ def run_name(task_id: UUID) -> str:
 
 
 def async_engine(settings: Settings, application: str = "autoindex-api") -> AsyncEngine:
-    """The same for asyncio; a query of the facade may take 4 s, so that it never hangs."""
+    """The same for asyncio; a query may take 4 s, so that nobody hangs.
+
+    A transaction in which nothing is asked for ten seconds is undone, and its connection is gone.
+    """
     arguments = {
         "connect_timeout": _CONNECT_SECONDS,
         "application_name": application,
-        "options": "-c statement_timeout=4000",
+        "options": _options(_ASYNC_OPTIONS),
     }
     made = create_async_engine(settings.database(), connect_args=arguments, **_POOL)
     _ping_the_rested(made.sync_engine)
     return made
+
+
+def _options(options: Mapping[str, int]) -> str:
+    return " ".join(f"-c {name}={value}" for name, value in options.items())
 
 
 def _ping_the_rested(made: Engine) -> None:

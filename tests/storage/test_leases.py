@@ -1,13 +1,16 @@
 """A running task has one holder; whoever has lost it can write nothing more."""
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from autoindex.errors import LeaseLost
-from autoindex.storage import fence, leases
+from autoindex.settings import Settings
+from autoindex.storage import database, fence, leases
 from autoindex.storage.leases import Lease
 
 TASK = UUID(int=7)
@@ -54,6 +57,27 @@ def test_an_expired_lease_is_seized_once(engine: Engine) -> None:
         assert seized == Lease(TASK, 2, "b", 0)
         assert leases.seize(connection, lost, "c", LONG) is None
         assert leases.held(connection, [TASK, UUID(int=8)]) == {TASK}
+
+
+@pytest.mark.anyio
+async def test_a_holder_that_is_paused_while_it_renews_loses_its_lease(
+    engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database._ASYNC_OPTIONS, "idle_in_transaction_session_timeout", 500)  # type: ignore[misc]
+    mine = taken(engine, "a", OVER)
+    workers = database.async_engine(settings, "autoindex-worker")
+
+    def seize() -> Lease | None:
+        with engine.begin() as other:
+            other.execute(text("set local lock_timeout = '30s'"))
+            return leases.seize(other, mine, "b", LONG)
+
+    async with workers.connect() as paused:
+        await paused.run_sync(leases.renew, {TASK: mine.token}, LONG)
+        assert await asyncio.to_thread(seize) == Lease(TASK, 2, "b", 0)
+        with pytest.raises(DBAPIError, match="idle-in-transaction"):
+            await paused.commit()
+    await workers.dispose()
 
 
 def test_an_ended_task_is_held_by_nobody_and_its_tokens_are_used_up(engine: Engine) -> None:
@@ -105,3 +129,8 @@ def test_a_lease_does_not_change_hands_between_the_check_and_the_commit(engine: 
             other.execute(text("set lock_timeout = '200ms'"))
             with pytest.raises(Exception, match="lock timeout"):
                 leases.take(other, TASK, "b", LONG)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
