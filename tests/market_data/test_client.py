@@ -261,7 +261,9 @@ def test_a_batch_that_is_too_long_is_split(refresh: Refresh, sandbox: Switches) 
     (reply,) = refresh([Asset(name) for name in ("AAPL", "AMD", "MSFT", "PEP")], FRIDAY)
 
     assert len(reply.fetched) == 4
-    sizes = [len(call["symbols"]) for call in sandbox.requests()]
+    calls = [call["symbols"] for call in sandbox.requests()]
+    # What an earlier test has given up may still arrive.
+    sizes = [len(names) for names in calls if names != [asset.symbol for asset in THREE]]
     assert sizes == [4, 2, 1, 1, 2]
 
 
