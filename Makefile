@@ -6,7 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 # A lock is complete: pip need not look for anything, and then any pip will do.
 LOCKED := $(PIP) install --no-deps --require-hashes --requirement
 KEEP ?=
-TEST_PROCESSES ?= 2
+# Many tests wait for servers to start: two cores carry three of them.
+TEST_PROCESSES ?= 3
 
 .PHONY: help demo up test chaos lint types format bench lock clean
 .DEFAULT_GOAL := help
