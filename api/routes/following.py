@@ -31,7 +31,8 @@ _SLOWEST_CLIENT_SECONDS: Final = 30.0
 
 # Who waits holds no connection, and what is read is read for many at once: plain routes will do.
 router = APIRouter(prefix=PREFIX, tags=["background tasks"])
-_in_time: Final[InTime[Snapshot]] = InTime()
+_read_in_time: Final[InTime[Snapshot]] = InTime()
+_told_in_time: Final[InTime[bytes]] = InTime()
 reader = Depends(requires(tokens.Scope.READ))
 
 Wait = Annotated[
@@ -74,7 +75,7 @@ async def status(
 ) -> Response:
     """Read where a task is, and its result for a day after it has ended."""
     known = _tags(if_none_match)
-    snapshot = watch.snapshots.kept(task_id) or await _in_time.answer(
+    snapshot = watch.snapshots.kept(task_id) or await _read_in_time.answer(
         watch.snapshots.read(task_id), request.app.state.runner.is_busy
     )
     if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
@@ -192,8 +193,8 @@ async def events(
     """
     told = _told(watch, task_id, user.name, int(last_event_id or 0))
     # Before anything is sent: a task that there is not is a 404.
-    first: InTime[bytes] = InTime()
-    return EventStream(await first.answer(anext(told), request.app.state.runner.is_busy), told)
+    first = await _told_in_time.answer(anext(told), request.app.state.runner.is_busy)
+    return EventStream(first, told)
 
 
 async def _told(watch: Watch, task_id: TaskId, user: str, after: int) -> AsyncGenerator[bytes]:
