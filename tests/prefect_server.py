@@ -16,9 +16,9 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
 
-READY_SECONDS = 90.0
 # Foreman, late runs and triggers look that often here, so that the tests need not wait.
 QUICK = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "1",
@@ -66,7 +66,7 @@ def prefect_server(
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:

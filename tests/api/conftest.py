@@ -23,9 +23,8 @@ from autoindex.storage import assets, database
 from deployments import bootstrap
 from deployments.postgres import EmbeddedPostgres
 from tests.api.answers import client
+from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
-
-READY_SECONDS = 90.0
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +91,7 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory, api_settings: Settings
     url = f"http://127.0.0.1:{port}/api"
     with _server(folder, port, bootstrap.prefect_database(api_settings)) as server:
         _wait(url, server, folder)
-        with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=url, timeout=HANG_SECONDS, trust_env=False) as client:
             _register(client)
         yield url
 
@@ -129,7 +128,7 @@ class _server:  # noqa: N801
 
 
 def _wait(url: str, server: "subprocess.Popen[bytes]", folder: Path) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
             break

@@ -25,10 +25,9 @@ from autoindex.errors import PartUnavailable
 from autoindex.settings import Settings
 from autoindex.storage import progress, results
 from tests.api.answers import EVERY_SCOPE, problem
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
-
-LONG = 60.0
 
 
 @asynccontextmanager
@@ -44,7 +43,7 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{listening.getsockname()[1]}{PREFIX}",
             headers={"Authorization": f"Bearer {token}"},
-            timeout=LONG,
+            timeout=HANG_SECONDS,
             limits=httpx.Limits(max_connections=1_000),
             trust_env=False,
         ) as client:
@@ -77,7 +76,7 @@ def run(runner: InMemory) -> Run:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONG):
+    async with asyncio.timeout(HANG_SECONDS):
         while not true():
             await asyncio.sleep(0.01)
 

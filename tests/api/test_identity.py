@@ -20,6 +20,7 @@ from api.identity import Identity, PublishedKeys, TokenRefused
 from api.key_set import KeySet
 from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 SECRET = "correct-horse-battery-staple-and-more"
@@ -231,7 +232,7 @@ def clock() -> Clock:
 
 async def asked(issuer: Issuer, questions: int) -> None:
     """Wait until the issuer has heard so many: some are asked in the background."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while issuer.asked < questions:
             await asyncio.sleep(0.01)
     assert issuer.asked == questions
@@ -318,7 +319,7 @@ async def test_nobody_waits_for_an_issuer_that_hangs_whose_keys_are_good(
             await asyncio.sleep(0.05)
 
     with pytest.raises(TokenRefused, match="not among"):
-        await asyncio.wait_for(withdrawn(), 10)
+        await asyncio.wait_for(withdrawn(), HANG_SECONDS)
 
 
 async def test_an_issuer_that_was_away_once_is_not_taken_to_be_so_for_long(

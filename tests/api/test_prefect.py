@@ -17,6 +17,7 @@ from api.prefect import Prefect
 from api.prefect_rest import Connection
 from api.tasks import Kind, Query, TaskUnknown
 from autoindex.errors import ConfigurationError, PartUnavailable
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -146,7 +147,9 @@ async def test_a_server_that_falls_silent_is_not_busy() -> None:
 
 
 async def test_somebody_elses_run_is_unknown(prefect_url: str) -> None:
-    async with httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False
+    ) as client:
         found = await client.get("/deployments/name/somebody-elses/foreign")
         path = f"/deployments/{found.json()['id']}/create_flow_run"
         foreign = await client.post(path, json={"tags": ["autoindex", "refresh"]})
@@ -168,7 +171,7 @@ async def test_somebody_elses_run_is_unknown(prefect_url: str) -> None:
 async def test_a_run_is_what_prefect_makes_of_the_deployment(prefect_url: str, keyed: bool) -> None:
     async with (
         connected(prefect_url, seconds=30) as runner,
-        httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
+        httpx.AsyncClient(base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False) as client,
     ):
         deployment = (await client.get("/deployments/name/generate-report/report")).json()["id"]
         ours_key, their_key = (uuid4().hex if keyed else None for _ in range(2))
@@ -207,7 +210,7 @@ async def test_deployments_made_anew_are_found_again(
 ) -> None:
     async with (
         connected(prefect_url, seconds=30) as runner,
-        httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
+        httpx.AsyncClient(base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False) as client,
     ):
         await runner.start(Kind.CLEANUP, {}, user="ada")
         monkeypatch.setattr(prefect_deployments, "OLD_SECONDS", 0.0)
@@ -273,7 +276,7 @@ async def test_credentials_in_the_address_are_used() -> None:
 async def test_a_queued_run_says_what_it_is_and_whose(prefect_url: str) -> None:
     async with (
         connected(prefect_url, seconds=30) as runner,
-        httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
+        httpx.AsyncClient(base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False) as client,
     ):
         started = await runner.start(Kind.REPORT, {"report_type": "daily"}, user="ada")
         run = (await client.get(f"/flow_runs/{started.task.id}")).json()
@@ -283,7 +286,7 @@ async def test_a_queued_run_says_what_it_is_and_whose(prefect_url: str) -> None:
 async def test_runs_of_equal_time_keep_their_order_over_pages(prefect_url: str) -> None:
     async with (
         connected(prefect_url, seconds=30) as runner,
-        httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as client,
+        httpx.AsyncClient(base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False) as client,
     ):
         deployment = (await client.get("/deployments/name/clean-up/cleanup")).json()["id"]
         path, user = f"/deployments/{deployment}/create_flow_run", f"ada-{uuid4().hex[:8]}"

@@ -18,6 +18,7 @@ from api.tasks import DEPLOYMENTS
 from autoindex.settings import Settings
 from deployments.plan import PREFECT_YAML
 from tests.api.answers import EVERY_SCOPE, problem
+from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
 
 NOWHERE = "http://127.0.0.1:1/api"
@@ -45,7 +46,7 @@ def test_it_says_what_it_needs(
 ) -> None:
     env = {**os.environ, **api_settings.environment(), "PREFECT_API_URL": NOWHERE, **changed}
     ended = subprocess.run(
-        COMMAND, env=env, capture_output=True, text=True, timeout=60, check=False
+        COMMAND, env=env, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
     )
     assert ended.returncode != 0
     assert reason in ended.stderr
@@ -60,7 +61,7 @@ def test_a_port_that_is_taken_is_named(api_settings: Settings) -> None:
         chosen = api_settings.model_copy(update={"api_port": port})
         env = {**os.environ, **chosen.environment(), "PREFECT_API_URL": NOWHERE}
         ended = subprocess.run(
-            COMMAND, env=env, capture_output=True, text=True, timeout=60, check=False
+            COMMAND, env=env, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
         )
     assert ended.returncode != 0
     assert f"AUTOINDEX_API_PORT {port}: Address already in use" in ended.stderr
@@ -86,7 +87,7 @@ def url(api_settings: Settings) -> Iterator[str]:
         yield url
     finally:
         facade.terminate()
-        assert facade.wait(15) in (0, -15)
+        assert facade.wait(HANG_SECONDS) in (0, -15)
 
 
 def test_without_prefect_it_says_so_at_once(url: str, api_settings: Settings) -> None:

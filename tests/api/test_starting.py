@@ -23,6 +23,7 @@ from autoindex.storage import bookings, leases
 from autoindex.storage.bookings import Booking
 from tests.api.answers import client, problem
 from tests.api.stages import PrefectStage
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +71,9 @@ async def app(settings: Settings, prefect_url: str) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 async def stage(prefect_url: str) -> AsyncIterator[PrefectStage]:
-    async with httpx.AsyncClient(base_url=prefect_url, timeout=30, trust_env=False) as opened:
+    async with httpx.AsyncClient(
+        base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False
+    ) as opened:
         yield PrefectStage(opened)
 
 

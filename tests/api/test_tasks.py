@@ -16,6 +16,7 @@ from api.prefect import Prefect
 from api.prefect_rest import Connection
 from api.tasks import Kind, Query, Status, TaskFinished, TaskRunner, TaskUnknown
 from tests.api.stages import MemoryStage, PrefectStage, Stage
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     url = request.getfixturevalue("prefect_url")
     # The rules are tried here, not how soon a busy machine answers.
     runner = Prefect(Connection(url=url), answer_seconds=30)
-    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=HANG_SECONDS, trust_env=False) as client:
         yield Scene(runner, PrefectStage(client))
     await runner.aclose()
 
@@ -301,7 +302,7 @@ async def test_many_are_read_at_once(scene: Scene, user: str) -> None:
 async def test_changes_are_told(scene: Scene, user: str) -> None:
     """Each step of a task is told, soon enough for whoever waits for it."""
     task = await start(scene, user)
-    async with aclosing(scene.runner.changes()) as changes, asyncio.timeout(60):
+    async with aclosing(scene.runner.changes()) as changes, asyncio.timeout(HANG_SECONDS):
         assert await anext(changes) is None
         # A subscription may take effect a moment later than it is taken on.
         told = asyncio.create_task(until_told(changes, task.id))

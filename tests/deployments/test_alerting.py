@@ -22,6 +22,7 @@ from deployments.worker import POOL
 from deployments.worker.supervision import LIMIT_EXCEEDED, LOST
 from flows import events
 from flows.finished_runs import TAG
+from tests.bounds import HANG_SECONDS
 from tests.prefect_server import Receiver
 
 GRACE = timedelta(seconds=10)  # Prefect takes no less
@@ -100,7 +101,7 @@ class Stage:
 
     def until_armed(self, notice: str, about: object) -> None:
         """Wait until a notice has seen the sign of health of a run or of another resource."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_SECONDS
         while not self._is_armed(notice, about):
             assert time.monotonic() < deadline, f"{notice!r} has not heard of {about}"
             time.sleep(0.1)
@@ -137,7 +138,7 @@ def stage(
     with SyncPrefectClient(api) as client:
         made = Stage(client, slack, prefect_database)
         alerting.arm(slack_settings, api, anew=True)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_SECONDS
         while not alerting._armed(client):  # Prefect stores events some seconds later
             assert time.monotonic() < deadline
             time.sleep(0.1)

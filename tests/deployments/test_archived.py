@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from autoindex.settings import Settings
+from tests.bounds import HANG_SECONDS
 from tests.storage.conftest import Scene
 
 
@@ -19,7 +20,7 @@ def autoindex(settings: Settings, *words: str) -> "subprocess.CompletedProcess[s
         env={**os.environ, **settings.environment(), "COLUMNS": "100"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_SECONDS,
         check=False,
     )
 

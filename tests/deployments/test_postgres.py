@@ -13,6 +13,7 @@ import pytest
 from autoindex.errors import ConfigurationError
 from deployments.child import ChildFailed
 from deployments.postgres import EmbeddedPostgres
+from tests.bounds import HANG_SECONDS
 
 
 def connect(server: EmbeddedPostgres) -> psycopg.Connection:
@@ -34,7 +35,7 @@ def test_data_survive_a_kill(tmp_path: Path) -> None:
         os.kill(server.child.pid, signal.SIGKILL)
         server.child.process.wait()
         # As long as one of them is there, the next server does not start.
-        assert not psutil.wait_procs(parts, timeout=60)[1]
+        assert not psutil.wait_procs(parts, timeout=HANG_SECONDS)[1]
         with pytest.raises(ChildFailed, match="SIGKILL"):
             server.child.check_alive()
     with EmbeddedPostgres(tmp_path / "pg", tmp_path / "run") as server, connect(server) as c:
@@ -68,7 +69,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    _gone, alive = psutil.wait_procs([server], timeout=60)
+    _gone, alive = psutil.wait_procs([server], timeout=HANG_SECONDS)
     assert not alive
     assert not (tmp_path / "pg" / "postmaster.pid").exists()
 

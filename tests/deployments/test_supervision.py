@@ -13,7 +13,7 @@ from deployments.worker.outages import Outages
 from deployments.worker.process import Process
 from deployments.worker.supervision import Cause, Supervision
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture

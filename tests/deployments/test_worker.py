@@ -17,11 +17,12 @@ from sqlalchemy import create_engine, text
 from autoindex.settings import Settings
 from autoindex.storage import wake
 from flows import events
+from tests.bounds import HANG_SECONDS
 from tests.deployments.worker_flows import said
 from tests.deployments.workers import Started, Yard, alive, yard
 from tests.troubled_proxy import TroubledProxy
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.chaos
 
 _numbers = count(1)
 LEASE_SECONDS = 4.0
@@ -304,7 +305,7 @@ def test_a_worker_that_is_stopped_hands_back_what_it_cannot_end(
     pid(one_yard, note + ".short")
     Path(note + ".short.go").touch()
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(60) == 0
+    assert worker.process.wait(HANG_SECONDS) == 0
     assert one_yard.read(short).state_name == "Completed"
     assert one_yard.read(run_id).state_name == "AwaitingRetry"
     # Where it could not sign off in time, Prefect finds out when it misses its beats.
@@ -323,7 +324,7 @@ def test_a_service_manager_that_stops_every_process_at_once_ends_no_run(
     # The runs first, which is the worst order.
     for process in [*reversed(worker_process.children(recursive=True)), worker_process]:
         process.terminate()
-    assert worker.process.wait(60) == 0
+    assert worker.process.wait(HANG_SECONDS) == 0
     assert "its worker was stopped" in str(one_yard.read(run_id).state)
     one_yard.start("back")
     one_yard.until_state(run_id, "Completed")
@@ -348,7 +349,7 @@ def test_being_stopped_is_no_failure_whatever_a_run_makes_of_it(
     run_id = one_yard.post("make_an_error_of_being_stopped", note=note)
     pid(one_yard, note)
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(60) == 0
+    assert worker.process.wait(HANG_SECONDS) == 0
     one_yard.start("after")
     one_yard.until_state(run_id, "Completed")
     assert "Failed" not in one_yard.states(run_id)

@@ -23,12 +23,11 @@ from prefect.utilities.importtools import import_object
 from autoindex.settings import Settings
 from deployments.plan import PROJECT
 from deployments.worker.autoindex_worker import AutoindexWorker
+from tests.bounds import HANG_SECONDS
 from tests.relay import Relay, to_database
 
 _WORKER = (sys.executable, "-m", "prefect", "worker", "start")
 FLOWS = "tests.deployments.worker_flows"
-# A busy machine takes a minute to start a worker and to import what its runs need.
-PATIENCE_SECONDS = 180.0
 
 
 @dataclass
@@ -58,7 +57,7 @@ class Started:
                 one.send_signal(signal.SIGCONT)
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(20)
+        self.process.wait(HANG_SECONDS)
 
 
 @dataclass
@@ -156,7 +155,7 @@ class Yard:
         return self.read(run_id)
 
     def until(self, happened: Callable[[], Any], what: str = "this") -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + HANG_SECONDS
         while not happened():
             logs = "\n".join(one.text for one in self.started)
             assert time.monotonic() < deadline, f"in vain waited for {what}\n{logs}"

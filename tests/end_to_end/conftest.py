@@ -19,18 +19,17 @@ from deployments import stack as local_stack
 from deployments import universe
 from deployments.progress import Progress
 from deployments.stack import Stack
+from tests.bounds import HANG_SECONDS
 
 TASKS = "/api/v1/background"
 EVERYTHING = ("tasks:read", "tasks:run", "tasks:admin")
 Task = dict[str, Any]
-PATIENCE_SECONDS = 60.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "end_to_end" in item.path.parts:
             item.add_marker("end_to_end")
-            item.add_marker(pytest.mark.timeout(240))
 
 
 def fresh_settings(folder: Any) -> Settings:
@@ -58,14 +57,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def switch_schedules(running: Stack, to: str) -> None:
     """`pause` or `resume` all schedules."""
     url = f"{running.prefect_url}/api/deployments"
-    with httpx.Client(base_url=url, timeout=30, trust_env=False) as prefect:
+    with httpx.Client(base_url=url, timeout=HANG_SECONDS, trust_env=False) as prefect:
         for deployment in prefect.post("/filter", json={}).raise_for_status().json():
             prefect.post(f"/{deployment['id']}/{to}_deployment").raise_for_status()
 
 
 def pause_schedules(running: Stack) -> None:
     """And no run of theirs is left: Prefect may just be adding one when it is told to pause."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_SECONDS
     switch_schedules(running, "pause")
     while _scheduled(running):
         assert time.monotonic() < deadline, _scheduled(running)
@@ -77,7 +76,9 @@ def _scheduled(running: Stack) -> list[str]:
     """The names of runs that schedules have made and nobody has begun."""
     asked = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
     url = f"{running.prefect_url}/api/flow_runs/filter"
-    found = httpx.post(url, json=asked, timeout=30, trust_env=False).raise_for_status().json()
+    found = (
+        httpx.post(url, json=asked, timeout=HANG_SECONDS, trust_env=False).raise_for_status().json()
+    )
     return [run["name"] for run in found if run["auto_scheduled"]]
 
 
@@ -89,7 +90,7 @@ class App:
         self.http = httpx.Client(
             base_url=running.api_url,
             headers={"Authorization": f"Bearer {token}"},
-            timeout=30,
+            timeout=HANG_SECONDS,
             trust_env=False,
         )
 
@@ -100,13 +101,13 @@ class App:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["task_id"])
 
-    def status(self, task_id: str, patience: float = PATIENCE_SECONDS) -> Task:
+    def status(self, task_id: str, patience: float = HANG_SECONDS) -> Task:
         answer = self._ask("GET", f"status/{task_id}", patience)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
     def _ask(
-        self, method: str, path: str, patience: float = PATIENCE_SECONDS, **more: Any
+        self, method: str, path: str, patience: float = HANG_SECONDS, **more: Any
     ) -> httpx.Response:
         """An answer; a 503, which says that a part is away or slow, only after a while."""
         deadline = time.monotonic() + patience
@@ -116,7 +117,9 @@ class App:
                 return answer
             time.sleep(0.5)
 
-    def until(self, task_id: str, wanted: Callable[[Task], bool], seconds: float = 120) -> Task:
+    def until(
+        self, task_id: str, wanted: Callable[[Task], bool], seconds: float = HANG_SECONDS
+    ) -> Task:
         deadline = time.monotonic() + seconds
         while not wanted(task := self.status(task_id)):
             assert time.monotonic() < deadline, f"still {task}"
@@ -158,7 +161,7 @@ def database(stack: Stack) -> Iterator[Engine]:
 def sandbox(stack: Stack) -> Iterator[httpx.Client]:
     """The sandbox's switches; what a test has switched is put back."""
     url = f"http://127.0.0.1:{stack.settings.sandbox_port}"
-    with httpx.Client(base_url=url, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=url, timeout=HANG_SECONDS, trust_env=False) as client:
         client.delete("/sandbox")
         yield client
         client.delete("/sandbox")

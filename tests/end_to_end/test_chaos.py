@@ -11,7 +11,6 @@ from tests.end_to_end.conftest import App
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("refreshed")
 def test_a_storm_loses_nothing_and_leaves_what_a_quiet_run_leaves(
     app: App, stack: Stack, database: Engine

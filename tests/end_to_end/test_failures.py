@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from deployments.stack import Stack
+from tests.bounds import HANG_SECONDS
 from tests.end_to_end.conftest import App
 
 # What a machine may take longer that has the whole stack, and other tests, on two cores.
@@ -152,9 +153,9 @@ def test_a_running_task_is_really_cancelled(app: App, stack: Stack, sandbox: htt
     answer = app.http.delete(f"/api/v1/background/task/{task_id}")
     assert answer.status_code == 202
     assert app.status(task_id)["status"] == "revoked"
-    _gone, alive = psutil.wait_procs([engine], timeout=30)
+    _gone, alive = psutil.wait_procs([engine], timeout=HANG_SECONDS)
     assert not alive
-    ended = app.until(task_id, lambda task: task["completed_at"] is not None, seconds=40)
+    ended = app.until(task_id, lambda task: task["completed_at"] is not None)
     assert ended["status"] == "revoked"
     assert app.http.delete(f"/api/v1/background/task/{task_id}").status_code == 409
 

@@ -12,6 +12,7 @@ import pytest
 
 from api import tokens
 from deployments.stack import Stack
+from tests.bounds import HANG_SECONDS
 from tests.end_to_end.conftest import EVERYTHING, App
 
 PROGRAM = Path(__file__).with_name("written_by_an_app_team.py")
@@ -29,7 +30,12 @@ CONFIG = {
 
 def run(*command: str, **more: Any) -> str:
     ended = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, timeout=200, check=False, **more
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        check=False,
+        **more,
     )
     assert ended.returncode == 0, ended.stderr or ended.stdout
     return ended.stdout

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from deployments.stack import Stack
+from tests.bounds import HANG_SECONDS
 from tests.end_to_end.conftest import App, Task, pause_schedules, switch_schedules
 
 PRICES = files("autoindex.market_data.sandbox") / "data" / "sp500_20_closes.csv.gz"
@@ -60,7 +61,7 @@ def test_every_schedule_makes_runs(app: App, stack: Stack) -> None:
     pause_schedules(stack)
     assert not scheduled()
     switch_schedules(stack, "resume")
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + HANG_SECONDS
     try:
         while len(scheduled()) < 3:
             assert time.monotonic() < deadline, scheduled()

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from benchmarks.ports import free_ports
+from tests.bounds import HANG_SECONDS
 
 PROJECT = Path(__file__).resolve().parents[2]
 READY = "Ctrl-C stops everything."
@@ -41,7 +42,7 @@ class Up:
 
     def until(self, words: str) -> list[psutil.Process]:
         """Wait until it says so; every process of the stack."""
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + HANG_SECONDS
         while words not in self.said:
             assert self.process.poll() is None, self.said
             assert time.monotonic() < deadline, self.said
@@ -49,7 +50,7 @@ class Up:
         return list(self.process.children(recursive=True))
 
     def ended(self) -> int:
-        return int(self.process.wait(60))
+        return int(self.process.wait(HANG_SECONDS))
 
 
 COMMAND = (sys.executable, "-m", "deployments.cli", "up")
@@ -71,20 +72,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "var"
 
 
-@pytest.mark.timeout(600)
 def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
     ports = free_ports(3)
     with up(folder, ports) as killed:
         parts = killed.until("✓ Database")
         killed.process.kill()
-        assert not psutil.wait_procs(parts, timeout=20)[1]
+        assert not psutil.wait_procs(parts, timeout=HANG_SECONDS)[1]
 
     # As under `make up`: a shell that starts it and waits.
     shell = ("/bin/sh", "-c", f"{' '.join(COMMAND)} --with-parent; true")
     with up(folder, ports, shell) as orphaned:
         parts = orphaned.until("✓ Database")
         orphaned.process.kill()
-        assert not psutil.wait_procs(parts, timeout=60)[1]
+        assert not psutil.wait_procs(parts, timeout=HANG_SECONDS)[1]
 
     with up(folder, ports) as bereft:
         parts = bereft.until(READY)
@@ -92,7 +92,7 @@ def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
         worker.kill()
         assert bereft.ended() == 1
         assert "Worker ended with SIGKILL" in bereft.said
-        assert not psutil.wait_procs(parts, timeout=20)[1]
+        assert not psutil.wait_procs(parts, timeout=HANG_SECONDS)[1]
 
     with up(folder, ports) as stopped:
         parts = stopped.until(READY)
@@ -102,7 +102,7 @@ def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
             assert f"in use by another stack (process {stopped.process.pid})" in second.said
         stopped.process.send_signal(signal.SIGINT)
         assert stopped.ended() == 0
-        assert not psutil.wait_procs(parts, timeout=20)[1]
+        assert not psutil.wait_procs(parts, timeout=HANG_SECONDS)[1]
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -21,6 +21,7 @@ from prefect.utilities.importtools import import_object
 from autoindex.settings import Settings
 from deployments.worker import POOL
 from flows.finished_runs import TAG
+from tests.bounds import HANG_SECONDS
 
 # The child of a fork, which ends without running exit handlers, as a warm worker's runs do.
 FORKED = """
@@ -82,7 +83,7 @@ class Worker:
             env=env,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=HANG_SECONDS,
             check=False,
         )
         ended = self.client.read_flow_run(run.id)

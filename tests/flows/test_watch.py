@@ -18,6 +18,7 @@ from autoindex.storage.tables import prices
 from flows import events
 from flows.runtime import Runtime
 from flows.watch import watch
+from tests.bounds import HANG_SECONDS
 from tests.flows.conftest import Worker
 
 CLEAN_UP = "flows.clean_up.clean_up"
@@ -33,9 +34,11 @@ def heard(api: str, since: datetime, resource: str) -> tuple[str, str]:
             "resource": {"id": [resource]},
         }
     }
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG_SECONDS
     while time.monotonic() < deadline:
-        answer = httpx.post(f"{api}/events/filter", json=body, timeout=30, trust_env=False)
+        answer = httpx.post(
+            f"{api}/events/filter", json=body, timeout=HANG_SECONDS, trust_env=False
+        )
         found = answer.json()["events"]
         if found:
             (event,) = found

@@ -12,6 +12,7 @@ from autoindex.market_data import plan
 from autoindex.market_data.client import TwelveData
 from autoindex.market_data.pages import BatchReply, Fetched
 from autoindex.requests import Mode
+from tests.bounds import HANG_SECONDS
 
 AFTER_LAST_CLOSE = datetime(2022, 12, 28, 22, 0, tzinfo=UTC)
 
@@ -35,7 +36,7 @@ class Switches:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=HANG_SECONDS, trust_env=False)
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
         headers = {"Authorization": "apikey test"}

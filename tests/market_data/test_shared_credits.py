@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from autoindex.storage import credits as ledger
 from autoindex.storage.credits import Plan
+from tests.bounds import HANG_SECONDS
 from tests.market_data.stage import Switches, until_early_in_a_minute
 
 PLAN = Plan(per_minute=40, per_day=150)
@@ -77,7 +78,7 @@ def start_together(processes: list[subprocess.Popen[str]]) -> list[str]:
         assert process.stdin is not None
         process.stdin.write(f"{began}\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=60)[0] for process in processes]
+    told = [process.communicate(timeout=HANG_SECONDS)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * WORKERS
     return told
 

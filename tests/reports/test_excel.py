@@ -17,6 +17,7 @@ from autoindex.reports import checks, excel
 from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
 from autoindex.reports.inputs import AssetFacts, ReportInputs
+from tests.bounds import HANG_SECONDS
 
 Make = Callable[..., ReportInputs]
 
@@ -182,7 +183,7 @@ def test_libreoffice_recalculates_the_checks(path: Path, tmp_path: Path) -> None
         ],
         check=True,
         capture_output=True,
-        timeout=100,
+        timeout=HANG_SECONDS,
         env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
     )
     with (tmp_path / "report-Check.csv").open(encoding="utf-8") as file:

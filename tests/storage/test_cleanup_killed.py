@@ -16,8 +16,6 @@ from sqlalchemy import create_engine, event, text
 
 from autoindex.storage.archive import MonthArchive
 
-pytestmark = pytest.mark.timeout(400)
-
 PROGRAM = """
 import sys
 from datetime import date

@@ -171,7 +171,7 @@ def test_space_is_won_back(engine: Engine, busy: bool) -> None:
     else:
         assert done.bytes_after < done.bytes_before / 2
         assert done.bytes_reusable < 1_000_000
-    assert 0 < done.seconds < 60
+    assert done.seconds > 0
     with engine.connect() as connection:
         vacuumed = text("select count(*) from pg_stat_user_tables where last_analyze is not null")
         assert connection.execute(vacuumed).scalar_one() >= 12

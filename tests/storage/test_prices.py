@@ -18,6 +18,7 @@ from autoindex.market_data.bars import Bars
 from autoindex.storage import assets, copying, prices, versions
 from autoindex.storage.assets import UniverseRow
 from autoindex.storage.prices import Counts
+from tests.bounds import HANG_SECONDS
 
 FIRST, LAST = date(2020, 1, 2), date(2020, 12, 31)
 
@@ -140,7 +141,7 @@ def test_two_processes_that_load_the_same_symbols_count_exactly(
     for loader in loaders:
         loader.stdin.write("go\n")
         loader.stdin.flush()
-    told = [loader.communicate(timeout=60)[0] for loader in loaders]
+    told = [loader.communicate(timeout=HANG_SECONDS)[0] for loader in loaders]
     assert [loader.returncode for loader in loaders] == [0, 0]
     with engine.connect() as connection:
         assert sum(map(int, told)) == stored(connection) > 400

@@ -13,6 +13,7 @@ import pytest
 
 from autoindex.market_data.sandbox import __main__ as command
 from autoindex.market_data.sandbox import prices
+from tests.bounds import HANG_SECONDS
 
 
 @contextmanager
@@ -29,7 +30,10 @@ def serving(*arguments: str) -> Iterator[str]:
 
 def test_it_answers_as_soon_as_it_says_so() -> None:
     with serving("--copies", "500", "--per-minute", "8", "--per-day", "800") as url:
-        assert httpx.get(f"{url}/health", timeout=5).json() == {"status": "ok", "symbols": 500}
+        assert httpx.get(f"{url}/health", timeout=HANG_SECONDS).json() == {
+            "status": "ok",
+            "symbols": 500,
+        }
         told = httpx.get(f"{url}/sandbox").json()
         assert told["plan"] == {"per_minute": 8, "per_day": 800}
         body = httpx.get(f"{url}/eod", params={"symbol": "S00499", "apikey": "k"}).json()
@@ -40,7 +44,9 @@ def test_a_port_that_is_taken_is_said_clearly() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         words = [sys.executable, "-m", "autoindex.market_data.sandbox", "--port", str(port)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=HANG_SECONDS
+        )
     assert done.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
