@@ -22,7 +22,7 @@ from api.tasks import Kind, Status, Task, TaskRunner
 from api.watch import Watch
 from autoindex.errors import PartUnavailable
 from autoindex.storage import credits as ledger
-from autoindex.storage.database import AWAY
+from autoindex.storage.transient import AWAY
 
 _FRESH_SECONDS: Final = 10.0
 # Of the time that an answer may take: what is away is told, and the rest is not lost with it.

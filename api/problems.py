@@ -9,8 +9,6 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -19,6 +17,7 @@ from api.tasks import TaskFinished, TaskUnknown
 from api.turns import TooManyAtOnce
 from api.watch import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
+from autoindex.storage.transient import AWAY
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
@@ -124,9 +123,7 @@ def install(app: FastAPI) -> None:
         TaskFinished: _task_finished,
         TooManyFollowers: _too_many_followers,
         PartUnavailable: _part_unavailable,
-        OperationalError: _database,
-        InterfaceError: _database,
-        PoolTimeout: _database,
+        **dict.fromkeys(AWAY, _database),
         TimeoutError: _too_slow,
         Exception: _unexpected,
     }

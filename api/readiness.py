@@ -13,7 +13,7 @@ from api.database import Database
 from api.in_time import InTime
 from api.tasks import TaskRunner
 from autoindex.errors import PartUnavailable
-from autoindex.storage.database import AWAY
+from autoindex.storage.transient import AWAY
 
 _KEPT_SECONDS: Final = 1.0
 # Less than an answer may take, so that it can name the part that is late.

@@ -20,9 +20,9 @@ from api.database import Database
 from api.schemas import TaskProgress, TaskStatus
 from api.tasks import Status, Task, TaskRunner, TaskUnknown
 from autoindex.storage import progress, results
-from autoindex.storage.database import AWAY
 from autoindex.storage.progress import Line, Progress
 from autoindex.storage.results import StoredResult
+from autoindex.storage.transient import AWAY
 
 # An operator may run an ended task again; where Prefect's events are heard it is noticed at once.
 _ENDED_KEPT_SECONDS: Final = 30.0

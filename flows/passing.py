@@ -3,15 +3,13 @@
 from typing import Final
 
 import httpx
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from autoindex.errors import TransientError
+from autoindex.storage.transient import AWAY
 
-# What a database that is away, or ends a connection, raises.
-_DATABASE_AWAY: Final = (InterfaceError, OperationalError)
 _PASSING: Final = (
     TransientError,
-    *_DATABASE_AWAY,
+    *AWAY,
     httpx.TransportError,
     ConnectionError,
     TimeoutError,
@@ -25,7 +23,7 @@ def is_passing(error: object) -> bool:
 
 def part_away(error: Exception) -> str | None:
     """Which part of the system an error says is away; None for another kind of error."""
-    if isinstance(error, _DATABASE_AWAY):
+    if isinstance(error, AWAY):
         return "the database"
     if isinstance(error, httpx.TransportError) or _is_servers(error):
         return "Prefect"

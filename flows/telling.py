@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine
 
 import autoindex
 from autoindex.storage import progress
-from autoindex.storage.database import AWAY
+from autoindex.storage.transient import AWAY
 
 # Loggers of Prefect's `get_run_logger()`.
 _RUN_LOGGERS: Final = ("prefect.flow_runs", "prefect.task_runs")

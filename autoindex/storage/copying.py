@@ -12,7 +12,8 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+
+from autoindex.storage import transient
 
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TO_STDOUT: Final = sql.SQL("copy ({}) to stdout (format binary)")
@@ -176,8 +177,6 @@ def _copying(connection: Connection, statement: sql.Composed) -> Iterator[psycop
         with cursor, cursor.copy(statement) as copy:
             yield copy
     except psycopg.Error as error:
-        if cursor.connection.closed:
+        if cursor.connection.closed or isinstance(error, transient.READ_ONLY):
             connection.invalidate(error)
-        raise DBAPIError.instance(
-            statement.as_string(), None, error, psycopg.Error, dialect=connection.dialect
-        ) from error
+        raise transient.operational(error, statement.as_string()) from error

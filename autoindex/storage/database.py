@@ -1,34 +1,29 @@
 """Connections to our PostgreSQL."""
 
 import time
-from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from autoindex.settings import Settings
+from autoindex.storage import connecting
 
-AWAY: Final = (InterfaceError, OperationalError, PoolTimeout)
-"""What a query raises where the server does not answer, or no connection to it gets free."""
-
-_CONNECT_SECONDS: Final = 3
 # The server looks after the connections of a run that is gone: a query ends soon after its client,
-# and a transaction that a paused host has left open does not hold up others for ever. Milliseconds.
+# and a transaction that a paused host has left open does not hold up others for ever.
 _RUN_OPTIONS: Final = {
-    "client_connection_check_interval": 2_000,
-    "idle_in_transaction_session_timeout": 60_000,
+    "client_connection_check_interval": "2000",
+    "idle_in_transaction_session_timeout": "60000",
 }
 # What a facade or a worker does is short. One that is paused in the middle of it must have let go
 # of its rows by the time its leases expire.
 _ASYNC_OPTIONS: Final = {
-    "statement_timeout": 4_000,
-    "idle_in_transaction_session_timeout": 10_000,
+    "statement_timeout": "4000",
+    "idle_in_transaction_session_timeout": "10000",
 }
 _POOL: Final[dict[str, Any]] = {
     "pool_size": 5,
@@ -46,18 +41,13 @@ def engine(settings: Settings, application: str = "autoindex") -> Engine:
 
     A server that was restarted in between costs one reconnect, not one failed task.
     """
-    arguments = {"connect_timeout": _CONNECT_SECONDS, "application_name": application}
-    return create_engine(settings.database(), connect_args=arguments, pool_pre_ping=True, **_POOL)
+    return connecting.engine(settings.database(), application, pool_pre_ping=True, **_POOL)
 
 
 def run_engine(settings: Settings, task_id: UUID) -> Engine:
     """Connections of one run, known to the server by its task: see `autoindex.storage.fence`."""
-    arguments = {
-        "connect_timeout": _CONNECT_SECONDS,
-        "application_name": run_name(task_id),
-        "options": _options(_RUN_OPTIONS),
-    }
-    return create_engine(settings.database(), connect_args=arguments, pool_pre_ping=True, **_POOL)
+    name = run_name(task_id)
+    return connecting.engine(settings.database(), name, _RUN_OPTIONS, pool_pre_ping=True, **_POOL)
 
 
 def run_name(task_id: UUID) -> str:
@@ -70,18 +60,9 @@ def async_engine(settings: Settings, application: str = "autoindex-api") -> Asyn
 
     A transaction in which nothing is asked for ten seconds is undone, and its connection is gone.
     """
-    arguments = {
-        "connect_timeout": _CONNECT_SECONDS,
-        "application_name": application,
-        "options": _options(_ASYNC_OPTIONS),
-    }
-    made = create_async_engine(settings.database(), connect_args=arguments, **_POOL)
+    made = connecting.async_engine(settings.database(), application, _ASYNC_OPTIONS, **_POOL)
     _ping_the_rested(made.sync_engine)
     return made
-
-
-def _options(options: Mapping[str, int]) -> str:
-    return " ".join(f"-c {name}={value}" for name, value in options.items())
 
 
 def _ping_the_rested(made: Engine) -> None:
@@ -97,7 +78,8 @@ def _ping_the_rested(made: Engine) -> None:
         try:
             made.dialect.do_ping(connection)
         except made.dialect.loaded_dbapi.Error as gone:
-            raise DisconnectionError("the connection is gone") from gone
+            # The others, which are as old, most likely are too.
+            raise InvalidatePoolError("the connection is gone") from gone
 
     event.listen(made, "checkin", note)
     event.listen(made, "checkout", ask)

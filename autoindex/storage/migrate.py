@@ -1,54 +1,51 @@
 """Create our database and bring its tables to the newest revision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy.exc import OperationalError
 
-from autoindex.storage import locks
+from autoindex.storage import connecting, locks
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
-_CONNECT: Final = {"connect_timeout": 3}
 
 
 def create_database(url: str) -> bool:
-    """Create the database that `url` names where the server lacks it; whether it was made."""
+    """Create the database that `url` names where the server lacks it; whether it was made.
+
+    Only to make it is the server's own database `postgres` needed, and the right to use that.
+    """
+    if _is_there(url):
+        return False
     target = make_url(url)
     name = target.database
-    engine = create_engine(
-        target.set(database="postgres"), isolation_level="AUTOCOMMIT", connect_args=_CONNECT
-    )
-    try:
-        with engine.connect() as connection:
-            # Held until the connection ends: two processes may come here at once.
-            connection.execute(text("select pg_advisory_lock(:key)"), {"key": locks.key("create")})
-            found = text("select 1 from pg_database where datname = :name")
-            if connection.execute(found, {"name": name}).scalar_one_or_none() is not None:
-                return False
-            quoted = connection.dialect.identifier_preparer.quote(str(name))
-            connection.execute(text(f"create database {quoted}"))
-            return True
-    finally:
-        engine.dispose()
+    with _connected(target.set(database="postgres"), isolation_level="AUTOCOMMIT") as connection:
+        # Held until the connection ends: two processes may come here at once.
+        connection.execute(text("select pg_advisory_lock(:key)"), {"key": locks.key("create")})
+        found = text("select 1 from pg_database where datname = :name")
+        if connection.execute(found, {"name": name}).scalar_one_or_none() is not None:
+            return False
+        quoted = connection.dialect.identifier_preparer.quote(str(name))
+        connection.execute(text(f"create database {quoted}"))
+        return True
 
 
 def upgrade(url: str) -> str:
     """Apply every revision the database lacks, one process at a time; the revision it has then."""
-    engine = create_engine(url, connect_args=_CONNECT)
-    try:
-        with engine.begin() as connection:
-            locks.until_commit(connection, "migrate")
-            config = Config()
-            config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            return f"revision {revision(connection)}"
-    finally:
-        engine.dispose()
+    with _connected(make_url(url)) as connection, connection.begin():
+        locks.until_commit(connection, "migrate")
+        config = Config()
+        config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        return f"revision {revision(connection)}"
 
 
 def revision(connection: Connection) -> str | None:
@@ -59,3 +56,23 @@ def revision(connection: Connection) -> str | None:
 def newest_revision() -> str | None:
     """The newest revision there is."""
     return ScriptDirectory(str(_SCRIPTS)).get_current_head()
+
+
+def _is_there(url: str) -> bool:
+    try:
+        with _connected(make_url(url)):
+            return True
+    except OperationalError:  # also where the server is away, which the next question says too
+        return False
+
+
+@contextmanager
+def _connected(url: URL, **options: Any) -> Iterator[Connection]:
+    engine = connecting.engine(
+        url.render_as_string(hide_password=False), "autoindex-set-up", **options
+    )
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -63,7 +63,7 @@ def test_an_expired_lease_is_seized_once(engine: Engine) -> None:
 async def test_a_holder_that_is_paused_while_it_renews_loses_its_lease(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(database._ASYNC_OPTIONS, "idle_in_transaction_session_timeout", 500)  # type: ignore[misc]
+    monkeypatch.setitem(database._ASYNC_OPTIONS, "idle_in_transaction_session_timeout", "500")  # type: ignore[misc]
     mine = taken(engine, "a", OVER)
     workers = database.async_engine(settings, "autoindex-worker")
 
