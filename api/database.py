@@ -46,8 +46,8 @@ class Database:
             return await connection.run_sync(query)
 
     async def check(self) -> None:
-        """Raise SQLAlchemy's errors where the database does not answer, or has no tables yet."""
-        await self.read(versions.current, versions.PRICES)
+        """Raise SQLAlchemy's errors where the database takes no writes, or has no tables yet."""
+        await self.read(versions.try_writing)
 
     async def aclose(self) -> None:
         """Close connections."""

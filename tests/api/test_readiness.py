@@ -4,14 +4,43 @@ import asyncio
 from collections.abc import Sequence
 
 import httpx
+import psycopg
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from api import readiness
 from api.in_memory import InMemory
+from deployments.postgres import EmbeddedPostgres
 from tests.api.answers import client, problem
 
 pytestmark = pytest.mark.anyio
+
+
+async def test_a_database_that_takes_no_writes_is_noticed_and_so_is_that_it_does_again(
+    app: FastAPI,
+    http: httpx.AsyncClient,
+    server: EmbeddedPostgres,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readiness, "_KEPT_SECONDS", 0.0)
+    refresh = {"json": {"symbols": ["AAPL"]}, "headers": {"Idempotency-Key": "read-only"}}
+    assert (await http.get("/ready")).status_code == 200
+    with psycopg.connect(host=str(server.socket_dir), user="postgres", autocommit=True) as admin:
+        admin.execute("alter database facade set default_transaction_read_only = on")
+        try:
+            # As a reload of the server's settings does to the connections that there are.
+            await app.state.database.read(
+                lambda c: c.execute(text("set default_transaction_read_only = on")) and c.commit()
+            )
+            assert "database" in problem(await http.get("/ready"), 503)["detail"]
+            answer = await http.post("/refresh", **refresh)
+            assert "database" in problem(answer, 503)["detail"]
+            assert "retry-after" in answer.headers
+        finally:
+            admin.execute("alter database facade reset default_transaction_read_only")
+    assert (await http.get("/ready")).status_code == 200
+    assert (await http.post("/refresh", **refresh)).status_code == 202
 
 
 class Counted:
