@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final, Self
 import psycopg
 
 from autoindex.errors import ConfigurationError
+from deployments import ordinary_user
 from deployments.child import Child, ChildFailed
 
 _START_SECONDS: Final = 30.0
@@ -33,8 +33,8 @@ _SETTINGS: Final = {
 class EmbeddedPostgres:
     """A PostgreSQL server as a child process; use it as a context manager.
 
-    PostgreSQL refuses to run as root. Started by root it runs as `nobody`, and keeps the right to
-    pass folders that only root may enter, so a checkout below /root works.
+    PostgreSQL refuses to run as root. Started by root it runs as a user of its own, and keeps the
+    right to pass folders that only root may enter, so a checkout below /root works.
     """
 
     def __init__(self, data_dir: Path, socket_dir: Path, log: Path | None = None) -> None:
@@ -75,7 +75,7 @@ class EmbeddedPostgres:
         self._child = Child(
             "PostgreSQL",
             [
-                *_as_ordinary_user(signal.SIGINT),
+                *ordinary_user.to_serve(self.data_dir, signal.SIGINT),
                 str(_binary("postgres")),
                 *("-D", str(self.data_dir), "-k", str(self.socket_dir)),
                 *options,
@@ -109,7 +109,7 @@ class EmbeddedPostgres:
         unfinished.parent.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             [
-                *_as_ordinary_user(signal.SIGKILL),
+                *ordinary_user.to_create(signal.SIGKILL),
                 str(_binary("initdb")),
                 *("-D", str(unfinished), "--username=postgres", "--auth=trust"),
                 *("--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"),
@@ -149,25 +149,3 @@ def _binary(name: str) -> Path:
             "install it, or set AUTOINDEX_DATABASE_URL"
         )
     return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / name
-
-
-def _as_ordinary_user(parent_death_signal: signal.Signals) -> list[str]:
-    if os.geteuid() != 0:
-        return []
-    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
-    if setpriv is None:
-        raise ConfigurationError(
-            "PostgreSQL does not run as root and `setpriv` (package util-linux) is missing: "
-            "install it, run as an ordinary user, or set AUTOINDEX_DATABASE_URL"
-        )
-    # The kernel forgets the death signal when the user changes, so setpriv sets it last.
-    return [
-        setpriv,
-        "--reuid=nobody",
-        "--regid=nogroup" if Path("/etc/debian_version").exists() else "--regid=nobody",
-        "--clear-groups",
-        "--inh-caps=-all,+dac_override",
-        "--ambient-caps=-all,+dac_override",
-        f"--pdeathsig={signal.Signals(parent_death_signal).name.removeprefix('SIG')}",
-        "--",
-    ]
