@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 # A lock is complete: pip need not look for anything, and then any pip will do.
 LOCKED := $(PIP) install --no-deps --require-hashes --requirement
 KEEP ?=
+# Another interpreter's modules, and its home, are none of ours.
+unexport PYTHONHOME PYTHONPATH
 # Many tests wait for servers to start: two cores carry three of them.
 TEST_PROCESSES ?= 3
 

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -210,9 +211,15 @@ class Settings(BaseSettings):
         return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else url
 
     @property
+    def own_url(self) -> str:
+        """Where the facade answers on its own machine."""
+        host = _reachable(self.api_host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.api_port}"
+
+    @property
     def public_url(self) -> str:
         """Where users reach the facade; without a slash at its end."""
-        return (self.api_url or f"http://{self.api_host}:{self.api_port}").rstrip("/")
+        return (self.api_url or self.own_url).rstrip("/")
 
     @property
     def reports_dir(self) -> Path:
@@ -237,6 +244,16 @@ class Settings(BaseSettings):
     def now(self) -> datetime:
         """The instant the data stands at, in UTC."""
         return (self.clock or datetime.now(UTC)).astimezone(UTC)
+
+
+def _reachable(host: str) -> str:
+    """The loopback address where the host stands for every address."""
+    try:
+        address = ip_address(host)
+    except ValueError:  # a name
+        return host
+    loopback = "127.0.0.1" if address.version == 4 else "::1"
+    return loopback if address.is_unspecified else host
 
 
 def _as_text(value: object) -> str:

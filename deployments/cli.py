@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from rich.markup import escape
 
 from autoindex.errors import ArchiveUnverified, AutoindexError
 from autoindex.settings import Settings
+from deployments import data_folder, demo_settings, environment
 from deployments.child import ask_to_die_with_parent
 
 # Modules that import Prefect or pandas are imported by the commands that need them, so that
@@ -31,12 +33,23 @@ def main() -> None:
     """Run the command; an error of ours is one sentence and exit status 1."""
     # Before anything imports Prefect: it reports usage and checks versions unless told not to.
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    _prepare_output()
     try:
         app()
     except AutoindexError as error:
         console = Console(stderr=True)
         console.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
+
+
+def _prepare_output() -> None:
+    """Write whatever the terminal lacks as `?`; let no file take the place of a closed stream."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 WithParent = Annotated[
@@ -47,11 +60,13 @@ WithParent = Annotated[
 @app.command()
 def up(with_parent: WithParent = False) -> None:
     """Run the whole stack in the foreground until Ctrl-C."""
-    from deployments import up as stack_up  # noqa: PLC0415 - see above
-
     if with_parent:
         ask_to_die_with_parent(signal.SIGTERM)
-    stack_up.run(Settings(), Console())
+    settings = Settings()
+    _enter_stack(settings)
+    from deployments import up as stack_up  # noqa: PLC0415 - see above
+
+    stack_up.run(settings, Console())
 
 
 @app.command()
@@ -60,28 +75,45 @@ def demo(
     with_parent: WithParent = False,
 ) -> None:
     """Do the main job on real sample prices, through the REST facade, and show what came of it."""
-    from deployments import demo as demonstration  # noqa: PLC0415
-
     if with_parent:
         ask_to_die_with_parent(signal.SIGTERM)
-    demonstration.run(Settings(), Console(), keep=keep)
+    settings = demo_settings.of(Settings())
+    _enter_stack(settings)
+    from deployments import demo as demonstration  # noqa: PLC0415
+
+    demonstration.run(settings, Console(), keep=keep)
+
+
+def _enter_stack(settings: Settings) -> None:
+    data_folder.check(settings.data_dir)
+    environment.enter(settings)
+
+
+def _settings() -> Settings:
+    """The settings, and this process's environment without what misleads it."""
+    settings = Settings()
+    environment.settle(settings)
+    return settings
 
 
 @app.command()
 def bootstrap() -> None:
     """Create or mend databases, tables, work pool, queues and deployments; repeatable."""
+    settings = _settings()
+    environment.check_network()
     from deployments import bootstrap as setup  # noqa: PLC0415
     from deployments.progress import Progress  # noqa: PLC0415
 
-    setup.bootstrap(Settings(), Progress(Console()))
+    setup.bootstrap(settings, Progress(Console()))
 
 
 @app.command()
 def migrate() -> None:
     """Bring the database's tables up to date."""
+    settings = _settings()
     from deployments import bootstrap as setup  # noqa: PLC0415
 
-    print(setup.prepare_database(Settings()))
+    print(setup.prepare_database(settings))
 
 
 @app.command()
@@ -96,12 +128,13 @@ def token(
     ] = 12.0,
 ) -> None:
     """Print a token for the REST facade."""
+    settings = _settings()
     from datetime import timedelta  # noqa: PLC0415
 
     from api import tokens  # noqa: PLC0415
     from deployments import local_secret  # noqa: PLC0415
 
-    settings = local_secret.fill_in(Settings())
+    settings = local_secret.fill_in(settings)
     print(tokens.mint(settings, user=user, scopes=scope, lifetime=timedelta(hours=hours)))
 
 
@@ -110,7 +143,7 @@ def archive() -> None:
     """Show what the clean-up has archived, every file read back and verified."""
     from deployments import archived  # noqa: PLC0415
 
-    table, damaged = archived.table(Settings())
+    table, damaged = archived.table(_settings())
     Console().print(table if table.row_count else "The archive is empty: nothing was removed yet.")
     if damaged:
         raise ArchiveUnverified("; ".join(damaged))
@@ -129,7 +162,7 @@ def restore(
     """Bring archived rows of some days back; rows that are stored stay as they are."""
     from deployments import archived  # noqa: PLC0415
 
-    print(archived.bring_back(Settings(), kind, start.date(), end.date()))
+    print(archived.bring_back(_settings(), kind, start.date(), end.date()))
 
 
 @universe.command("import")
@@ -137,7 +170,7 @@ def import_universe(file: Annotated[Path, typer.Argument(help="CSV file.", exist
     """Read stocks from a CSV file; existing ones are updated, none is removed."""
     from deployments import universe as assets  # noqa: PLC0415
 
-    print(assets.import_file(Settings(), file))
+    print(assets.import_file(_settings(), file))
 
 
 @universe.command("list")
@@ -145,7 +178,7 @@ def list_universe() -> None:
     """Show every stock, and whether it is active."""
     from deployments import universe as assets  # noqa: PLC0415
 
-    Console().print(assets.table(Settings()))
+    Console().print(assets.table(_settings()))
 
 
 @universe.command()
@@ -153,7 +186,7 @@ def deactivate(symbols: Annotated[list[str], typer.Argument(help="Symbols.")]) -
     """Take stocks out of the index from its next rebalance on; their prices stay."""
     from deployments import universe as assets  # noqa: PLC0415
 
-    print(assets.deactivate(Settings(), symbols))
+    print(assets.deactivate(_settings(), symbols))
 
 
 if __name__ == "__main__":

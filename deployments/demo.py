@@ -15,18 +15,13 @@ from rich.table import Table
 from api import tokens
 from autoindex.errors import AutoindexError
 from autoindex.settings import Settings
-from deployments import stack, universe
+from deployments import stack
 from deployments.greeting import greet
 from deployments.progress import Progress, Step
 from deployments.stack import Stack
 from deployments.up import stay, stopped_by_signals
 
 TASKS: Final = "/api/v1/background"
-# The demonstration shows the embedded parts, whatever the environment is set to.
-_IGNORED: Final = (
-    *("database_url", "redis_url", "twelve_data_api_key", "clock", "archive_url"),
-    *("jwt_secret", "jwt_jwks_url", "smtp_host", "slack_webhook_url", "sentry_dsn"),
-)
 _POLL_SECONDS: Final = 0.3
 # Far more than a task takes, also where the machine is busy with something else.
 _TASK_SECONDS: Final = 300.0
@@ -98,15 +93,11 @@ class App:
 
 
 def run(settings: Settings, console: Console, *, keep: bool) -> None:
-    """Start the stack, do the main job, show what came of it, stop everything.
-
-    The demonstration has a data folder of its own, so that sample prices never meet real ones.
-    """
+    """Start the stack, do the main job, show what came of it, stop everything."""
     began = time.monotonic()
     progress = Progress(console)
     console.print("[bold]Autoindex demonstration[/]: real sample prices, embedded PostgreSQL\n")
-    with stopped_by_signals(), stack.running(_settings(settings), progress) as running:
-        universe.import_sandbox(running.settings)
+    with stopped_by_signals(), stack.running(settings, progress) as running:
         _main_job(running, progress)
         if keep:
             greet(running, console)
@@ -117,22 +108,6 @@ def run(settings: Settings, console: Console, *, keep: bool) -> None:
                 highlight=False,
             )
     console.print(f"\nDone in {time.monotonic() - began:.0f} s.", highlight=False)
-
-
-def _settings(settings: Settings) -> Settings:
-    """Of the caller's settings only where to listen and where to write."""
-    ports = {
-        field: _free_or_next(getattr(settings, field))
-        for field in ("api_port", "prefect_port", "sandbox_port")
-    }
-    blank = dict.fromkeys(_IGNORED)
-    folder = {"data_dir": settings.data_dir / "demo"}
-    return settings.model_copy(update={**ports, **blank, **folder})
-
-
-def _free_or_next(port: int) -> int:
-    # Steps of ten keep the three ports apart.
-    return next(p for p in range(port, 65_536, 10) if stack.is_free(p))
 
 
 def _main_job(running: Stack, progress: Progress) -> None:

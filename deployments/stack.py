@@ -1,15 +1,13 @@
 """The local stack: every part as a child process, started in order, waited for by its health."""
 
 import os
-import socket
+import pwd
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
-from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Final
 
 import httpx
@@ -18,7 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
-from deployments import alerting, bootstrap, local_secret
+from deployments import (
+    alerting,
+    bootstrap,
+    data_folder,
+    environment,
+    local_secret,
+    ports,
+    universe,
+)
 from deployments.child import STOP_SECONDS, Child, ChildFailed
 from deployments.plan import PROJECT
 from deployments.postgres import EmbeddedPostgres
@@ -45,7 +51,7 @@ class Stack:
     @property
     def api_url(self) -> str:
         """Where the facade answers."""
-        return f"http://127.0.0.1:{self.settings.api_port}"
+        return self.settings.own_url
 
     @property
     def prefect_url(self) -> str:
@@ -113,9 +119,10 @@ def running(settings: Settings, progress: Progress) -> Iterator[Stack]:
     be written to, a port is taken, or the folder holds prices from another source; `ChildFailed`
     when a part fails.
     """
-    _check_folder(settings.data_dir)
+    data_folder.check(settings.data_dir)
+    _check_user(settings)
     settings = _local(settings)
-    _check_ports(settings)
+    ports.check(settings)
     with ExitStack() as parts:
         parts.enter_context(_claimed(settings))
         stack = Stack(settings)
@@ -147,6 +154,8 @@ def _start(stack: Stack, progress: Progress) -> None:
         bootstrap.create_prefect_database(settings)
         _start_servers(stack)
         step.done(bootstrap.prepare_database(settings))
+        if settings.sandbox:
+            universe.import_sandbox(settings)
         stack.start("Facade", "api")
     with progress.step("Prefect server", "its own migrations") as step:
         stack.wait(f"{stack.prefect_url}/api/health", step)
@@ -197,15 +206,10 @@ def _local(settings: Settings) -> Settings:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """What the parts' processes see: this stack's settings only, whatever the shell has set."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AUTOINDEX_", "PREFECT_"))
-    }
     # Prefect's worker keeps a folder of one name for all users in the usual place.
     settings.temporary_dir.mkdir(parents=True, exist_ok=True)
     ours = settings.environment() | {"TMPDIR": str(settings.temporary_dir)}
-    return inherited | ours | _prefect_environment(settings)
+    return environment.inherited(settings) | ours | _prefect_environment(settings)
 
 
 def _prefect_environment(settings: Settings) -> dict[str, str]:
@@ -226,52 +230,28 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MPLBACKEND": "agg",
+        "MPLCONFIGDIR": str(settings.data_dir / "matplotlib"),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
     }
 
 
-def _check_folder(folder: Path) -> None:
+def _check_user(settings: Settings) -> None:
+    """Raise `ConfigurationError` where a database has to be made and its maker has no name."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigurationError(
-            f"can't write to {folder} ({error.strerror}): set AUTOINDEX_DATA_DIR to a folder of "
-            "your own"
-        ) from error
-
-
-def _check_ports(settings: Settings) -> None:
-    fields = ("api_port", "prefect_port", *(["sandbox_port"] if settings.sandbox else []))
-    ports: dict[int, str] = {}
-    for field in fields:
-        port, variable = getattr(settings, field), f"AUTOINDEX_{field.upper()}"
-        if port in ports:
-            raise ConfigurationError(f"{ports[port]} and {variable} are both {port}")
-        if not is_free(port):
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        if settings.embedded and not (settings.data_dir / "postgres").exists():
             raise ConfigurationError(
-                f"port {port} is taken: stop what listens there, or set {variable} to another one"
-            )
-        ports[port] = variable
-
-
-def is_free(port: int) -> bool:
-    """Whether nothing listens on a port of the loopback address."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+                f"PostgreSQL needs a user with a name, and {os.geteuid()} has none here: "
+                "give it a line in /etc/passwd, or set AUTOINDEX_DATABASE_URL"
+            ) from None
 
 
 @contextmanager
 def _claimed(settings: Settings) -> Iterator[None]:
     """Hold the data folder for this stack alone, and for one source of prices."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.data_dir / "lock").open("a+") as lock:
+    with (settings.data_dir / data_folder.LOCK).open("a+") as lock:
         try:
             flock(lock, LOCK_EX | LOCK_NB)
         except BlockingIOError:

@@ -10,7 +10,7 @@ from typing import Never
 from rich.console import Console
 
 from autoindex.settings import Settings
-from deployments import stack, universe
+from deployments import stack
 from deployments.greeting import greet
 from deployments.progress import Progress
 from deployments.stack import Stack
@@ -19,8 +19,6 @@ from deployments.stack import Stack
 def run(settings: Settings, console: Console) -> None:
     """Start the stack, say where everything is, and stay until Ctrl-C or until a part ends."""
     with stopped_by_signals(), stack.running(settings, Progress(console)) as running:
-        if settings.sandbox:
-            universe.import_sandbox(running.settings)
         greet(running, console)
         stay(running)
 
@@ -37,12 +35,19 @@ def stay(running: Stack) -> None:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP as Ctrl-C, so that the parts are stopped in order."""
+    """Treat SIGTERM and SIGHUP as Ctrl-C, so that the parts are stopped in order.
+
+    A SIGHUP that is ignored stays so: `nohup` asks for that. So does a SIGINT, which a script
+    keeps from what it starts in the background.
+    """
 
     def interrupt(_signum: int, _frame: FrameType | None) -> Never:
         raise KeyboardInterrupt
 
-    before = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        heard.append(signal.SIGHUP)
+    before = {signum: signal.signal(signum, interrupt) for signum in heard}
     try:
         yield
     finally:

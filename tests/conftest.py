@@ -1,6 +1,7 @@
 """Real parts for every test: PostgreSQL embedded, one fresh database a test."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -12,6 +13,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from autoindex.settings import Settings
 from autoindex.storage import migrate
+from deployments import environment
 from deployments.postgres import EmbeddedPostgres
 
 # Everywhere as on a server for tests: the same examples each time, which may take their time.
@@ -21,11 +23,19 @@ _numbers = count(1)
 
 
 def pytest_configure() -> None:
-    """Keep the developer's own settings out of the tests."""
+    """Keep out of the tests what the developer's shell is set to, and how it has started them."""
     for name in list(os.environ):
-        if name.startswith(("AUTOINDEX_", "PREFECT_")):
+        if name.startswith("AUTOINDEX_"):
             del os.environ[name]
+    for name in os.environ.keys() - environment.inherited(Settings()).keys():
+        del os.environ[name]
     os.environ["DO_NOT_TRACK"] = "1"
+    # A script starts what is to run in its background deaf to SIGINT, and nohup to SIGHUP, with
+    # everything that this process starts.
+    for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            default = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
+            signal.signal(signum, default)
 
 
 # Before xdist reads the groups.

@@ -1,0 +1,43 @@
+"""The stack's data folder: one that can be written to, and that holds nothing of anybody else."""
+
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Final
+
+from autoindex.errors import ConfigurationError
+
+LOCK: Final = "lock"
+# What other commands, and processes started by hand, may make before a stack does.
+_OURS: Final = frozenset({"archive", "demo", "logs", "reports", "tmp", "lost+found"})
+_SHOWN: Final = 3
+
+
+def check(folder: Path) -> None:
+    """Make the folder where it is missing, and mark it as a stack's.
+
+    Raises `ConfigurationError` where it can't be written to, and where it holds what Autoindex has
+    not made: from `/` the default is `/var`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_contents(folder)
+        with TemporaryFile(dir=folder):
+            (folder / LOCK).touch()
+    except OSError as error:
+        raise ConfigurationError(
+            f"can't write to {folder} ({error.strerror}): set AUTOINDEX_DATA_DIR to a folder of "
+            "your own"
+        ) from error
+
+
+def _check_contents(folder: Path) -> None:
+    if (folder / LOCK).is_file():
+        return
+    names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    foreign = sorted(names - _OURS)
+    if foreign:
+        shown = ", ".join(foreign[:_SHOWN]) + (", …" if len(foreign) > _SHOWN else "")
+        raise ConfigurationError(
+            f"{folder} holds what Autoindex has not made ({shown}): "
+            "set AUTOINDEX_DATA_DIR to a folder of its own"
+        )
