@@ -180,7 +180,10 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
-        return folder.expanduser().resolve()
+        try:
+            return folder.expanduser().resolve()
+        except (OSError, RuntimeError) as error:  # no current folder, or no home
+            raise ValueError(f"{folder} leads nowhere ({error}): begin it with /") from error
 
     @property
     def embedded(self) -> bool:

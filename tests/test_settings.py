@@ -1,5 +1,7 @@
 """Wrong settings are named by their variable, and never shown."""
 
+from pathlib import Path
+
 import pytest
 
 from autoindex.errors import ConfigurationError
@@ -58,3 +60,19 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("AUTOINDEX_API_PORT", "")
     assert Settings().redis_url is None
     assert Settings().api_port == Settings.model_fields["api_port"].default
+
+
+def test_a_folder_below_one_that_is_gone_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigurationError, match=r"^AUTOINDEX_DATA_DIR: var leads nowhere"):
+        Settings()
+    monkeypatch.setenv("AUTOINDEX_DATA_DIR", "~nobody-of-this-name/var")
+    with pytest.raises(ConfigurationError, match=r"^AUTOINDEX_DATA_DIR: ~nobody.* leads nowhere"):
+        Settings()
+    monkeypatch.setenv("AUTOINDEX_DATA_DIR", str(tmp_path))
+    assert Settings().data_dir == tmp_path

@@ -13,6 +13,8 @@ import pypdf
 from benchmarks.ports import free_ports
 from tests import hostile_shell
 
+# An address that is not where everything else listens.
+HOST = "127.0.0.2"
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
@@ -27,7 +29,7 @@ def test_the_demonstration_does_the_main_job(tmp_path: Path) -> None:
         env=os.environ
         | hostile_shell.variables(tmp_path / "somebody")
         | ports
-        | {"AUTOINDEX_DATA_DIR": str(folder)},
+        | {"AUTOINDEX_DATA_DIR": str(folder), "AUTOINDEX_API_HOST": HOST},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
