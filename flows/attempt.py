@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError
 from autoindex.errors import AutoindexError, MemoryLimit, TurnTaken
 from autoindex.settings import Settings
 from autoindex.storage import checkpoints
+from flows import time_limit
 from flows.holding import LEASE_TOKEN, MEMORY_LIMIT
 from flows.passing import part_away
 from flows.runtime import guarded_engine, task_id
@@ -56,13 +57,16 @@ def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
     """Make a flow's function end as AwaitingRetry where a subtask is postponed.
 
     The run gives up its slot, and goes on under the same id when it is time. A subtask's retries
-    are counted over all attempts; once they are spent its error is raised as it was.
+    are counted over all attempts; once they are spent its error is raised as it was. Where the
+    soft time limit is reached, it ends as `SoftTimeLimit`.
     """
+
+    within_its_time = time_limit.felt(function)
 
     @wraps(function)
     def attempt(*args: P.args, **kwargs: P.kwargs) -> R | State[Any]:
         try:
-            return function(*args, **kwargs)
+            return within_its_time(*args, **kwargs)
         except Postponed as postponed:
             return _later(postponed)
         except TurnTaken as taken:

@@ -99,22 +99,36 @@ def resolve_symbols(run: Runtime, request: RefreshRequest) -> tuple[list[Asset],
 
 def _bring_in(run: Runtime, universe: list[Asset], due: list[Due], tally: Tally) -> None:
     """Fetch and store batch by batch, so that memory does not grow with the universe."""
-    progress = Progress("refresh", len(due))
     with _provider(run.settings) as provider:
         budget = Budget(run, FETCH_SECONDS)
         reason = None if budget.is_known else ask_plan(provider, budget)
         queue = deque(plan.batches(due, budget.plan.per_minute))
-        earlier = tally.credits
         try:
-            while queue and reason is None:
-                reason = _next_batch(run, provider, budget, universe, queue, tally)
-                tally.credits = earlier + budget.spent
-                progress.update(len(tally.fetched) + len(tally.refused), "symbols fetched")
+            reason = reason or _fetch_all(run, provider, budget, universe, queue, tally)
         except SoftTimeLimit as limit:
             reason = str(limit)
     if reason is not None:
         tally.defer(queue, reason)
         get_run_logger().warning("%d symbols deferred: %s", len(tally.deferred), reason)
+
+
+@time_limit.felt
+def _fetch_all(
+    run: Runtime,
+    provider: TwelveData,
+    budget: Budget,
+    universe: list[Asset],
+    queue: "deque[Batch]",
+    tally: Tally,
+) -> str | None:
+    """Fetch and store every batch; a reason to stop before, where there is one."""
+    progress = Progress("refresh", sum(len(batch.symbols) for batch in queue))
+    earlier, reason = tally.credits, None
+    while queue and reason is None:
+        reason = _next_batch(run, provider, budget, universe, queue, tally)
+        tally.credits = earlier + budget.spent
+        progress.update(len(tally.fetched) + len(tally.refused), "symbols fetched")
+    return reason
 
 
 def _next_batch(

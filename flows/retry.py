@@ -25,11 +25,15 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     """
 
     def make(function: Callable[P, R]) -> Task[P, R]:
+        @time_limit.felt
+        def told(*args: P.args, **kwargs: P.kwargs) -> R:
+            telling.step(name)
+            return function(*args, **kwargs)
+
         @wraps(function)
         def step(*args: P.args, **kwargs: P.kwargs) -> R:
-            telling.step(name)
             try:
-                return function(*args, **kwargs)
+                return told(*args, **kwargs)
             except Exception as error:
                 if is_passing(error) and makes_way() and not time_limit.is_reached():
                     raise Postponed(name, error) from error

@@ -104,7 +104,12 @@ def test_what_is_asked_for_at_once_meets_the_limit_too(one_yard: Yard, note: str
 @pytest.mark.usefixtures("worker")
 def test_time_limits_are_felt_softly_then_hard(one_yard: Yard, note: str) -> None:
     soft, hard = {"soft_time_limit_seconds": 6}, {"hard_time_limit_seconds": 9}
-    limits = {"sleep": soft, "finish_what_is_begun": soft, "compute_in_c": soft | hard}
+    limits = {
+        "sleep": soft,
+        "query_for_long": soft,
+        "finish_what_is_begun": soft,
+        "compute_in_c": soft | hard,
+    }
     runs = {
         name: one_yard.post(name, limit, note=f"{note}.{name}") for name, limit in limits.items()
     }
@@ -112,8 +117,9 @@ def test_time_limits_are_felt_softly_then_hard(one_yard: Yard, note: str) -> Non
         name: str(one_yard.until_state(run_id, "Failed", "LimitExceeded").state)
         for name, run_id in runs.items()
     }
-    assert "soft time limit of 6 s reached" in messages["sleep"]
-    assert "soft time limit of 6 s reached" in messages["finish_what_is_begun"]
+    for name in ("sleep", "query_for_long", "finish_what_is_begun"):
+        assert "SoftTimeLimit: soft time limit of 6 s reached" in messages[name]
+    assert len(said(f"{note}.query_for_long")) == 1
     assert "hard time limit of 9 s exceeded" in messages["compute_in_c"]
     assert said(f"{note}.finish_what_is_begun")[-1].get("finished")
 

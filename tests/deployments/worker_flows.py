@@ -17,7 +17,7 @@ from autoindex.storage import locks
 from flows import time_limit
 from flows.attempt import patience, resumable
 from flows.retry import retrying
-from flows.runtime import opened
+from flows.runtime import Runtime, opened
 
 AT_START = frozenset(sys.modules)
 
@@ -47,6 +47,7 @@ def look_around(note: str) -> None:
 
 
 @flow(on_failure=[failed])
+@resumable
 def sleep(note: str, seconds: float = 120) -> None:
     say(note)
     end = time.monotonic() + seconds
@@ -106,6 +107,7 @@ def ask_for_too_much(note: str) -> None:
 
 
 @flow
+@resumable
 def finish_what_is_begun(note: str) -> None:
     """Is asked to end within a transaction."""
     with time_limit.finishing():
@@ -113,6 +115,21 @@ def finish_what_is_begun(note: str) -> None:
         time.sleep(8)
         say(note, finished=True)
     say(note, never=True)
+
+
+@flow
+@resumable
+def query_for_long(note: str) -> None:
+    """Asks the database, in a subtask, what takes a minute."""
+    with opened() as run:
+        wait_in_the_database(run, note)
+
+
+@retrying("wait in the database")
+def wait_in_the_database(run: Runtime, note: str) -> None:
+    say(note)
+    with run.engine.begin() as connection:
+        connection.execute(text("select pg_sleep(60)"))
 
 
 @flow
