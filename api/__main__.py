@@ -1,18 +1,24 @@
 """Serve the facade: `python -m api`, with the settings of the environment."""
 
+import os
 import resource
 import socket
+from tempfile import TemporaryDirectory
 
 import uvicorn
 
 from api.app import create_app
 from api.gate import LARGEST_HEAD_BYTES
 from api.http_protocol import GuardedProtocol
+from api.metrics import FOLDER
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 
 # Those who wait for a task are told at once that the facade stops; this is for slow downloads.
 _FAREWELL_SECONDS = 10
+# One of several processes that says nothing for so long is started again. It says nothing while it
+# loads its modules, which takes a busy machine much longer than uvicorn's 5 seconds.
+_SILENT_SECONDS = 120
 
 
 def main() -> None:
@@ -20,12 +26,21 @@ def main() -> None:
     _allow_connections()
     try:
         settings = Settings()
-        if settings.api_processes > 1:
-            # One of several that cannot start would be started again for ever.
-            create_app(settings)
         _check_port(settings)
+        if settings.api_processes == 1:
+            _serve(settings)
+            return
+        # One of several that cannot start would be started again for ever.
+        create_app(settings)
     except ConfigurationError as error:
         raise SystemExit(f"the facade does not start: {error}") from error
+    with TemporaryDirectory(prefix="autoindex-metrics-") as folder:
+        # For those that are started from here.
+        os.environ[FOLDER] = folder
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
     uvicorn.run(
         "api.app:application",
         factory=True,
@@ -36,6 +51,7 @@ def main() -> None:
         ws="none",
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
         timeout_graceful_shutdown=_FAREWELL_SECONDS,
+        timeout_worker_healthcheck=_SILENT_SECONDS,
         server_header=False,
         access_log=False,
     )

@@ -1,5 +1,9 @@
 """The facade as an ASGI application; `python -m api` serves it."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -52,10 +56,24 @@ _DOCUMENTATION: Final = frozenset(
 def application() -> FastAPI:
     """The facade with the settings of the environment; ends the process where they are wrong."""
     json_logs.install()
+    _end_with_parent()
     try:
         return create_app(Settings())
     except ConfigurationError as error:
         raise SystemExit(f"the facade does not start: {error}") from error
+
+
+def _end_with_parent() -> None:
+    """Stop, as one of several processes, when the one that has started them is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:

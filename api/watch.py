@@ -148,11 +148,17 @@ class Watch:
         self._followed: dict[UUID, Followed] = {}
         self._users: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
+        self._tell: Callable[[int], None] = lambda _: None
 
     @property
     def followers(self) -> int:
         """How many requests follow a task."""
         return self._users.total()
+
+    def tell_followers(self, tell: Callable[[int], None]) -> None:
+        """Have `tell` called with the number of followers, now and at each change."""
+        self._tell = tell
+        tell(self.followers)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -184,6 +190,7 @@ class Watch:
         followed.followers += 1
         followed.wants_lines |= lines
         self._users[user] += 1
+        self._tell(self.followers)
         try:
             yield followed
         finally:
@@ -193,6 +200,7 @@ class Watch:
         self._users[user] -= 1
         if not self._users[user]:
             del self._users[user]
+        self._tell(self.followers)
         followed = self._followed[task_id]
         followed.followers -= 1
         if not followed.followers:

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,10 +13,12 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families as parse
 from sqlalchemy import Engine, delete
 
-from api import json_logs
+from api import json_logs, metrics
+from api.app import create_app
 from api.in_memory import InMemory
 from api.tasks import Kind
 from autoindex.errors import PartUnavailable
+from autoindex.settings import Settings
 from autoindex.storage import credits as ledger
 from autoindex.storage.tables import credit_ledger, credit_plan
 from tests.api.answers import client, problem
@@ -84,6 +87,25 @@ async def test_requests_are_counted_by_route_and_never_by_path(http: httpx.Async
     assert found["autoindex_requests_total", frozenset({"GET", route, "404"})] == 3
     assert found["autoindex_request_seconds_count", frozenset({route})] == 3
     assert found["autoindex_requests_total", frozenset({"other", "none", "404"})] == 3
+
+
+async def test_a_start_is_counted_once_whichever_process_sees_it(
+    settings: Settings, runner: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(metrics.FOLDER, str(tmp_path))
+    monkeypatch.setattr(metrics, "_FRESH_SECONDS", 0.0)
+    processes = [create_app(settings, runner) for _ in range(3)]
+    runner.schedule(Kind.REPORT, {}, -timedelta(seconds=20)).move("RUNNING")
+    for process in processes * 2:
+        await process.state.metrics.text()
+    counted = [
+        sample.value
+        for process in processes
+        for family in process.state.metrics._registry.collect()
+        for sample in family.samples
+        if sample.name == "autoindex_start_latency_seconds_count"
+    ]
+    assert sum(counted) == 1
 
 
 async def away() -> None:
