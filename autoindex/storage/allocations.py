@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from psycopg import sql
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, text
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import copying, versions
@@ -17,6 +18,33 @@ from autoindex.storage.tables import allocations
 # What is held is gathered of so many rebalances at a time, which bounds the memory that takes.
 _REBALANCES_A_LOAD: Final = 64
 _ROWS: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
+# One look-up a rebalance, from each to the next, where `distinct` would read every allocation.
+_REBALANCES: Final = text("""
+    with recursive rebalances as (
+        (
+            select strategy, frequency, session from allocations
+            order by strategy, frequency, session limit 1
+        )
+        union all
+        select later.strategy, later.frequency, later.session
+        from rebalances r cross join lateral (
+            select strategy, frequency, session from allocations a
+            where (a.strategy, a.frequency, a.session) > (r.strategy, r.frequency, r.session)
+            order by strategy, frequency, session limit 1
+        ) later
+    )
+    select strategy, frequency, session from rebalances
+""")
+# By the whole key, which needs no index of its own for the assets.
+_RESTATE: Final = text("""
+    update allocations a set units = a.units * f.factor
+    from unnest(
+        cast(:strategies as text[]), cast(:frequencies as text[]),
+        cast(:sessions as date[]), cast(:factors as float8[])
+    ) as f (strategy, frequency, session, factor)
+    where a.strategy = f.strategy and a.frequency = f.frequency
+        and a.session = f.session and a.asset_id = :asset_id
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +95,32 @@ def _held(rows: Allocations, ids: dict[str, int]) -> dict[str, Any]:
         "weight": weights[at, column],
         "units": rows.units.to_numpy(np.float64)[at, column],
     }
+
+
+def restate(
+    connection: Connection,
+    asset_id: int,
+    days: NDArray[np.datetime64],
+    factors: NDArray[np.float64],
+) -> None:
+    """Multiply the units of one asset at each rebalance by the factor of its day.
+
+    A rebalance on none of the increasing `days` has the factor of the last one before it; one
+    before them all has the first.
+    """
+    rebalances = connection.execute(_REBALANCES).all()
+    if not rebalances:
+        return
+    strategies, frequencies, sessions = zip(*rebalances, strict=True)
+    wanted = np.array(sessions, "datetime64[D]")
+    at = np.maximum(np.searchsorted(days, wanted, side="right") - 1, 0)
+    rows = {
+        "strategies": list(strategies),
+        "frequencies": list(frequencies),
+        "sessions": list(sessions),
+        "factors": factors[at].tolist(),
+    }
+    connection.execute(_RESTATE, rows | {"asset_id": asset_id})
 
 
 def load(

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select, text
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import copying, differences, locks, renewals, versions
+from autoindex.storage import allocations, copying, differences, locks, renewals, versions
 from autoindex.storage.assets import Asset
 from autoindex.storage.differences import Difference
 from autoindex.storage.tables import prices
@@ -151,24 +151,10 @@ def columns(bars: Sequence[tuple[int, Bars]]) -> dict[str, NDArray[Any]]:
 
 
 def _restate_units(connection: Connection, asset_id: int, stored: "Closes", bars: Bars) -> None:
-    _, ours, theirs = np.intersect1d(stored.sessions, bars.sessions, return_indices=True)
-    if not len(ours):
-        return
-    days, factors = stored.sessions[ours], stored.closes[ours] / bars.close[theirs]
-    query = text("select session from allocations where asset_id = :id group by session")
-    changes = []
-    for (session,) in connection.execute(query, {"id": asset_id}):
-        # A session older than the stored prices has the factor of the oldest there is.
-        at = max(0, int(np.searchsorted(days, np.datetime64(session), side="right")) - 1)
-        changes.append({"id": asset_id, "session": session, "factor": float(factors[at])})
-    if changes:
-        connection.execute(
-            text(
-                "update allocations set units = units * :factor "
-                "where asset_id = :id and session = :session"
-            ),
-            changes,
-        )
+    days, ours, theirs = np.intersect1d(stored.sessions, bars.sessions, return_indices=True)
+    if len(days):
+        factors = stored.closes[ours] / bars.close[theirs]
+        allocations.restate(connection, asset_id, days, factors)
 
 
 def _first_return(stored: "Closes", bars: Bars) -> date | None:
