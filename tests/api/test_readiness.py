@@ -34,13 +34,13 @@ async def test_a_database_that_takes_no_writes_is_noticed_and_so_is_that_it_does
                 lambda c: c.execute(text("set default_transaction_read_only = on")) and c.commit()
             )
             assert "database" in problem(await http.get("/ready"), 503)["detail"]
-            answer = await http.post("/refresh", **refresh)
+            answer = await http.post("/api/v1/background/refresh", **refresh)
             assert "database" in problem(answer, 503)["detail"]
             assert "retry-after" in answer.headers
         finally:
             admin.execute("alter database facade reset default_transaction_read_only")
     assert (await http.get("/ready")).status_code == 200
-    assert (await http.post("/refresh", **refresh)).status_code == 202
+    assert (await http.post("/api/v1/background/refresh", **refresh)).status_code == 202
 
 
 class Counted:
