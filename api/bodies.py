@@ -1,26 +1,28 @@
 """Bodies looked at before they are validated: what no request may hold, wherever it stands."""
 
 import json
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from api.dependencies import Permission
 from api.in_time import InTime
-from api.problems import MOST_ERRORS, FieldError, unprocessable
+from api.problems import MOST_ERRORS, FieldError, Problem, unprocessable
 
 # Prefect's server renders a value with this key: jinja could then read its variables.
 # https://docs.prefect.io/v3/concepts/variables, and prefect.utilities.schema_tools.hydration
 TEMPLATE_KEY: Final = "__prefect_kind"
-# As with the number of errors: a small body must not become an answer many times its size.
-_LONGEST_WAY: Final = 300
+# Each field that there is not is an error of its own: more than can be told are not looked at.
+MOST_FIELDS: Final = MOST_ERRORS
+# A request is one object with a list or two; each more is work, for the garbage collector too.
+_MOST_BRACKETS: Final = 100
 
 
 class GuardedRoute(APIRoute):
-    """A route that refuses templates in a body, and answers in time.
+    """A route that checks the scope, then the body, and answers in time.
 
     Few requests of one user are handled at once.
     """
@@ -30,15 +32,19 @@ class GuardedRoute(APIRoute):
         return False
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap what FastAPI would call."""
+        """Wrap what FastAPI would call, which parses the body before it asks for a scope."""
         handle = super().get_route_handler()
         in_time: InTime[Response] = InTime()
+        dependencies = [depends.dependency for depends in self.dependencies]
+        permissions = [one for one in dependencies if isinstance(one, Permission)]
         # What a route does not take it does not read: this may be one that needs no token.
         takes_body = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
+            for permission in permissions:
+                await permission(request)
             if takes_body and (body := await request.body()):
-                refuse_templates(body)
+                check(body)
             user = getattr(request.state, "user", None)
             is_busy = partial(self.is_busy, request)
             if user is None:
@@ -57,44 +63,30 @@ class TaskRoute(GuardedRoute):
         return bool(request.app.state.runner.is_busy())
 
 
-def refuse_templates(body: bytes) -> None:
-    """Raise a 422 that names where a body is not JSON or holds `__prefect_kind`."""
+def check(body: bytes) -> None:
+    """Raise a 422 for a body that is not JSON, or holds what no request does."""
+    if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
+        raise _refused("body", f"more than {_MOST_BRACKETS} lists and objects")
     try:
-        content = json.loads(body)
-        found = [
-            FieldError(field=where, message=_REFUSED)
-            for where in islice(_templates(content, []), MOST_ERRORS)
-        ]
-    except RecursionError:
-        raise unprocessable([FieldError(field="body", message="nested too deeply")]) from None
-    except ValueError as problem:
-        raise unprocessable([FieldError(field="body", message=f"not JSON: {problem}")]) from None
-    if found:
-        raise unprocessable(found)
+        json.loads(body, object_pairs_hook=_check_object)
+    except json.JSONDecodeError as problem:
+        raise _refused("body", f"not JSON: {problem}") from None
+    except UnicodeDecodeError:
+        raise _refused("body", "not UTF-8, as JSON has to be") from None
+    except ValueError:
+        raise _refused("body", "holds a number with too many digits") from None
 
 
-_REFUSED: Final = f"{TEMPLATE_KEY} is not allowed anywhere"
+def _check_object(members: Sequence[tuple[str, object]]) -> None:
+    if len(members) > MOST_FIELDS:
+        raise _refused("body", f"more than {MOST_FIELDS} fields in one object")
+    names = [name for name, _ in members]
+    if TEMPLATE_KEY in names:
+        raise _refused(TEMPLATE_KEY, "not allowed anywhere")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _refused(twice[:100], "stands in one object twice; give it once")
 
 
-def _templates(content: object, way: list[str | int]) -> Iterator[str]:
-    """Where the key stands in `content`, to which `way` leads.
-
-    The way is written down only where the key is: a deep one takes longer than all the looking.
-    """
-    for step, value in _members(content):
-        if step == TEMPLATE_KEY:
-            yield _written([*way, step])
-        if value and isinstance(value, dict | list):
-            way.append(step)
-            yield from _templates(value, way)
-            way.pop()
-
-
-def _members(content: object) -> Iterable[tuple[str | int, object]]:
-    if isinstance(content, dict):
-        return content.items()
-    return enumerate(content) if isinstance(content, list) else ()
-
-
-def _written(way: Sequence[str | int]) -> str:
-    return ".".join(str(step)[:100] for step in way)[:_LONGEST_WAY]
+def _refused(field: str, message: str) -> Problem:
+    return unprocessable([FieldError(field=field, message=message)])

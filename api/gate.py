@@ -18,11 +18,11 @@ from api.metrics import Metrics
 from api.problems import Problem, unavailable, unexpected
 from autoindex.errors import PartUnavailable
 
-# Room for what has to be mended, too: it is named only once it is read.
-LARGEST_BODY_BYTES: Final = 1_048_576
-# Who may send nothing, or has not said who they are, gets no such room.
-_LARGEST_OTHER_BYTES: Final = 65_536
+# The largest request names 5,000 symbols of 15 characters, which is 95 kB with quotes and commas.
+LARGEST_BODY_BYTES: Final = 131_072
 LARGEST_HEAD_BYTES: Final = 32_768
+MOST_HEADERS: Final = 100
+_MOST_PARAMETERS: Final = 50
 _SLOWEST_BODY_SECONDS: Final = 10.0
 _OWN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 
@@ -32,7 +32,7 @@ log = logging.getLogger("autoindex.api")
 class Gate:
     """Authenticates each request, counts it, and reads its body up to a bound.
 
-    Everything but `open_paths` needs a token, also what does not exist.
+    Everything but `open_paths` needs a token, also what does not exist. Of those no body is read.
     """
 
     def __init__(
@@ -50,18 +50,16 @@ class Gate:
             return
         try:
             _check_head(scope)
-            allowance = await self._authenticate(scope)
-            tasks = scope["method"] == "POST" and allowance is not None
-            largest = LARGEST_BODY_BYTES if tasks else _LARGEST_OTHER_BYTES
-            body = await _body(Headers(scope=scope), receive, largest)
+            if scope["path"] not in self.open_paths:
+                allowance = await self._authenticate(scope)
+                body = await _body(Headers(scope=scope), receive)
+                receive, send = _replay(body, receive), _telling(allowance, send)
         except Problem as problem:
             await problem.response(scope, receive, send)
             return
-        await self.app(scope, _replay(body, receive), _telling(allowance, send))
+        await self.app(scope, receive, send)
 
-    async def _authenticate(self, scope: Scope) -> Allowance | None:
-        if scope["path"] in self.open_paths:
-            return None
+    async def _authenticate(self, scope: Scope) -> Allowance:
         headers = Headers(scope=scope)
         try:
             user = await self.identity.check(_only(headers.getlist("authorization")))
@@ -83,10 +81,8 @@ def _only(values: list[str]) -> str | None:
     return values[0] if values else None
 
 
-def _telling(allowance: Allowance | None, send: Send) -> Send:
+def _telling(allowance: Allowance, send: Send) -> Send:
     """Say with every answer what is left, so that a client can slow down before it is refused."""
-    if allowance is None:
-        return send
 
     async def told(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -115,41 +111,46 @@ def _check_head(scope: Scope) -> None:
     # The server bounds only what has not arrived whole; what comes at once may be larger.
     fields = sum(len(name) + len(value) for name, value in scope["headers"])
     if fields + len(scope["raw_path"]) + len(scope["query_string"]) > LARGEST_HEAD_BYTES:
-        raise Problem(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"address and headers may have {LARGEST_HEAD_BYTES:,} bytes at most",
-            headers={"Connection": "close"},
-        )
+        raise _head_too_large(f"address and headers may have {LARGEST_HEAD_BYTES:,} bytes at most")
+    if len(scope["headers"]) > MOST_HEADERS:
+        raise _head_too_large(f"a request may have {MOST_HEADERS} headers at most")
+    if scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
+        raise _head_too_large(f"an address may have {_MOST_PARAMETERS} parameters at most")
 
 
-async def _body(headers: Headers, receive: Receive, largest: int) -> bytes:
+def _head_too_large(detail: str) -> Problem:
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    return Problem(status, detail, headers={"Connection": "close"})
+
+
+async def _body(headers: Headers, receive: Receive) -> bytes:
     announced = headers.get("content-length", "0")
-    if not announced.isdigit() or int(announced[:20]) > largest:
-        raise _too_large(largest)
+    if not announced.isdigit() or int(announced[:20]) > LARGEST_BODY_BYTES:
+        raise _too_large()
     try:
         async with asyncio.timeout(_SLOWEST_BODY_SECONDS):
-            return await _read(receive, largest)
+            return await _read(receive)
     except TimeoutError:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, "the body took too long to arrive") from None
 
 
-async def _read(receive: Receive, largest: int) -> bytes:
+async def _read(receive: Receive) -> bytes:
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return bytes(body)
         body += message.get("body", b"")
-        if len(body) > largest:
-            raise _too_large(largest)
+        if len(body) > LARGEST_BODY_BYTES:
+            raise _too_large()
         if not message.get("more_body", False):
             return bytes(body)
 
 
-def _too_large(largest: int) -> Problem:
+def _too_large() -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"a body may have {largest:,} bytes at most",
+        f"a body may have {LARGEST_BODY_BYTES:,} bytes at most",
         headers={"Connection": "close"},
     )
 

@@ -107,7 +107,10 @@ class RefreshRequest(TaskRequest):
         default=Mode.SMART,
         description="`smart` asks for what is missing, `full` for the whole history.",
     )
-    symbols: Annotated[list[Symbol], Field(min_length=1, max_length=5_000)] | None = Field(
+    # Of what is wrong with a list the first is told: a list of errors costs more than the list.
+    symbols: (
+        Annotated[list[Symbol], Field(min_length=1, max_length=5_000, fail_fast=True)] | None
+    ) = Field(
         default=None, description="Only these; every active symbol of the universe when left out."
     )
     force: StrictBool = Field(
@@ -165,7 +168,11 @@ class CleanupRequest(TaskRequest):
         description="Age in calendar days from which records are removed.",
     )
     types: list[CleanupType] = Field(
-        default=["prices", "news", "logs"], min_length=1, description="Which records."
+        default=["prices", "news", "logs"],
+        min_length=1,
+        max_length=20,
+        fail_fast=True,
+        description="Which records.",
     )
     dry_run: StrictBool = Field(
         default=True, description="Only count what would be deleted. True unless said otherwise."

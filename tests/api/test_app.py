@@ -94,9 +94,9 @@ class TestStarting:
             (
                 "refresh",
                 {"symbols": [{"a": {"__prefect_kind": "jinja", "template": "{{ 1 }}"}}]},
-                "symbols.0.a.__prefect_kind",
+                "__prefect_kind",
             ),
-            ("cleanup", {"dry_run": {"__prefect_kind": "json"}}, "dry_run.__prefect_kind"),
+            ("cleanup", {"dry_run": {"__prefect_kind": "json"}}, "__prefect_kind"),
         ],
     )
     async def test_what_cannot_be_done_is_refused_by_field(

@@ -1,74 +1,117 @@
-"""What no body may hold, and what it costs to look for it."""
+"""What no body may hold, and how much work is done before it is refused."""
 
 import json
-import time
-from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 
-from api.bodies import TEMPLATE_KEY, refuse_templates
+from api import bodies
+from api.bodies import MOST_FIELDS, TEMPLATE_KEY, check
 from api.gate import LARGEST_BODY_BYTES
 from api.problems import MOST_ERRORS, Problem
+from benchmarks import refusals
 from tests.api.answers import client, problem
 
-ELEMENTS = "1," * 400_000
-# Times as dear: with ways written out on the way it was forty times.
-_DEARER = 10
+TASKS = "/api/v1/background"
+JSON = {"content-type": "application/json"}
 
 
-def deep(inside: str, levels: int = 400) -> bytes:
-    """`inside` under many long keys that take several bytes a character."""
-    key = json.dumps("\U0001d4b3" + "k" * 99, ensure_ascii=False)
-    return (f"{{{key}:" * levels + inside + "}" * levels).encode()
-
-
-def found(body: bytes) -> list[str]:
-    with pytest.raises(Problem) as refused:
-        refuse_templates(body)
-    return [error.field for error in refused.value.errors]
-
-
-def seconds(look: Callable[[], object]) -> float:
-    began = time.process_time()
-    look()
-    return time.process_time() - began
-
-
-def test_deep_keys_make_a_large_body_no_dearer_to_look_through_than_a_flat_one() -> None:
-    flat, under_keys = f"[{ELEMENTS}1]".encode(), deep(f"[{ELEMENTS}1]")
-    assert 500_000 < len(under_keys) < LARGEST_BODY_BYTES
-    usual = seconds(lambda: refuse_templates(flat))
-    assert seconds(lambda: refuse_templates(under_keys)) < _DEARER * usual
-    held = deep(f'[{ELEMENTS}{{"{TEMPLATE_KEY}":1}}]')
-    assert seconds(lambda: found(held)) < _DEARER * usual
-    (where,) = found(held)
-    assert len(where) <= 300
-
-
-def test_a_small_body_is_answered_with_few_words() -> None:
-    body = deep("[" + ",".join([f'{{"{TEMPLATE_KEY}":1}}'] * 50) + "]")
-    with pytest.raises(Problem) as refused:
-        refuse_templates(body)
-    assert len(refused.value.errors) == MOST_ERRORS
-    assert len(refused.value.response.body) < 2 * len(body)
+def refused(body: bytes) -> tuple[str, str]:
+    """The only field that is named, and what is said of it."""
+    with pytest.raises(Problem) as found:
+        check(body)
+    assert found.value.status == 422
+    (error,) = found.value.errors
+    return error.field, error.message
 
 
 @pytest.mark.parametrize(
-    ("body", "where"),
+    "body",
     [
-        (rb'{"a": [{}, {"__prefect\u005fkind": 1}]}', "a.1.__prefect_kind"),
-        ('{"__prefect_kind": {"__prefect_kind": 1}}'.encode("utf-16"), "__prefect_kind"),
-        (b'[[[{"a": []}]], {"": {"__prefect_kind": 1}}]', "1..__prefect_kind"),
+        rb'{"a": [{}, {"__prefect\u005fkind": 1}]}',
+        '{"__prefect_kind": {"__prefect_kind": 1}}'.encode("utf-16"),
+        b'[[[{"a": []}]], {"": {"__prefect_kind": 1}}]',
+        b'{"a": 1, "a": 2, "__prefect_kind": 1}',
     ],
 )
-def test_the_key_is_found_however_it_is_written(body: bytes, where: str) -> None:
-    assert where in found(body)
+def test_a_template_is_found_however_it_is_written(body: bytes) -> None:
+    assert refused(body) == (TEMPLATE_KEY, "not allowed anywhere")
 
 
-def test_what_is_nested_without_end_is_refused() -> None:
-    assert found(b"[" * 99_999) == ["body"]
+@pytest.mark.parametrize(
+    ("body", "field", "message"),
+    [
+        (b"[" * 99_999, "body", "lists and objects"),
+        (json.dumps({f"k{n}": n for n in range(MOST_FIELDS + 1)}).encode(), "body", "fields"),
+        (b'{"dry_run": true, "dry_run": false}', "dry_run", "twice"),
+        (b'{"' + b"k" * 500 + b'":1,"' + b"k" * 500 + b'":1}', "k" * 100, "twice"),
+        (b'{"a": "\xff"}', "body", "UTF-8"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "body", "digits"),
+        (b'{"a": ', "body", "not JSON"),
+        (b"", "body", "not JSON"),
+    ],
+)
+def test_what_no_request_holds_is_named(body: bytes, field: str, message: str) -> None:
+    where, said = refused(body)
+    assert where == field
+    assert message in said
+
+
+def test_the_largest_request_has_room() -> None:
+    body = {"mode": "smart", "symbols": ["ABCDEFGHIJ.ABCD"] * 5_000, "force": False}
+    written = json.dumps(body, indent=2).encode()
+    assert len(written) < LARGEST_BODY_BYTES
+    check(written)
+
+
+@pytest.fixture
+def built(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many errors each refused body is found to have."""
+    counts: list[int] = []
+    handler = app.exception_handlers[RequestValidationError]
+
+    async def counted(request: Any, error: RequestValidationError) -> Any:
+        counts.append(len(error.errors()))
+        return await handler(request, error)  # type: ignore[misc]
+
+    monkeypatch.setitem(app.exception_handlers, RequestValidationError, counted)
+    return counts
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["refresh", "compute-index", "generate-report", "cleanup"])
+@pytest.mark.parametrize("name", refusals.bodies())
+async def test_no_more_errors_are_found_than_are_told(
+    http: httpx.AsyncClient, built: list[int], path: str, name: str
+) -> None:
+    body = refusals.bodies()[name]
+    answer = await http.post(f"{TASKS}/{path}", content=body, headers=JSON)
+    problem(answer, 413 if name == "too large" else 422)
+    assert sum(built) <= MOST_ERRORS + 4
+    # Only what is outside the universe is named in full, twice.
+    assert len(answer.content) < 3 * len(body)
+
+
+@pytest.mark.anyio
+async def test_who_may_not_start_a_task_has_no_body_looked_at(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[bytes] = []
+    monkeypatch.setattr(bodies, "check", looked.append)
+    async with client(app, "bob", ["tasks:read"]) as reader:
+        for path in ("refresh", "cleanup"):
+            problem(await reader.post(f"{TASKS}/{path}", content=b"{", headers=JSON), 403)
+    assert looked == []
+
+
+@pytest.mark.anyio
+async def test_an_address_with_thousands_of_parameters_is_refused(http: httpx.AsyncClient) -> None:
+    for query in ("a=&" * 50, "&".join(f"{n}=" for n in range(5_000)), "&" * 20_000):
+        problem(await http.get(f"{TASKS}/tasks?{query}"), 431)
+    problem(await http.get(f"{TASKS}/tasks", headers=[("x", "y")] * 200), 431)
 
 
 @pytest.mark.anyio
@@ -80,6 +123,21 @@ async def test_a_route_that_takes_no_body_does_not_look_at_one(
         for path in ("/health", "/ready"):
             answer = await stranger.request("GET", path, json=sent)
             assert answer.status_code == 200
-    answer = await http.request("GET", "/api/v1/background/tasks", content=b"no JSON")
+    answer = await http.request("GET", f"{TASKS}/tasks", content=b"no JSON")
     assert answer.status_code == 200
-    problem(await http.post("/api/v1/background/refresh", json=sent), 422)
+    problem(await http.post(f"{TASKS}/refresh", json=sent), 422)
+
+
+@pytest.mark.anyio
+async def test_who_needs_no_token_has_no_body_read(app: FastAPI) -> None:
+    taken = 0
+
+    async def flood() -> Any:
+        nonlocal taken
+        for _ in range(1_000):
+            taken += 1
+            yield b" " * 10_000
+
+    async with client(app, None) as stranger:
+        problem(await stranger.post("/health", content=flood()), 405)
+    assert taken == 0
