@@ -100,7 +100,7 @@ def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
         with up(folder, free_ports(3)) as second:
             assert second.ended() == 1
             assert f"in use by another stack (process {stopped.process.pid})" in second.said
-        stopped.process.send_signal(signal.SIGINT)
+        stopped.process.send_signal(signal.SIGTERM)
         assert stopped.ended() == 0
         assert not psutil.wait_procs(parts, timeout=HANG_SECONDS)[1]
 
