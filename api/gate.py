@@ -32,7 +32,7 @@ log = logging.getLogger("autoindex.api")
 class Gate:
     """Authenticates each request, counts it, and reads its body up to a bound.
 
-    Everything but `open_paths` needs a token, also what does not exist. Of those no body is read.
+    Everything but `open_paths` needs a token, also what does not exist.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Gate:
         try:
             _check_head(scope)
             if scope["path"] not in self.open_paths:
-                allowance = await self._authenticate(scope)
-                body = await _body(Headers(scope=scope), receive)
-                receive, send = _replay(body, receive), _telling(allowance, send)
+                send = _telling(await self._authenticate(scope), send)
+            # Also where nobody asks for it: what is not read could go on without end.
+            body = await _body(Headers(scope=scope), receive)
         except Problem as problem:
             await problem.response(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        await self.app(scope, _replay(body, receive), send)
 
     async def _authenticate(self, scope: Scope) -> Allowance:
         headers = Headers(scope=scope)
