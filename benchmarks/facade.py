@@ -28,7 +28,7 @@ from rich.console import Console
 from api import tokens
 from autoindex.settings import Settings
 from autoindex.storage import database, results
-from benchmarks import table
+from benchmarks import refusals, table
 from benchmarks.ports import free_ports
 from benchmarks.table import Ratio
 from deployments import stack
@@ -148,6 +148,7 @@ def ratios() -> Iterator[Ratio]:
         for number, task_id in enumerate(known):
             if number % 4:
                 bench.move(task_id, "COMPLETED" if number % 4 < 3 else "RUNNING")
+        yield from refused(bench)
         yield from loaded(bench, known)
         yield memory(bench, known)
 
@@ -170,6 +171,16 @@ def paired(
             time.sleep(pause_seconds)
     middle = {name: median(seconds) for name, seconds in took.items()}
     return Ratio(what, middle["ours"], middle["theirs"], "Prefect itself", at_most=at_most)
+
+
+def refused(bench: Bench) -> Iterator[Ratio]:
+    """The facade's processor time, each beside a start's."""
+    before = bench.process.cpu_times()
+    for _ in range(refusals.REQUESTS):
+        bench.start()
+    after = bench.process.cpu_times()
+    took = after.user + after.system - before.user - before.system
+    yield from refusals.ratios(bench.process, bench.url, bench.tokens[0], took / refusals.REQUESTS)
 
 
 def loaded(bench: Bench, tasks: list[str]) -> Iterator[Ratio]:
