@@ -92,6 +92,7 @@ class InMemory:
     def __init__(self) -> None:
         self.runs: dict[UUID, Run] = {}
         self.online: list[str] = []
+        self.lacks: list[Kind] = []
         self._looking: list[asyncio.Queue[UUID | None]] = []
 
     def schedule(self, kind: Kind, parameters: Mapping[str, Any], due_in: timedelta) -> Run:
@@ -195,6 +196,10 @@ class InMemory:
     async def workers(self) -> Sequence[str]:
         """Names of the workers that are online."""
         return tuple(self.online)
+
+    async def missing(self) -> Sequence[Kind]:
+        """Kinds that can't be started."""
+        return tuple(self.lacks)
 
     def is_busy(self) -> bool:
         """It answers at once."""

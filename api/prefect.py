@@ -424,6 +424,10 @@ class Prefect:
         answer.raise_for_status()
         return sorted(found["name"] for found in answer.json() if found["status"] == "ONLINE")
 
+    async def missing(self) -> Sequence[Kind]:
+        """Kinds of which there is no deployment that can run."""
+        return await self._deployments.missing()
+
     async def _run(self, task_id: UUID) -> tuple[FlowRun, Kind]:
         answer = await self._rest.send("GET", f"/flow_runs/{task_id}")
         if answer.status_code == HTTPStatus.NOT_FOUND:

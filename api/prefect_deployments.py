@@ -35,6 +35,11 @@ class Deployment(BaseModel):
     work_pool_name: str | None
     work_queue_name: str | None
 
+    @property
+    def has_queue(self) -> bool:
+        """Whether its runs are put where a worker looks."""
+        return self.work_pool_name is not None and self.work_queue_name is not None
+
 
 class Deployments:
     """Those of `api.tasks.DEPLOYMENTS` that there are, read again when they are old and needed."""
@@ -54,14 +59,26 @@ class Deployments:
 
     async def of(self, kind: Kind) -> Deployment:
         """The kind's deployment; raises `PartUnavailable` where there is none that can run."""
-        await self._renew(kind, OLD_SECONDS)
+        await self._look(kind)
         self._keep_fresh(kind)
         found = self._known.get(kind)
         if found is None:
             raise _unfit(kind, "is missing")
-        if found.work_pool_name is None or found.work_queue_name is None:
+        if not found.has_queue:
             raise _unfit(kind, "has no work queue")
         return found
+
+    async def missing(self) -> list[Kind]:
+        """The kinds of which there is no deployment that can run."""
+        await asyncio.gather(*(self._look(kind) for kind in DEPLOYMENTS))
+        return [kind for kind in DEPLOYMENTS if not self._can_run(kind)]
+
+    def _can_run(self, kind: Kind) -> bool:
+        return kind in self._known and self._known[kind].has_queue
+
+    async def _look(self, kind: Kind) -> None:
+        """See to it that it is known as it is; one that is missing may be made at any time."""
+        await self._renew(kind, OLD_SECONDS if self._can_run(kind) else 0.0)
 
     async def ids(self, kind: Kind | None = None) -> list[str]:
         """The ids of the kind's deployment, or of all."""

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from api.database import Database
 from api.in_time import InTime
-from api.tasks import TaskRunner
+from api.tasks import Kind, TaskRunner
 from autoindex.errors import PartUnavailable
 from autoindex.storage.transient import AWAY
 
@@ -20,10 +20,12 @@ _KEPT_SECONDS: Final = 1.0
 _PART_SECONDS: Final = 4.0
 
 _SILENT: Final = "does not answer"
+_UNKNOWN: Final = "unknown"
 _NO_WORKER: Final = "none is online"
 _NO_TABLES: Final = "lacks tables"
 _REFUSES: Final = "refuses the facade"
-MISSING: Final = frozenset({_SILENT, _NO_TABLES, _REFUSES, _NO_WORKER})
+_NOT_DEPLOYED: Final = "not all are there, run `autoindex bootstrap`"
+MISSING: Final = frozenset({_SILENT, _NO_TABLES, _REFUSES, _NO_WORKER, _NOT_DEPLOYED})
 
 log = logging.getLogger("autoindex.api")
 
@@ -37,7 +39,7 @@ class ReadyChecks:
     def __init__(self, runner: TaskRunner, database: Database) -> None:
         self._runner = runner
         self._database = database
-        self._workers_in_time: InTime[Sequence[str]] = InTime(_PART_SECONDS)
+        self._prefect_in_time: InTime[tuple[Sequence[str], Sequence[Kind]]] = InTime(_PART_SECONDS)
         self._check_in_time: InTime[None] = InTime(_PART_SECONDS)
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[Mapping[str, str]] | None = None
@@ -72,8 +74,15 @@ class ReadyChecks:
 
     async def _ask_prefect(self) -> dict[str, str]:
         try:
-            online = await self._workers_in_time.answer(self._runner.workers())
+            online, missing = await self._prefect_in_time.answer(self._set_up())
         except (TimeoutError, PartUnavailable) as problem:
             log.warning("not ready: Prefect does not answer", exc_info=problem)
-            return {"prefect": _SILENT, "worker": "unknown"}
-        return {"prefect": "ok", "worker": f"{len(online)} online" if online else _NO_WORKER}
+            return {"prefect": _SILENT, "deployments": _UNKNOWN, "worker": _UNKNOWN}
+        return {
+            "prefect": "ok",
+            "deployments": _NOT_DEPLOYED if missing else "ok",
+            "worker": f"{len(online)} online" if online else _NO_WORKER,
+        }
+
+    async def _set_up(self) -> tuple[Sequence[str], Sequence[Kind]]:
+        return await asyncio.gather(self._runner.workers(), self._runner.missing())

@@ -169,7 +169,7 @@ class Readiness(BaseModel):
 
     status: str = Field(examples=["ready"])
     checks: Mapping[str, str] = Field(
-        examples=[{"database": "ok", "prefect": "ok", "worker": "1 online"}]
+        examples=[{"database": "ok", "prefect": "ok", "deployments": "ok", "worker": "1 online"}]
     )
 
 

@@ -194,6 +194,10 @@ class TaskRunner(Protocol):
         """Names of the workers that are online."""
         ...
 
+    async def missing(self) -> Sequence[Kind]:
+        """Kinds that can't be started, since nobody has set them up."""
+        ...
+
     def is_busy(self) -> bool:
         """Whether it serves as many others as it can just now, so that waiting helps."""
         ...

@@ -23,7 +23,7 @@ async def health() -> Health:
 @router.head("/ready", include_in_schema=False)
 @router.get("/ready", operation_id="readReadiness")
 async def ready(checks: Checks) -> Readiness:
-    """Check the database, Prefect, and that a worker is online; 503 names what is missing.
+    """Check the database, Prefect, its deployments and workers; 503 names what is missing.
 
     They are asked once a second at most.
     """

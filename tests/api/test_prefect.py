@@ -61,6 +61,7 @@ CALLS: dict[str, Callable[[Prefect], Awaitable[object]]] = {
     "search": lambda runner: runner.search(Query(), page=1, per_page=10),
     "activity": lambda runner: runner.activity(),
     "workers": lambda runner: runner.workers(),
+    "missing": lambda runner: runner.missing(),
 }
 
 
@@ -213,18 +214,24 @@ async def test_deployments_made_anew_are_found_again(
         httpx.AsyncClient(base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False) as client,
     ):
         await runner.start(Kind.CLEANUP, {}, user="ada")
+        assert await runner.missing() == []
         monkeypatch.setattr(prefect_deployments, "OLD_SECONDS", 0.0)
         old = (await client.get("/deployments/name/clean-up/cleanup")).json()
         assert (await client.delete(f"/deployments/{old['id']}")).is_success
         with pytest.raises(PartUnavailable, match=r"clean-up/cleanup is missing.*bootstrap"):
             await runner.start(Kind.CLEANUP, {}, user="ada")
+        # One that is missing is looked for each time.
+        monkeypatch.setattr(prefect_deployments, "OLD_SECONDS", 3_600.0)
+        assert await runner.missing() == [Kind.CLEANUP]
         of_no_pool = {name: old[name] for name in ("name", "flow_id", "tags")}
         assert (await client.post("/deployments/", json=of_no_pool)).is_success
         with pytest.raises(PartUnavailable, match=r"clean-up/cleanup has no work queue.*bootstrap"):
             await runner.start(Kind.CLEANUP, {}, user="ada")
+        assert await runner.missing() == [Kind.CLEANUP]
         whole = {**of_no_pool, "work_pool_name": old["work_pool_name"]}
         assert (await client.post("/deployments/", json=whole)).is_success
         assert (await runner.start(Kind.CLEANUP, {}, user="ada")).new
+        assert await runner.missing() == []
 
 
 async def test_a_flow_that_is_gone_is_named(prefect_url: str) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from api import readiness
 from api.in_memory import InMemory
+from api.tasks import Kind
 from deployments.postgres import EmbeddedPostgres
 from tests.api.answers import client, problem
 
@@ -93,9 +94,17 @@ async def test_a_part_that_hangs_is_named(
     app: FastAPI, http: httpx.AsyncClient, prefect: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Well before the time that an answer may take at all.
-    monkeypatch.setattr(app.state.checks._workers_in_time, "_seconds", 1.0)
+    monkeypatch.setattr(app.state.checks._prefect_in_time, "_seconds", 1.0)
     prefect.hangs = True
     answers = await asyncio.gather(*(http.get("/ready") for _ in range(10)))
     for answer in answers:
         assert "prefect: does not answer" in problem(answer, 503)["detail"]
     assert prefect.asked == 1
+
+
+async def test_a_prefect_that_was_not_set_up_is_not_ready(
+    http: httpx.AsyncClient, runner: InMemory
+) -> None:
+    runner.lacks = [Kind.REPORT]
+    answer = problem(await http.get("/ready"), 503)
+    assert answer["detail"] == "deployments: not all are there, run `autoindex bootstrap`"

@@ -8,12 +8,17 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
+from api import tokens
+from autoindex.settings import Settings
 from benchmarks.ports import free_ports
+from deployments import local_secret
 from tests.bounds import HANG_SECONDS
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -86,7 +91,10 @@ def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
         orphaned.process.kill()
         assert not psutil.wait_procs(parts, timeout=HANG_SECONDS)[1]
 
-    with up(folder, ports) as bereft:
+    # In a folder of its own: this is a first start.
+    first = folder.parent / "first"
+    with up(first, ports) as bereft:
+        _ask_as_soon_as_ready(bereft, Settings(data_dir=first, api_port=ports[0]))
         parts = bereft.until(READY)
         (worker,) = [part for part in parts if "worker" in _command(part)]
         worker.kill()
@@ -103,6 +111,26 @@ def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
         stopped.process.send_signal(signal.SIGTERM)
         assert stopped.ended() == 0
         assert not psutil.wait_procs(parts, timeout=HANG_SECONDS)[1]
+
+
+def _ask_as_soon_as_ready(running: Up, settings: Settings) -> None:
+    """The README's first request, sent when `/ready` first says that it may be."""
+    with httpx.Client(base_url=settings.own_url, trust_env=False, timeout=HANG_SECONDS) as http:
+        while not _is_ready(http):
+            assert running.process.poll() is None, running.said
+            time.sleep(0.02)
+        signing = local_secret.fill_in(settings)
+        token = tokens.mint(signing, "me", ["tasks:run"], timedelta(hours=1))
+        http.headers["Authorization"] = f"Bearer {token}"
+        answer = http.post("/api/v1/background/refresh", json={"mode": "smart"})
+    assert answer.status_code == 202, answer.text
+
+
+def _is_ready(http: httpx.Client) -> bool:
+    try:
+        return http.get("/ready").is_success
+    except httpx.TransportError:
+        return False
 
 
 def _command(process: psutil.Process) -> list[str]:
