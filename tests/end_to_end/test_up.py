@@ -114,7 +114,7 @@ def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
 
 
 def _ask_as_soon_as_ready(running: Up, settings: Settings) -> None:
-    """The README's first request, sent when `/ready` first says that it may be."""
+    """The README's first requests, sent when `/ready` first says that they may be."""
     with httpx.Client(base_url=settings.own_url, trust_env=False, timeout=HANG_SECONDS) as http:
         while not _is_ready(http):
             assert running.process.poll() is None, running.said
@@ -122,8 +122,9 @@ def _ask_as_soon_as_ready(running: Up, settings: Settings) -> None:
         signing = local_secret.fill_in(settings)
         token = tokens.mint(signing, "me", ["tasks:run"], timedelta(hours=1))
         http.headers["Authorization"] = f"Bearer {token}"
-        answer = http.post("/api/v1/background/refresh", json={"mode": "smart"})
-    assert answer.status_code == 202, answer.text
+        for body in ({"mode": "smart"}, {"mode": "full", "symbols": ["AAPL"]}):
+            answer = http.post("/api/v1/background/refresh", json=body)
+            assert answer.status_code == 202, answer.text
 
 
 def _is_ready(http: httpx.Client) -> bool:
