@@ -1,5 +1,6 @@
 """The facade as an ASGI application; `python -m api` serves it."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -33,10 +34,12 @@ from api.turns import Turns
 from api.watch import Watch
 from autoindex.errors import ConfigurationError
 from autoindex.reports import links
-from autoindex.settings import Settings
+from autoindex.settings import Settings, misspelt
 from autoindex.storage import database
 from autoindex.storage.listening import notifications
 from autoindex.storage.progress import CHANNEL
+
+log = logging.getLogger("autoindex.api")
 
 # A link to a report carries its own signature.
 _OPEN: Final = frozenset({"/health", "/ready", links.PATH})
@@ -57,6 +60,8 @@ def application() -> FastAPI:
     """The facade with the settings of the environment; ends the process where they are wrong."""
     json_logs.install()
     _end_with_parent()
+    for sentence in misspelt(os.environ):
+        log.warning("%s", sentence)
     try:
         return create_app(Settings())
     except ConfigurationError as error:

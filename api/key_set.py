@@ -11,7 +11,7 @@ import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from autoindex.errors import ConfigurationError, PartUnavailable
+from autoindex.errors import PartUnavailable
 
 log = logging.getLogger("autoindex.api")
 
@@ -36,8 +36,6 @@ class KeySet:
 
     While the issuer is away, nobody whose key is known waits for the questions that go on; where it
     may be there, a key that has not been asked about for long is asked about first.
-
-    Raises `ConfigurationError` for an address that others could answer for.
     """
 
     def __init__(
@@ -47,7 +45,6 @@ class KeySet:
         cooldown_seconds: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        _check_private(url)
         self._url = url
         # Without a pause between two questions, tokens with random key ids would flood the issuer.
         self._cooldown_seconds = cooldown_seconds
@@ -148,16 +145,3 @@ def _is_usable(key: jwt.PyJWK) -> bool:
     public: Any = key.key
     long_enough = not isinstance(public, RSAPublicKey) or public.key_size >= _SHORTEST_RSA_BITS
     return key.algorithm_name in ALGORITHMS and key.public_key_use in (None, "sig") and long_enough
-
-
-def _check_private(url: str) -> None:
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL as problem:
-        raise ConfigurationError(f"AUTOINDEX_JWT_JWKS_URL is no address: {problem}") from problem
-    here = address.host in ("localhost", "127.0.0.1", "::1")
-    if not address.host or not (address.scheme == "https" or (here and address.scheme == "http")):
-        raise ConfigurationError(
-            "AUTOINDEX_JWT_JWKS_URL must begin with https://: who can change the answer on its way "
-            "could sign tokens"
-        )

@@ -17,6 +17,7 @@ from api.tasks import TaskFinished, TaskUnknown
 from api.turns import TooManyAtOnce
 from api.watch import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
+from autoindex.masking import masked
 from autoindex.storage.transient import AWAY
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -79,7 +80,7 @@ class Problem(Exception):
         problem: dict[str, Any] = {
             "title": self.status.phrase,
             "status": self.status.value,
-            "detail": self.detail,
+            "detail": masked(self.detail),
             "type": self.type,
         }
         if self.errors:

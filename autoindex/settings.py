@@ -1,189 +1,175 @@
 """Every setting, read once from the environment (`AUTOINDEX_*`) and passed down."""
 
-import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
+from email.headerregistry import Address
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import (
-    AwareDatetime,
-    Field,
-    ModelWrapValidatorHandler,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from autoindex import mail_address, masking
 from autoindex.errors import ConfigurationError
+from autoindex.setting_types import (
+    ApiKey,
+    ArchiveUrl,
+    Count,
+    Dsn,
+    Folder,
+    Host,
+    Hours,
+    Instant,
+    KeySetUrl,
+    Line,
+    MailAddress,
+    MailAddresses,
+    Origins,
+    Password,
+    Port,
+    PostgresqlUrl,
+    RedisUrl,
+    Seconds,
+    SecretWebUrl,
+    SigningSecret,
+    WebUrl,
+)
 
 # A Unix socket's whole path must fit into 108 bytes on Linux and 104 on macOS.
-_LONGEST_SOCKET_FOLDER = 80
+_LONGEST_SOCKET_FOLDER: Final = 80
+_PREFIX: Final = "AUTOINDEX_"
 # What pydantic puts before the text of an error of ours.
-_PREFIX = "Value error, "
-# A user, a host and a port may be missing, the database may not: one of any name would be made.
-_POSTGRESQL = re.compile(
-    r"postgres(?:ql)?(?:\+\w+)?://(?:.*@)?(?:\[[^]]*\]|[^:/?@]*)(?::\d+)?/[^/?]+(?:\?.*)?"
-)
-_REDIS = ("redis://", "rediss://", "unix://")
-_ORIGIN = re.compile(r"https?://[^/\s*?#]+")
+_OURS: Final = "Value error, "
+# What a worker tells the processes of its runs.
+_FOR_RUNS: Final = frozenset({"LEASE_TOKEN", "MEMORY_LIMIT_MB", "ORDER"})
 
 
 class Settings(BaseSettings):
     """The settings of one process; frozen, so that nobody changes them underway.
 
-    Raises `ConfigurationError`, which names the variables that are wrong.
+    Raises `ConfigurationError`, which names the variables that are wrong. White space around a
+    value does not count: a file may bring line ends. Secrets are masked from here on in whatever
+    this process logs: see `autoindex.masking`.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="AUTOINDEX_", env_ignore_empty=True, frozen=True, extra="ignore"
+        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
     )
 
-    data_dir: Path = Field(
+    data_dir: Folder = Field(
         default=Path("var"), description="Where the embedded parts, reports and archives live."
     )
-    database_url: SecretStr | None = Field(
+    database_url: PostgresqlUrl | None = Field(
         default=None, description="PostgreSQL 14.9 or newer; the embedded server when unset."
     )
-    redis_url: SecretStr | None = Field(
+    redis_url: RedisUrl | None = Field(
         default=None, description="Cache and rate limits; in process when unset."
     )
 
-    twelve_data_api_key: SecretStr | None = Field(
+    twelve_data_api_key: ApiKey | None = Field(
         default=None, description="Prices from Twelve Data; from the sandbox when unset."
     )
-    twelve_data_base_url: str = Field(
+    twelve_data_base_url: WebUrl = Field(
         default="https://api.twelvedata.com", description="Where Twelve Data's API is."
     )
-    clock: AwareDatetime | None = Field(
+    clock: Instant | None = Field(
         default=None, description="The instant the data stands at; the wall clock when unset."
     )
 
-    api_host: str = Field(default="127.0.0.1", description="Address the facade listens on.")
-    api_port: int = Field(default=8000, ge=1, le=65535, description="Port of the facade.")
+    api_host: Host = Field(default="127.0.0.1", description="Address the facade listens on.")
+    api_port: Port = Field(default=8000, description="Port of the facade.")
     api_processes: int = Field(
         default=1, ge=1, le=64, description="How many processes serve the facade."
     )
     api_docs: bool = Field(
         default=False, description="Show the facade's documentation at /docs to everybody."
     )
-    api_url: str | None = Field(
+    api_url: WebUrl | None = Field(
         default=None,
         description="Where users reach the facade, for links; its own address if unset.",
     )
-    api_origins: str | None = Field(
+    api_origins: Origins | None = Field(
         default=None,
         description="Origins whose pages may call the facade from a browser, with spaces between.",
     )
-    prefect_port: int = Field(
-        default=4200, ge=1, le=65535, description="Port of the local stack's Prefect server."
+    prefect_port: Port = Field(
+        default=4200, description="Port of the local stack's Prefect server."
     )
-    sandbox_port: int = Field(
-        default=8001, ge=1, le=65535, description="Port of the local stack's sandbox."
-    )
+    sandbox_port: Port = Field(default=8001, description="Port of the local stack's sandbox.")
 
-    jwt_secret: SecretStr | None = Field(
+    jwt_secret: SigningSecret | None = Field(
         default=None,
         description="HS256 secret of 32 bytes or more; the local stack makes its own.",
     )
-    jwt_jwks_url: str | None = Field(
+    jwt_jwks_url: KeySetUrl | None = Field(
         default=None, description="Key set for RS256 and ES256, instead of a secret."
     )
-    jwt_issuer: str = Field(default="autoindex", description="Issuer a token must name.")
-    jwt_audience: str = Field(default="autoindex", description="Audience a token must name.")
+    jwt_issuer: Line = Field(default="autoindex", description="Issuer a token must name.")
+    jwt_audience: Line = Field(default="autoindex", description="Audience a token must name.")
 
-    retry_delay_seconds: float = Field(
+    retry_delay_seconds: Seconds = Field(
         default=60.0, ge=0, description="About how long a task waits before it tries again."
     )
-    drain_seconds: float = Field(
+    drain_seconds: Seconds = Field(
         default=30.0, ge=0, description="How long a worker that is stopped lets its runs go on."
     )
-    lease_seconds: float = Field(
+    lease_seconds: Seconds = Field(
         default=15.0, ge=1, description="Silence after which a worker's runs are taken over."
     )
-    result_ttl_hours: float = Field(
-        default=24.0, gt=0, description="How long a task's result is served."
+    result_ttl_hours: Hours = Field(default=24.0, description="How long a task's result is served.")
+    requests_per_minute: Count = Field(
+        default=600, description="Rate limit per user, all requests."
     )
-    requests_per_minute: int = Field(
-        default=600, ge=1, description="Rate limit per user, all requests."
-    )
-    tasks_per_minute: int = Field(
-        default=60, ge=1, description="Rate limit per user, requests that start a task."
+    tasks_per_minute: Count = Field(
+        default=60, description="Rate limit per user, requests that start a task."
     )
 
-    queued_tasks_per_kind: int = Field(
-        default=1_000, ge=1, description="Bound on the tasks of one kind that wait to begin."
+    queued_tasks_per_kind: Count = Field(
+        default=1_000, description="Bound on the tasks of one kind that wait to begin."
     )
 
-    archive_url: str | None = Field(
+    archive_url: ArchiveUrl | None = Field(
         default=None,
         description="fsspec URL of the archive; `archive` in the data folder if unset.",
     )
 
-    smtp_host: str | None = Field(default=None, description="Mail server; mail is off when unset.")
-    smtp_port: int = Field(default=587, ge=1, le=65535, description="Port of the mail server.")
+    smtp_host: Host | None = Field(default=None, description="Mail server; mail is off when unset.")
+    smtp_port: Port = Field(default=587, description="Port of the mail server.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
         default="starttls", description="How the connection to the mail server is protected."
     )
-    smtp_user: str | None = Field(default=None, description="Login at the mail server.")
-    smtp_password: SecretStr | None = Field(default=None, description="Its password.")
-    mail_from: str = Field(
+    smtp_user: Line | None = Field(default=None, description="Login at the mail server.")
+    smtp_password: Password | None = Field(default=None, description="Its password.")
+    mail_from: MailAddress = Field(
         default="Autoindex <autoindex@localhost>", description="Sender of the reports."
     )
-    alert_email: str | None = Field(
-        default=None, description="Who is told by mail when a report fails."
+    alert_email: MailAddresses | None = Field(
+        default=None,
+        description="Who is told by mail when a report fails; several with commas between.",
     )
-    slack_webhook_url: SecretStr | None = Field(
+    slack_webhook_url: SecretWebUrl | None = Field(
         default=None, description="Slack's incoming webhook; off when unset."
     )
-    sentry_dsn: SecretStr | None = Field(
-        default=None, description="Error tracking; off when unset."
-    )
+    sentry_dsn: Dsn | None = Field(default=None, description="Error tracking; off when unset.")
 
     @model_validator(mode="wrap")
     @classmethod
     def _named(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
         try:
-            return build(values)
+            return build(_stripped(values))
         except ValidationError as error:
             # The value is not shown: it may be a secret.
             found = error.errors(include_input=False)
-            wrong = {f"AUTOINDEX_{one['loc'][0]}".upper(): one["msg"] for one in found}
-            reasons = [f"{name}: {text.removeprefix(_PREFIX)}" for name, text in wrong.items()]
+            wrong = {f"{_PREFIX}{one['loc'][0]}".upper(): one["msg"] for one in found}
+            reasons = [f"{name}: {text.removeprefix(_OURS)}" for name, text in wrong.items()]
             raise ConfigurationError("; ".join(reasons)) from None
 
-    @field_validator("api_origins")
-    @classmethod
-    def _origins(cls, origins: str | None) -> str | None:
-        wrong = [one for one in (origins or "").split() if not _ORIGIN.fullmatch(one)]
-        if wrong:
-            raise ValueError("must be origins, as in https://app.example.com, without a path")
-        return origins
-
-    @field_validator("database_url")
-    @classmethod
-    def _postgresql(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not _POSTGRESQL.fullmatch(url.get_secret_value()):
-            raise ValueError("must be as postgresql://user:password@host:5432/autoindex")
-        return url
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(_REDIS):
-            raise ValueError(f"must begin with {' or '.join(_REDIS)}, as in redis://host:6379/0")
-        return url
-
-    @field_validator("data_dir")
-    @classmethod
-    def _absolute(cls, folder: Path) -> Path:
-        try:
-            return folder.expanduser().resolve()
-        except (OSError, RuntimeError) as error:  # no current folder, or no home
-            raise ValueError(f"{folder} leads nowhere ({error}): begin it with /") from error
+    def model_post_init(self, _: Any) -> None:
+        """Mask the secrets from here on."""
+        masking.hide(value for _, value in self)
 
     @property
     def embedded(self) -> bool:
@@ -239,10 +225,15 @@ class Settings(BaseSettings):
         """fsspec URL of the archive."""
         return self.archive_url or (self.data_dir / "archive").as_uri()
 
+    @property
+    def alert_recipients(self) -> tuple[Address, ...]:
+        """Who is told by mail when a report fails."""
+        return mail_address.parse_several(self.alert_email) if self.alert_email else ()
+
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for a child process."""
         chosen = self.model_dump(exclude_defaults=True)
-        return {f"AUTOINDEX_{name.upper()}": _as_text(value) for name, value in chosen.items()}
+        return {f"{_PREFIX}{name.upper()}": _as_text(value) for name, value in chosen.items()}
 
     def now(self) -> datetime:
         """The instant the data stands at, in UTC."""
@@ -263,3 +254,32 @@ def _as_text(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def misspelt(environment: Mapping[str, str]) -> list[str]:
+    """What variables look like settings and are none, a sentence each, with the nearest that is.
+
+    Not refused: a host may have variables of its own that begin so, a release's number say.
+    """
+    settings = [name.upper() for name in Settings.model_fields]
+    written = {name.removeprefix(_PREFIX) for name in environment if name.startswith(_PREFIX)}
+    sentences = []
+    for name in sorted(written - {*settings, *_FOR_RUNS}):
+        nearest = get_close_matches(name, settings, n=1)
+        hint = f"; did you mean {_PREFIX}{nearest[0]}?" if nearest else ""
+        sentences.append(f"{_PREFIX}{name} is no setting of Autoindex{hint}")
+    return sentences
+
+
+def _stripped(values: Any) -> Any:
+    """The values without white space around them; one that was nothing else counts as unset."""
+    if not isinstance(values, Mapping):
+        return values
+    texts = {name: value.strip() for name, value in values.items() if isinstance(value, str)}
+    hidden = {
+        name: SecretStr(value.get_secret_value().strip())
+        for name, value in values.items()
+        if isinstance(value, SecretStr)
+    }
+    stripped = {**values, **texts, **hidden}
+    return {name: value for name, value in stripped.items() if texts.get(name) != ""}

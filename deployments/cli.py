@@ -6,6 +6,8 @@ import sys
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
+from traceback import format_exception
+from types import TracebackType
 from typing import Annotated, Literal
 
 import typer
@@ -13,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from autoindex.errors import ArchiveUnverified, AutoindexError
-from autoindex.settings import Settings
+from autoindex.masking import masked
+from autoindex.settings import Settings, misspelt
 from deployments import data_folder, demo_settings, environment
 from deployments.child import ask_to_die_with_parent
 
@@ -34,11 +37,14 @@ def main() -> None:
     # Before anything imports Prefect: it reports usage and checks versions unless told not to.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     _prepare_output()
+    sys.excepthook = _show_masked
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for sentence in misspelt(os.environ):
+        console.print(f"[yellow]Warning:[/] {escape(sentence)}")
     try:
         app()
     except AutoindexError as error:
-        console = Console(stderr=True)
-        console.print(f"[red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        console.print(f"[red]Error:[/] {escape(masked(str(error)))}")
         sys.exit(1)
 
 
@@ -50,6 +56,13 @@ def _prepare_output() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
+
+
+def _show_masked(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """A defect, with its trace."""
+    print(masked("".join(format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 WithParent = Annotated[

@@ -6,6 +6,7 @@ from typing import Final
 import pandas as pd
 from prefect.artifacts import create_table_artifact
 
+from autoindex.masking import masked
 from autoindex.reports import wording
 
 _MOST_ROWS: Final = 200
@@ -15,7 +16,7 @@ def left_out(refused: Mapping[str, str], deferred: Mapping[str, str]) -> None:
     """Which symbols a refresh has not brought up to date, and why; nothing where there are none."""
     kinds = (("refused", refused), ("deferred", deferred))
     rows = [
-        {"symbol": symbol, "what": what, "reason": reason}
+        {"symbol": symbol, "what": what, "reason": masked(reason)}
         for what, symbols in kinds
         for symbol, reason in sorted(symbols.items())
     ]

@@ -18,6 +18,7 @@ from prefect.states import AwaitingRetry, Scheduled
 from sqlalchemy.exc import OperationalError
 
 from autoindex.errors import AutoindexError, MemoryLimit, TurnTaken
+from autoindex.masking import mask_error, masked
 from autoindex.settings import Settings
 from autoindex.storage import checkpoints
 from flows import time_limit
@@ -77,6 +78,7 @@ def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
                 raise
             raise MemoryLimit(f"memory limit of {int(limit):,} MB exceeded at once") from error
         except Exception as error:
+            mask_error(error)
             # Between subtasks: the connection that holds a lock, most often.
             part = part_away(error)
             if part is None or not makes_way():
@@ -111,7 +113,7 @@ def _later(postponed: Postponed) -> State[Any]:
     seconds = Settings().retry_delay_seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
     # SQLAlchemy's own text goes on with the statement, which says nothing to who reads a state.
     reason = getattr(postponed.error, "orig", None) or postponed.error
-    message = f"{postponed.subtask}: {reason}; retry {count} of {RETRIES}"
+    message = masked(f"{postponed.subtask}: {reason}; retry {count} of {RETRIES}")
     get_run_logger().warning("%s, in %.0f s", message, seconds)
     due = datetime.now(UTC) + timedelta(seconds=seconds)
     return AwaitingRetry(scheduled_time=due, message=message)

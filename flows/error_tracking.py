@@ -6,18 +6,14 @@ which runs no exit handlers, and nothing global survives a fork unharmed.
 
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import sentry_sdk
-from pydantic import SecretStr
 from sentry_sdk.types import Event
 
+from autoindex.masking import masked_everywhere
 from autoindex.settings import Settings
 
 FLUSH_SECONDS: Final = 5.0
-_HIDDEN: Final = "[hidden]"
-# Parts of a URL or token this short would hide half of every text.
-_SHORTEST_SECRET: Final = 6
 
 
 def report(
@@ -31,11 +27,10 @@ def report(
 ) -> str | None:
     """Send one failure; the id of the event, or None where error tracking is off.
 
-    Local variables and breadcrumbs stay here, and every secret of the settings is blotted out.
+    Local variables and breadcrumbs stay here, and every secret of the settings is masked.
     """
     if settings.sentry_dsn is None:
         return None
-    hidden = _secrets(settings)
     client = sentry_sdk.Client(
         dsn=settings.sentry_dsn.get_secret_value(),
         default_integrations=False,
@@ -43,7 +38,7 @@ def report(
         include_local_variables=False,
         include_source_context=True,
         max_breadcrumbs=0,
-        before_send=lambda event, _hint: _blotted(event, hidden),
+        before_send=_masked,
     )
     try:
         with sentry_sdk.new_scope() as scope:
@@ -66,26 +61,6 @@ def _shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _secrets(settings: Settings) -> list[str]:
-    written = [value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)]
-    passwords = [urlsplit(one).password or "" for one in written if "://" in one]
-    # The longest first: one secret may be a part of another.
-    known = {one for one in (*written, *passwords) if len(one) >= _SHORTEST_SECRET}
-    return sorted(known, key=len, reverse=True)
-
-
-def _blotted(event: Event, hidden: list[str]) -> Event:
-    blotted: Event = _blot(event, hidden)
-    return blotted
-
-
-def _blot(value: Any, hidden: list[str]) -> Any:
-    if isinstance(value, str):
-        for one in hidden:
-            value = value.replace(one, _HIDDEN)
-        return value
-    if isinstance(value, Mapping):
-        return {name: _blot(one, hidden) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_blot(one, hidden) for one in value]
-    return value
+def _masked(event: Event, _hint: object) -> Event:
+    masked: Event = masked_everywhere(event)
+    return masked

@@ -12,6 +12,7 @@ from typing import Any, Final
 from prefect import Flow
 from prefect.client.schemas.objects import FlowRun, State
 
+from autoindex.masking import masked
 from autoindex.settings import Settings
 from flows import error_tracking
 
@@ -32,7 +33,7 @@ def track(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
 
 def reason_of(state: State[Any]) -> str:
     """Why a run has failed, in as many words as fit."""
-    return (state.message or state.name or "no reason given")[:_LONGEST_REASON]
+    return masked(state.message or state.name or "no reason given")[:_LONGEST_REASON]
 
 
 def _exception(state: State[Any]) -> BaseException | None:

@@ -13,6 +13,7 @@ from prefect.artifacts import (
 )
 from prefect.runtime import flow_run
 
+from autoindex.masking import masked_everywhere
 from autoindex.storage import results, versions
 from flows import telling
 from flows.retry import retrying
@@ -60,6 +61,7 @@ def invalidate_cache(run: Runtime, name: str) -> int:
 
 def finish(run: Runtime, kind: str, result: dict[str, Any]) -> dict[str, Any]:
     """Store a run's result, show it on the run's page, and return it."""
+    result = masked_everywhere(result)
     store_result(run, kind, result)
     create_markdown_artifact(
         _markdown(kind, result), key=f"{kind}-result", description=flow_run.name

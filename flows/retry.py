@@ -8,6 +8,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
+from autoindex.masking import mask_error
 from autoindex.settings import Settings
 from flows import telling, time_limit
 from flows.attempt import JITTER, RETRIES, Postponed, makes_way
@@ -35,6 +36,7 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
             try:
                 return told(*args, **kwargs)
             except Exception as error:
+                mask_error(error)
                 if is_passing(error) and makes_way() and not time_limit.is_reached():
                     raise Postponed(name, error) from error
                 raise

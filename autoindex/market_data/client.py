@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr, ValidationError
 
-from autoindex.errors import ProviderRefused, ProviderUnavailable, SymbolRefused
+from autoindex.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, SymbolRefused
 from autoindex.market_data import quota, reply
 from autoindex.market_data.pages import BatchReply, Pages
 from autoindex.market_data.plan import PAGE_BARS, Batch, Due
 from autoindex.market_data.quota import Credits, Payer, Unmetered, Usage
 from autoindex.market_data.reply import Failure, Outcome
+from autoindex.masking import Mask
 
 _CONNECT_SECONDS: Final = 10.0
 # Five times what a page of the most symbols we ask for together takes.
@@ -40,7 +41,7 @@ class TwelveData:
         transport: httpx.BaseTransport | None = None,
         timeout_seconds: float = 60.0,
     ) -> None:
-        self._api_key = api_key
+        self._mask = Mask([api_key.get_secret_value()])
         self._timeout_seconds = timeout_seconds
         self._http = httpx.Client(
             base_url=base_url,
@@ -122,7 +123,7 @@ class TwelveData:
         payer.paid(cost)
         content = reply.content(status, _json(body))
         if isinstance(content, Failure):
-            content = Failure(content.code, self._without_key(content.message))
+            content = Failure(content.code, self._mask(content.message))
         return content, cost
 
     def _read(self, path: str, parameters: dict[str, str]) -> tuple[int, httpx.Headers, bytes]:
@@ -140,28 +141,28 @@ class TwelveData:
                     if time.monotonic() > deadline:
                         raise ProviderUnavailable("the provider took too long to send its answer")
                 return answer.status_code, answer.headers, bytes(body)
+        except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise ConfigurationError(
+                "the provider can't be asked: see AUTOINDEX_TWELVE_DATA_BASE_URL and "
+                f"AUTOINDEX_TWELVE_DATA_API_KEY ({self._mask(str(error))})"
+            ) from None
         except httpx.RequestError as error:
-            reason = str(error) or type(error).__name__
+            reason = self._mask(str(error)) or type(error).__name__
             raise ProviderUnavailable(f"the provider did not answer: {reason}") from error
 
     def _by_symbol(self, body: dict[str, Any], asked: tuple[Due, ...]) -> dict[str, Outcome]:
         try:
             outcomes = reply.by_symbol(body, asked)
         except ProviderRefused as error:
-            raise ProviderRefused(self._without_key(str(error))) from None
+            raise ProviderRefused(self._mask(str(error))) from None
         return {symbol: self._masked(outcome) for symbol, outcome in outcomes.items()}
 
     def _masked(self, outcome: Outcome) -> Outcome:
         if isinstance(outcome, SymbolRefused):
-            return SymbolRefused(outcome.symbol, self._without_key(outcome.reason))
+            return SymbolRefused(outcome.symbol, self._mask(outcome.reason))
         if isinstance(outcome, ProviderUnavailable):
-            return ProviderUnavailable(self._without_key(str(outcome)))
+            return ProviderUnavailable(self._mask(str(outcome)))
         return outcome
-
-    def _without_key(self, text: str) -> str:
-        """A text of the provider's with our key masked, should it repeat it."""
-        key = self._api_key.get_secret_value()
-        return text.replace(key, "***") if key else text
 
 
 def _json(content: bytes) -> object:

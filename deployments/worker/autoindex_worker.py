@@ -5,6 +5,7 @@ Registered through the entry point group `prefect.collections`, so that the ordi
 """
 
 import asyncio
+import os
 import signal
 import socket
 import time
@@ -34,7 +35,7 @@ from prefect.settings import (
 from prefect.workers.base import BaseWorker, BaseWorkerResult
 
 from autoindex.errors import ConfigurationError, PartUnavailable
-from autoindex.settings import Settings
+from autoindex.settings import Settings, misspelt
 from autoindex.storage import database, listening, wake
 from deployments.plan import read_plan
 from deployments.worker.configuration import AutoindexJobConfiguration, AutoindexVariables
@@ -130,6 +131,8 @@ class AutoindexWorker(
     async def setup(self) -> None:
         """Become warm, and begin to look after runs."""
         await super().setup()
+        for sentence in misspelt(os.environ):
+            self._logger.warning("%s", sentence)
         self._engine = database.async_engine(self._settings, "autoindex-worker")
         lifetime = timedelta(seconds=self._settings.lease_seconds)
         self._keeper = Keeper(self._engine, self.name, lifetime, self._outages)

@@ -48,7 +48,9 @@ def run(order: Order) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - the outermost edge of the process
-        traceback.print_exc()
+        from autoindex.masking import masked  # noqa: PLC0415
+
+        print(masked(traceback.format_exc()), file=sys.stderr)
         return 1
     return 0
 

@@ -51,6 +51,16 @@ def test_an_unreachable_database_is_named_by_its_setting(
     assert "hunter2" not in error
 
 
+def test_a_misspelt_variable_is_named_with_the_nearest(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOINDEX_DATABSE_URL", "postgresql://me:hunter2@127.0.0.1:1/nowhere")
+    error = said(capsys, "migrate")
+    assert "AUTOINDEX_DATABSE_URL is no setting of Autoindex" in error
+    assert "did you mean AUTOINDEX_DATABASE_URL?" in error
+    assert "hunter2" not in error
+
+
 def test_an_absent_prefect_server_is_named(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

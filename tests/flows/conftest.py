@@ -23,14 +23,16 @@ from deployments.worker import POOL
 from flows.finished_runs import TAG
 from tests.bounds import HANG_SECONDS
 
-# The child of a fork, which ends without running exit handlers, as a warm worker's runs do.
+# The child of a fork, which ends without running exit handlers, but sends its logs first, as a warm
+# worker's runs do.
 FORKED = """
-import os, runpy
+import os, runpy, threading
 pid = os.fork()
 if pid == 0:
     try:
         runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
     finally:
+        threading._shutdown()
         os._exit(0)
 os.waitpid(pid, 0)
 """

@@ -16,7 +16,12 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from autoindex.errors import CreditsExhausted, ProviderRefused, ProviderUnavailable
+from autoindex.errors import (
+    ConfigurationError,
+    CreditsExhausted,
+    ProviderRefused,
+    ProviderUnavailable,
+)
 from autoindex.market_data.bars import Bars
 from autoindex.market_data.client import TwelveData
 from autoindex.market_data.pages import BatchReply
@@ -253,6 +258,20 @@ def test_a_provider_that_is_not_there(sandbox: Switches) -> None:
         pytest.raises(ProviderUnavailable),
     ):
         client.api_usage()
+
+
+@pytest.mark.parametrize(
+    ("url", "key"), [(None, "k3y\r"), ("127.0.0.1:1", "k3y"), ("ftp://x", "k3y")]
+)
+def test_what_cannot_be_asked_is_not_tried_again(
+    sandbox: Switches, url: str | None, key: str
+) -> None:
+    with (
+        TwelveData(url or sandbox.url, SecretStr(key)) as client,
+        pytest.raises(ConfigurationError, match="AUTOINDEX_TWELVE_DATA_BASE_URL") as raised,
+    ):
+        client.api_usage()
+    assert "k3y" not in str(raised.value)
 
 
 def test_a_batch_that_is_too_long_is_split(refresh: Refresh, sandbox: Switches) -> None:

@@ -1,0 +1,90 @@
+"""The types of settings: each checks a value, and says what would be right without showing it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr
+
+from autoindex import addresses, mail_address, signing_secret
+
+# A calendar's sessions and the time zones of both sides fit in between.
+_EARLIEST: Final = datetime(1991, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+_DAY_SECONDS: Final = 86_400
+
+
+def _as_written(check: Callable[[str], object]) -> AfterValidator:
+    """Let the value be what it was, where the check does not raise."""
+
+    def checked(value: Any) -> Any:
+        check(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        return value
+
+    return AfterValidator(checked)
+
+
+def _line(value: str) -> None:
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("must be printable ASCII characters on one line")
+
+
+def _word(value: str) -> None:
+    _line(value)
+    if not value or " " in value:
+        raise ValueError("must be one word, without spaces")
+
+
+def _signing(value: str) -> None:
+    _line(value)
+    if signing_secret.can_be_guessed(value):
+        raise ValueError(
+            f"can be guessed: give it {signing_secret.SHORTEST_BYTES} random bytes or more "
+            "(`openssl rand -base64 48`)"
+        )
+
+
+def _written_out(instant: object) -> object:
+    # Pydantic would take a number for the seconds since 1970.
+    if isinstance(instant, str) and "-" not in instant:
+        raise ValueError("must be an instant with its timezone, as in 2022-12-28T22:00:00Z")
+    return instant
+
+
+def _within_the_calendar(instant: datetime) -> datetime:
+    if not _EARLIEST <= instant < _LATEST:
+        raise ValueError(f"must lie between {_EARLIEST.year} and {_LATEST.year}")
+    return instant
+
+
+def _absolute(folder: Path) -> Path:
+    try:
+        return folder.expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # no current folder, or no home
+        raise ValueError(f"{folder} leads nowhere ({error}): begin it with /") from error
+
+
+Line = Annotated[str, _as_written(_line)]
+Folder = Annotated[Path, AfterValidator(_absolute)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out), _as_written(_within_the_calendar)]
+Seconds = Annotated[float, Field(le=_DAY_SECONDS, allow_inf_nan=False)]
+Hours = Annotated[float, Field(gt=0, le=366 * 24, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+Host = Annotated[str, _as_written(addresses.host)]
+WebUrl = Annotated[str, _as_written(addresses.web)]
+KeySetUrl = Annotated[str, _as_written(addresses.key_set)]
+Origins = Annotated[str, _as_written(addresses.origins)]
+ArchiveUrl = Annotated[str, _as_written(addresses.archive)]
+MailAddress = Annotated[str, _as_written(mail_address.parse)]
+MailAddresses = Annotated[str, _as_written(mail_address.parse_several)]
+
+Password = Annotated[SecretStr, _as_written(_line)]
+ApiKey = Annotated[SecretStr, _as_written(_word)]
+SigningSecret = Annotated[SecretStr, _as_written(_signing)]
+SecretWebUrl = Annotated[SecretStr, _as_written(addresses.web)]
+Dsn = Annotated[SecretStr, _as_written(addresses.error_tracking)]
+RedisUrl = Annotated[SecretStr, _as_written(addresses.redis)]
+PostgresqlUrl = Annotated[SecretStr, _as_written(addresses.postgresql)]
