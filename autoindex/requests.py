@@ -10,13 +10,16 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    EmailStr,
     Field,
     StrictBool,
     StringConstraints,
     ValidationInfo,
     field_validator,
 )
+
+from autoindex.errors import InvalidRequest
+from autoindex.mail_address import MailAddress
+from autoindex.settings import Settings
 
 
 class Mode(StrEnum):
@@ -150,7 +153,17 @@ class ReportRequest(TaskRequest):
 
     report_type: ReportType = Field(description="The period the report looks back on.")
     format: ReportFormat = Field(description="The kind of file.")
-    email: EmailStr | None = Field(default=None, description="Send the report to this address too.")
+    email: MailAddress | None = Field(
+        default=None, description="Send the report to this address too."
+    )
+
+    def check_mail(self, settings: Settings) -> None:
+        """Raise `InvalidRequest` where a mail is asked for, and there is no mail server."""
+        if self.email is not None and settings.smtp_host is None:
+            raise InvalidRequest(
+                "email",
+                "mail is off: leave it out, or have the operators set AUTOINDEX_SMTP_HOST",
+            )
 
 
 CleanupType = Literal["prices", "news", "logs"]

@@ -9,7 +9,6 @@ from typing import Any
 
 from prefect import State, flow, get_run_logger
 from prefect.runtime import flow_run
-from pydantic import EmailStr
 
 from autoindex.errors import (
     ConfigurationError,
@@ -19,6 +18,7 @@ from autoindex.errors import (
     ReportImpossible,
 )
 from autoindex.index import metrics
+from autoindex.mail_address import MailAddress
 from autoindex.reports import delivery, files, links, quality
 from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
@@ -50,11 +50,12 @@ USER_TAG = "user:"
 def generate_report(
     report_type: ReportType,
     format: ReportFormat,  # noqa: A002 - the documented name of the field
-    email: EmailStr | None = None,
+    email: MailAddress | None = None,
 ) -> dict[str, Any] | State[Any]:
     """Make a report on the published index, and mail it where an address is given."""
     request = ReportRequest(report_type=report_type, format=format, email=email)
     with opened() as run:
+        request.check_mail(run.settings)
         if (end := succession.skipped(run, "report")) is not None:
             return end
         began = time.monotonic()

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from api import tasks
 from api.bodies import TaskRoute
-from api.dependencies import CurrentUser, Listed, Runner, Stored, requires
+from api.dependencies import CurrentSettings, CurrentUser, Listed, Runner, Stored, requires
 from api.identity import User
 from api.problems import Problem
 from api.schemas import (
@@ -76,8 +76,11 @@ async def compute_index(body: ComputeIndexRequest, start: Start) -> TaskQueued:
     operation_id="startReport",
     dependencies=[starter],
 )
-async def generate_report(body: ReportRequest, start: Start) -> TaskQueued:
+async def generate_report(
+    body: ReportRequest, start: Start, settings: CurrentSettings
+) -> TaskQueued:
     """Make a report on the published index, and mail it where an address is given."""
+    body.check_mail(settings)
     return await start.queue(Kind.REPORT, body)
 
 

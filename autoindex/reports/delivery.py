@@ -10,8 +10,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from email.errors import NonASCIILocalPartDefect
-from email.headerregistry import Address, HeaderRegistry
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from hashlib import sha256
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from autoindex import mail_address
 from autoindex.errors import ConfigurationError, MailRefused, MailUnavailable, MailUncertain
 from autoindex.reports import letter
 from autoindex.reports.content import ReportContent
@@ -94,20 +94,9 @@ def address(written: str) -> Address:
     Raises MailRefused, whose text shows to others than its owner and does not say what was written.
     """
     try:
-        return _only_address(written)
+        return mail_address.parse(written)
     except ValueError as error:
         raise MailRefused("not a mail address, or more than one") from error
-
-
-def _only_address(written: str) -> Address:
-    if not written.isprintable():
-        raise ValueError(f"not a mail address: {written!r}")
-    header: Any = HeaderRegistry()("To", written)
-    found: tuple[Address, ...] = header.addresses
-    wrong = [flaw for flaw in header.defects if not isinstance(flaw, NonASCIILocalPartDefect)]
-    if len(found) != 1 or wrong or not (found[0].username and found[0].domain):
-        raise ValueError(f"not one mail address: {written!r}")
-    return found[0]
 
 
 def send(settings: Settings, mail: EmailMessage) -> None:
@@ -132,7 +121,7 @@ def _envelope(server: smtplib.SMTP, mail: EmailMessage) -> None:
     sender, recipient = _spec(mail, "From"), _spec(mail, "To")
     options = ["SMTPUTF8", "BODY=8BITMIME"] if _needs_utf8(mail) else []
     if options and not server.has_extn("smtputf8"):
-        raise smtplib.SMTPNotSupportedError(f"no server support for the address {recipient}")
+        raise MailRefused("the mail server takes only ASCII before the @ of an address")
     _answered(server.mail(sender, options))
     _answered(server.rcpt(recipient))
 

@@ -35,6 +35,7 @@ def api_settings(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedPostg
         database_url=SecretStr(server.url("facade")),
         jwt_secret=SecretStr("correct-horse-battery-staple-and-more"),
         tasks_per_minute=100_000,
+        smtp_host="mail.example.com",
         requests_per_minute=100_000,
     )
     bootstrap.prepare_database(settings)

@@ -86,6 +86,11 @@ class TestStarting:
             ("generate-report", {"format": "pdf"}, "report_type"),
             ("generate-report", {"report_type": "weekly", "format": "docx"}, "format"),
             ("generate-report", {"report_type": "weekly", "format": "pdf", "email": "x"}, "email"),
+            (
+                "generate-report",
+                {"report_type": "weekly", "format": "pdf", "email": "=?utf-8?q?x?=@example.com"},
+                "email",
+            ),
             ("cleanup", {"older_than_days": 0}, "older_than_days"),
             ("cleanup", {"older_than_days": 10**30}, "older_than_days"),
             ("cleanup", {"older_than_days": "365"}, "older_than_days"),
@@ -106,6 +111,26 @@ class TestStarting:
         assert field in [error["field"] for error in found["errors"]]
         assert field in found["detail"]
         assert runner.runs == {}
+
+    async def test_a_mail_is_refused_while_mail_is_off(
+        self, settings: Settings, runner: InMemory
+    ) -> None:
+        body = {"report_type": "weekly", "format": "pdf", "email": "ann@example.com"}
+        off = create_app(settings.model_copy(update={"smtp_host": None}), runner)
+        async with client(off) as http:
+            found = problem(await http.post(f"{TASKS}/generate-report", json=body), 422)
+        assert [error["field"] for error in found["errors"]] == ["email"]
+        assert "AUTOINDEX_SMTP_HOST" in found["detail"]
+        assert runner.runs == {}
+
+    async def test_a_recipient_is_kept_in_the_form_that_is_sent_to(
+        self, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        for email in ("ann@bücher.example.com", "ann@xn--bcher-kva.example.com"):
+            body = {"report_type": "weekly", "format": "pdf", "email": email}
+            await http.post(f"{TASKS}/generate-report", json=body)
+        sent_to = {run.parameters["email"] for run in runner.runs.values()}
+        assert sent_to == {"ann@xn--bcher-kva.example.com"}
 
     async def test_symbols_outside_the_universe_are_named(self, http: httpx.AsyncClient) -> None:
         answer = await http.post(f"{TASKS}/refresh", json={"symbols": ["AAPL", "ZZZZ", "QQQQ"]})

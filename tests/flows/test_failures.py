@@ -42,7 +42,7 @@ def test_a_failed_report_is_tracked_and_mailed_once_without_secrets(
     run = worker.ask(deployment, report_type="weekly", format="pdf", email="jane@example.com")
     env = {
         "AUTOINDEX_SENTRY_DSN": f"http://key@{sentry.address}/42",
-        "AUTOINDEX_ALERT_EMAIL": "Operators <ops@example.com>",
+        "AUTOINDEX_ALERT_EMAIL": "Operators <ops@example.com>, dev@example.com",
         "AUTOINDEX_CLOCK": "2022-12-28T22:00:00Z",
         "AUTOINDEX_SMTP_HOST": "127.0.0.1",
         "AUTOINDEX_SMTP_PORT": str(port),
@@ -62,8 +62,8 @@ def test_a_failed_report_is_tracked_and_mailed_once_without_secrets(
     assert event["contexts"]["task"]["parameters"] == parameters
     assert "jane" not in json.dumps(event)
 
-    (envelope,) = box.envelopes
-    assert envelope.rcpt_tos == ["ops@example.com"]
+    assert [one.rcpt_tos for one in box.envelopes] == [["ops@example.com"], ["dev@example.com"]]
+    envelope = box.envelopes[0]
     mail = message_from_bytes(envelope.content, policy=default)  # type: ignore[arg-type]
     subject = "Autoindex failed: weekly report as pdf to 2022-12-28"
     assert mail["Subject"] == subject
@@ -74,7 +74,32 @@ def test_a_failed_report_is_tracked_and_mailed_once_without_secrets(
 
     again = worker.ask(deployment, report_type="daily", format="json")
     worker.run(again, env)
-    assert len(box.envelopes) == 2
+    assert len(box.envelopes) == 4
+
+
+def test_a_mail_is_refused_before_the_report_is_made_while_mail_is_off(worker: Worker) -> None:
+    deployment = worker.deploy(REPORT, "off")
+    run = worker.ask(deployment, report_type="weekly", format="pdf", email="jane@example.com")
+    ended = worker.run(run)
+    assert ended.state is not None
+    assert "email: mail is off" in str(ended.state.message)
+    assert "AUTOINDEX_SMTP_HOST" in str(ended.state.message)
+
+
+def test_who_can_be_told_is_told_where_another_cannot(
+    worker: Worker, inbox: tuple[Inbox, int]
+) -> None:
+    box, port = inbox
+    box.refused = "gone@example.com"
+    run = worker.ask(worker.deploy(REPORT, "half"), report_type="weekly", format="pdf")
+    env = {
+        "AUTOINDEX_ALERT_EMAIL": "gone@example.com, ops@example.com",
+        "AUTOINDEX_SMTP_HOST": "127.0.0.1",
+        "AUTOINDEX_SMTP_PORT": str(port),
+        "AUTOINDEX_SMTP_SECURITY": "none",
+    }
+    worker.run(run, env)
+    assert [one.rcpt_tos for one in box.envelopes] == [["ops@example.com"]]
 
 
 def test_nobody_is_told_where_nobody_wants_to_know(worker: Worker) -> None:

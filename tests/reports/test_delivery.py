@@ -259,9 +259,28 @@ def test_nor_where_the_server_takes_no_such_address(
 ) -> None:
     _, settings = serve(enable_SMTPUTF8=False)
     mail = _mail(content, report, recipient="jürgen@example.com")
-    with pytest.raises(MailRefused, match="no server support") as raised:
+    with pytest.raises(MailRefused, match="takes only ASCII before the @") as raised:
         delivery.send(settings, mail)
     assert "jürgen" not in str(raised.value)
+
+
+@pytest.mark.parametrize("utf8", [True, False])
+@pytest.mark.parametrize("domain", ["bücher.example.com", "xn--bcher-kva.example.com"])
+def test_a_domain_beyond_ascii_is_sent_to_in_ascii(
+    serve: Serve, content: ReportContent, report: Path, domain: str, utf8: bool
+) -> None:
+    inbox, settings = serve(enable_SMTPUTF8=utf8)
+    delivery.send(settings, _mail(content, report, recipient=f"Ann <ann@{domain}>"))
+    assert inbox.letters[0].rcpt_tos == ["ann@xn--bcher-kva.example.com"]
+    assert _arrived(inbox)["To"] == "Ann <ann@xn--bcher-kva.example.com>"
+
+
+def test_a_mailbox_beyond_ascii_is_reached_where_the_server_can(
+    serve: Serve, content: ReportContent, report: Path
+) -> None:
+    inbox, settings = serve(enable_SMTPUTF8=True)
+    delivery.send(settings, _mail(content, report, recipient="jürgen@bücher.example.com"))
+    assert inbox.letters[0].rcpt_tos == ["jürgen@xn--bcher-kva.example.com"]
 
 
 def test_nobody_listens(mail: EmailMessage, serve: Serve) -> None:
@@ -325,6 +344,15 @@ def test_one_mail_has_one_identity() -> None:
         "two words@example.org",
         "nul\x00@example.org",
         "\u202egro.elpmaxe@example.org",
+        "=?utf-8?q?x?=@example.org",
+        "=?utf-8?q?x?= <a@example.org>",
+        '"quoted"@example.org',
+        f"{'a' * 65}@example.org",
+        f"a@{'b' * 64}.example.org",
+        "a@[127.0.0.1]",
+        "a@127.0.0.1",
+        "a@",
+        "a..b@example.org",
     ],
 )
 def test_a_recipient_is_one_address(content: ReportContent, report: Path, recipient: str) -> None:
