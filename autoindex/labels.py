@@ -12,7 +12,8 @@ LONGEST_NAME: Final = 200
 LONGEST_SECTOR: Final = 80
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text; raises for what a terminal or a file would not show."""
     odd = next((character for character in text if not character.isprintable()), None)
     if odd is not None:
         raise PydanticCustomError(
@@ -24,9 +25,9 @@ def _printable(text: str) -> str:
 
 
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST_NAME), AfterValidator(_printable)
+    str, StringConstraints(min_length=1, max_length=LONGEST_NAME), AfterValidator(printable)
 ]
-Sector = Annotated[str, StringConstraints(max_length=LONGEST_SECTOR), AfterValidator(_printable)]
+Sector = Annotated[str, StringConstraints(max_length=LONGEST_SECTOR), AfterValidator(printable)]
 
 
 def shown(text: str, longest: int) -> str:

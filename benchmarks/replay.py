@@ -46,6 +46,7 @@ from autoindex.storage import (
     prices,
     reports,
     results,
+    universe_file,
 )
 from autoindex.storage.cache import from_settings
 from autoindex.storage.reports import StoredReport
@@ -100,7 +101,7 @@ class Replay:
         closes, benchmark = closes_and_benchmark()
         self._closes = closes.assign(SPX=benchmark)
         with engine.begin() as connection:
-            assets.import_universe(connection, assets.read_universe(SANDBOX_FILE))
+            assets.import_universe(connection, universe_file.read(SANDBOX_FILE))
             self._ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         self._result: dict[str, Any] = {}
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 import autoindex.market_data.sandbox
 from autoindex.settings import Settings
-from autoindex.storage import assets
+from autoindex.storage import assets, universe_file
 from autoindex.storage.assets import Imported
 from deployments.connection import connected
 
@@ -18,8 +18,9 @@ SANDBOX_FILE: Final = Path(autoindex.market_data.sandbox.__file__).parent / "dat
 
 def import_file(settings: Settings, file: Path) -> str:
     """Import a CSV file, whole or not at all; what that did, in a sentence."""
-    rows = assets.read_universe(file)
+    universe_file.read(file)  # what is wrong with it is said also where no database is there
     with connected(settings) as connection:
+        rows = universe_file.read(file, assets.list_assets(connection))
         done = assets.import_universe(connection, rows)
     return f"{done.inserted} inserted, {done.updated} updated, {done.unchanged} unchanged"
 
@@ -29,7 +30,7 @@ def import_sandbox(settings: Settings) -> Imported | None:
     with connected(settings) as connection:
         if assets.list_assets(connection):
             return None
-        return assets.import_universe(connection, assets.read_universe(SANDBOX_FILE))
+        return assets.import_universe(connection, universe_file.read(SANDBOX_FILE))
 
 
 def table(settings: Settings) -> Table:

@@ -1,22 +1,57 @@
 """The universe: the stocks the index may hold, and the benchmark."""
 
-import csv
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from sqlalchemy import Connection, Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from autoindex.errors import InvalidRequest, UnknownSymbols
-from autoindex.labels import Name, Sector
-from autoindex.requests import Symbol
+from autoindex.errors import UnknownSymbols
+from autoindex.labels import Name, Sector, printable
+from autoindex.requests import PastDate, Symbol
 from autoindex.storage.tables import assets
 
 Role = Literal["constituent", "benchmark"]
+
+# No company has come near it, and PostgreSQL's bigint holds it.
+_MOST_SHARES: Final = 10**14
+_EARLIEST_SHARES: Final = date(1900, 1, 1)
+_WHOLE: Final = re.compile(r"(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0+)?")
+
+
+def _whole(written: object) -> object:
+    """A whole number, whatever thousands are separated by commas."""
+    if not isinstance(written, str):
+        return written
+    if not _WHOLE.fullmatch(written) or len(written) > 40:
+        raise ValueError("must be a whole number above 0, as in 15800000000 or 15,800,000,000")
+    return int(written.partition(".")[0].replace(",", ""))
+
+
+def _not_before_1900(day: date) -> date:
+    if day < _EARLIEST_SHARES:
+        raise ValueError("lies too far back; write it as in 2022-12-28")
+    return day
+
+
+def _lower(written: object) -> object:
+    return written.lower() if isinstance(written, str) else written
+
+
+Exchange = Annotated[str, StringConstraints(min_length=1, max_length=50), AfterValidator(printable)]
+Shares = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=_MOST_SHARES)]
+SharesDate = Annotated[PastDate, AfterValidator(_not_before_1900)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +77,14 @@ class UniverseRow(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
     symbol: Symbol
-    exchange: str = Field(min_length=1)
-    currency: str = Field(pattern="^[A-Z]{3}$")
+    exchange: Exchange
+    # The third letter of a minor unit is a small one: GBp, ILA, ZAc.
+    currency: str = Field(pattern="^[A-Z]{2}[A-Za-z]$")
     name: Name
     sector: Sector | None = None
-    shares_outstanding: int | None = Field(default=None, gt=0)
-    shares_outstanding_date: date | None = None
-    role: Role = "constituent"
+    shares_outstanding: Shares | None = None
+    shares_outstanding_date: SharesDate | None = None
+    role: Annotated[Role, BeforeValidator(_lower)] = "constituent"
     active: bool = True
 
 
@@ -59,53 +95,6 @@ class Imported:
     inserted: int
     updated: int
     unchanged: int
-
-
-def read_universe(path: Path) -> list[UniverseRow]:
-    """Read a universe's CSV file.
-
-    Raises `InvalidRequest` naming the line and the column of the first bad value, a symbol that
-    comes twice, or a file without rows.
-    """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        lines = csv.DictReader(file)
-        _check_columns(path, lines.fieldnames or ())
-        rows = [_parsed(line, lines.line_num) for line in lines]
-    if not rows:
-        raise InvalidRequest(path.name, "has no rows; the first line names the columns")
-    seen: set[str] = set()
-    for row in rows:
-        if row.symbol in seen:
-            raise InvalidRequest("symbol", f"{row.symbol} stands twice in {path.name}")
-        seen.add(row.symbol)
-    return rows
-
-
-def _check_columns(path: Path, found: Sequence[str]) -> None:
-    needed = [name for name, field in UniverseRow.model_fields.items() if field.is_required()]
-    missing = [name for name in needed if name not in found]
-    if missing:
-        raise InvalidRequest(
-            path.name, f"the first line must name the columns; it lacks {', '.join(missing)}"
-        )
-
-
-def _parsed(line: dict[str | None, Any], number: int) -> UniverseRow:
-    if None in line:
-        raise InvalidRequest(f"line {number}", "has more values than there are columns")
-    try:
-        # An empty cell is a missing one.
-        row = UniverseRow.model_validate({name: cell for name, cell in line.items() if cell})
-    except ValidationError as error:
-        first = error.errors()[0]
-        column = ".".join(str(part) for part in first["loc"]) or "row"
-        raise InvalidRequest(f"line {number}, column {column}", first["msg"]) from error
-    if row.shares_outstanding is not None and row.shares_outstanding_date is None:
-        raise InvalidRequest(
-            f"line {number}, column shares_outstanding_date",
-            "is empty: say of which day the shares outstanding are, as in 2022-12-28",
-        )
-    return row
 
 
 def import_universe(connection: Connection, rows: Sequence[UniverseRow]) -> Imported:

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments import cli
+from autoindex.settings import Settings
+from autoindex.storage import assets
+from deployments import cli, universe
+from deployments.connection import connected
 from deployments.postgres import EmbeddedPostgres
 from tests.prefect_server import Receiver
 
@@ -59,6 +62,27 @@ def test_a_misspelt_variable_is_named_with_the_nearest(
     assert "AUTOINDEX_DATABSE_URL is no setting of Autoindex" in error
     assert "did you mean AUTOINDEX_DATABASE_URL?" in error
     assert "hunter2" not in error
+
+
+def test_nothing_of_a_wrong_universe_is_imported(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    database_url: str,
+) -> None:
+    monkeypatch.setenv("AUTOINDEX_DATABASE_URL", database_url)
+    file = tmp_path / "stocks.csv"
+    file.write_text("symbol,exchange,currency,name\nKO,NYSE,USD,Coca-Cola\nge,NYSE,USD,GE\n")
+    assert "line 3, column symbol: must be a ticker" in said(
+        capsys, "universe", "import", str(file)
+    )
+    with connected(Settings()) as connection:
+        assert assets.list_assets(connection) == []
+    file.write_text("symbol,exchange,currency,name\nKO,NYSE,USD,Coca-Cola\n")
+    universe.import_file(Settings(), file)
+    file.write_text("symbol,exchange,currency,name\nVOD,LSE,GBP,Vodafone\n")
+    error = said(capsys, "universe", "import", str(file))
+    assert "line 2, column currency: is GBP, but the universe is in USD" in error
 
 
 def test_an_absent_prefect_server_is_named(
