@@ -30,14 +30,14 @@ COMMAND = [sys.executable, "-m", "api"]
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"AUTOINDEX_JWT_SECRET": "changeme"}, "AUTOINDEX_JWT_SECRET can be guessed"),
+        ({"AUTOINDEX_JWT_SECRET": "changeme"}, "AUTOINDEX_JWT_SECRET: can be guessed"),
         ({"AUTOINDEX_JWT_SECRET": ""}, "AUTOINDEX_JWT_SECRET"),
         ({"PREFECT_API_URL": ""}, "PREFECT_API_URL is not set"),
         ({"AUTOINDEX_API_PORT": "x"}, "AUTOINDEX_API_PORT"),
         # One of several processes that ends at once would be started again for ever.
         (
             {"AUTOINDEX_API_PROCESSES": "2", "AUTOINDEX_JWT_SECRET": "changeme"},
-            "AUTOINDEX_JWT_SECRET can be guessed",
+            "AUTOINDEX_JWT_SECRET: can be guessed",
         ),
     ],
 )

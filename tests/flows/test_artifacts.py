@@ -16,7 +16,10 @@ from tests.flows.conftest import Worker
 
 SYMBOLS = ("AAPL", "KO", "XOM")
 CLOCK = {"AUTOINDEX_CLOCK": "2022-12-28T22:00:00+00:00"}
-LINKED = {"AUTOINDEX_JWT_SECRET": "x" * 40, "AUTOINDEX_API_URL": "https://index.example"}
+LINKED = {
+    "AUTOINDEX_JWT_SECRET": "correct-horse-battery-staple-and-more",
+    "AUTOINDEX_API_URL": "https://index.example",
+}
 
 
 def test_compute_and_report_say_what_they_made(worker: Worker, engine: Engine) -> None:
