@@ -166,7 +166,19 @@ class ReportRequest(TaskRequest):
             )
 
 
-CleanupType = Literal["prices", "news", "logs"]
+ArchivedType = Literal["prices", "news", "logs"]
+CleanupType = Literal[ArchivedType, "reports"]
+CleanupTypes = Annotated[
+    list[CleanupType],
+    Field(
+        min_length=1,
+        max_length=20,
+        fail_fast=True,
+        description="What is removed, and nothing else: `prices` and `news`, archived first; "
+        "`logs`: expired task results, archived first, then finished runs with their idempotency "
+        "keys and records of mails; `reports`: report files and their records.",
+    ),
+]
 SHORTEST_KEPT_DAYS = 30
 LONGEST_KEPT_DAYS = 36_500
 
@@ -180,13 +192,7 @@ class CleanupRequest(TaskRequest):
         le=LONGEST_KEPT_DAYS,
         description="Age in calendar days from which records are removed.",
     )
-    types: list[CleanupType] = Field(
-        default=["prices", "news", "logs"],
-        min_length=1,
-        max_length=20,
-        fail_fast=True,
-        description="Which records.",
-    )
+    types: CleanupTypes = ["prices", "news", "logs"]
     dry_run: StrictBool = Field(
         default=True, description="Only count what would be deleted. True unless said otherwise."
     )

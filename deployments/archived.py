@@ -5,7 +5,7 @@ from datetime import date
 from rich.table import Table
 
 from autoindex.errors import ArchiveUnverified, InvalidRequest
-from autoindex.requests import CleanupType
+from autoindex.requests import ArchivedType
 from autoindex.settings import Settings
 from autoindex.storage import archive
 from autoindex.storage.ageing import AGED
@@ -29,7 +29,7 @@ def table(settings: Settings) -> tuple[Table, list[str]]:
     return shown, damaged
 
 
-def bring_back(settings: Settings, kind: CleanupType, start: date, end: date) -> str:
+def bring_back(settings: Settings, kind: ArchivedType, start: date, end: date) -> str:
     """Restore a range, all of it or nothing; what that did, in a sentence."""
     if start > end:
         raise InvalidRequest("--from", f"{start} lies after --to {end}")

@@ -1,19 +1,22 @@
 """Runs of our deployments that ended before an instant, as Prefect keeps them."""
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterEndTime,
+    FlowRunFilterId,
+    FlowRunFilterIdempotencyKey,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
 from prefect.exceptions import ObjectNotFound
 
 # Every deployment of ours gives its runs this tag: see prefect.yaml.
@@ -40,13 +43,41 @@ def remove(before: datetime) -> int:
     return removed
 
 
+def kept_ids(before: datetime) -> Callable[[Sequence[UUID]], set[UUID]]:
+    """Which of some runs, given by id, stay when those that ended before are removed."""
+
+    def kept(ids: Sequence[UUID]) -> set[UUID]:
+        return {run.id for run in _staying(before, id=FlowRunFilterId(any_=list(ids)))}
+
+    return kept
+
+
+def kept_keys(before: datetime) -> Callable[[Sequence[UUID]], set[UUID]]:
+    """The same for runs given by the key they were made under."""
+
+    def kept(keys: Sequence[UUID]) -> set[UUID]:
+        named = FlowRunFilterIdempotencyKey(any_=[str(key) for key in keys])
+        return {UUID(run.idempotency_key) for run in _staying(before, idempotency_key=named)}
+
+    return kept
+
+
+def _staying(before: datetime, **among: Any) -> list[FlowRun]:
+    with get_client(sync_client=True) as client:
+        ended = client.read_flow_runs(flow_run_filter=_ended(before, **among))
+        found = client.read_flow_runs(flow_run_filter=FlowRunFilter(**among))
+    going = {run.id for run in ended}
+    return [run for run in found if run.id not in going]
+
+
 def _page(client: SyncPrefectClient, before: datetime) -> list[UUID]:
     runs = client.read_flow_runs(flow_run_filter=_ended(before), limit=_A_PAGE)
     return [run.id for run in runs]
 
 
-def _ended(before: datetime) -> FlowRunFilter:
+def _ended(before: datetime, **among: Any) -> FlowRunFilter:
     return FlowRunFilter(
+        **among,
         tags=FlowRunFilterTags(all_=[TAG]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES))),
         end_time=FlowRunFilterEndTime(before_=before),

@@ -1,6 +1,7 @@
 """What a flow run works with: its settings, the database, the cache, and the data's clock."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from uuid import UUID
 from prefect.runtime import flow_run
 from sqlalchemy import Engine
 
+from autoindex import filenames
 from autoindex.settings import Settings
 from autoindex.storage import database, fence
 from autoindex.storage.cache import Cache, from_settings
@@ -35,7 +37,7 @@ def opened() -> Iterator[Runtime]:
     settings = Settings()
     engine = guarded_engine(settings)
     try:
-        with telling.opened(engine, task_id()):
+        with _temporary_folder(), telling.opened(engine, task_id()):
             yield Runtime(
                 settings=settings,
                 engine=engine,
@@ -45,6 +47,19 @@ def opened() -> Iterator[Runtime]:
             )
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[None]:
+    """Have libraries write their temporary files where a clean-up finds them, should this die."""
+    before = tempfile.tempdir
+    prefix = filenames.run_folder_prefix(task_id())
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def guarded_engine(settings: Settings) -> Engine:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
 
+from autoindex import filenames
 from autoindex.reports import excel, json_file, pdf
 from autoindex.reports.content import ReportContent
 from autoindex.requests import ReportFormat
@@ -31,9 +32,9 @@ KINDS: Final = {
 
 def suggested_name(content: ReportContent, report_format: ReportFormat) -> str:
     """What the file may be called: `autoindex-composite-monthly-2022-12-28.pdf`."""
-    index = "-".join("".join(c if c.isalnum() else " " for c in content.index_name).lower().split())
     extension = KINDS[report_format].extension
-    return f"{index}-{content.report_type}-{content.period.last}.{extension}"
+    last = content.period.last
+    return filenames.report(content.index_name, content.report_type, last, extension)
 
 
 def write(content: ReportContent, report_format: ReportFormat, path: Path) -> None:
@@ -43,7 +44,8 @@ def write(content: ReportContent, report_format: ReportFormat, path: Path) -> No
     same bytes, so that writing twice changes nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
+    prefix = filenames.UNFINISHED_PREFIX
+    with NamedTemporaryFile(dir=path.parent, prefix=prefix, delete=False) as file:
         temporary = Path(file.name)
     try:
         KINDS[report_format].write(content, temporary)

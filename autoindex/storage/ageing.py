@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from autoindex.requests import CleanupType
+from autoindex.requests import ArchivedType
 from autoindex.storage.tables import assets, news_articles, prices, task_results
 
 _ROWS_A_READ: Final = 5_000
@@ -100,7 +100,7 @@ class AgedTable:
         return datetime.combine(day, time(), UTC)
 
 
-AGED: Final[Mapping[CleanupType, AgedTable]] = {
+AGED: Final[Mapping[ArchivedType, AgedTable]] = {
     "prices": AgedTable(
         prices,
         key=("asset_id", "session"),

@@ -5,11 +5,22 @@ A booking is committed before its run is created, and the run is created under t
 asks at the same moment, ends with one run.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, TextClause, delete, func, select, text, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    TextClause,
+    delete,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from autoindex.storage.tables import bookings
 
@@ -79,15 +90,15 @@ def settle(connection: Connection, booking: Booking, task_id: UUID) -> None:
     connection.execute(_SETTLE, names)
 
 
-def count_before(connection: Connection, instant: datetime) -> int:
-    """How many bookings were made before `instant`."""
-    query = select(func.count()).where(bookings.c.booked_at < instant)
-    return connection.execute(query).scalar_one()
+def older_than(instant: datetime) -> Select[tuple[str, UUID]]:
+    """The key and the run of every booking made before `instant`."""
+    return select(bookings.c.key, bookings.c.run_key).where(bookings.c.booked_at < instant)
 
 
-def forget_before(connection: Connection, instant: datetime) -> int:
-    """Remove the bookings made before `instant`; how many."""
-    return connection.execute(delete(bookings).where(bookings.c.booked_at < instant)).rowcount
+def forget(connection: Connection, chosen: Sequence[tuple[str, UUID]]) -> int:
+    """Remove bookings, given by key and run, but for those that have another run now; how many."""
+    which = tuple_(bookings.c.key, bookings.c.run_key).in_(chosen)
+    return connection.execute(delete(bookings).where(which)).rowcount
 
 
 def _booked(connection: Connection, statement: TextClause, key: str, asked: str) -> Booking:

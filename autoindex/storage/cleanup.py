@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from autoindex.errors import ArchiveUnverified
-from autoindex.requests import CleanupType
+from autoindex.requests import ArchivedType
 from autoindex.storage import ageing, locks, versions
 from autoindex.storage.ageing import AGED, AgedTable
 from autoindex.storage.archive import MonthArchive
@@ -45,7 +45,7 @@ class Removed:
     After a dry run `deleted` says what would be, and nothing was archived.
     """
 
-    type: CleanupType
+    type: ArchivedType
     archived: int = 0
     deleted: int = 0
     batches: int = 0
@@ -62,7 +62,7 @@ class Removed:
 def clean(
     engine: Engine,
     *,
-    types: Iterable[CleanupType],
+    types: Iterable[ArchivedType],
     older_than: date,
     archive_url: str,
     dry_run: bool,
@@ -86,7 +86,7 @@ def clean(
         return [one.run() for one in work]
 
 
-def _count(connection: Connection, kind: CleanupType, older_than: date) -> int:
+def _count(connection: Connection, kind: ArchivedType, older_than: date) -> int:
     aged = AGED[kind]
     query = select(func.count()).select_from(aged.table).where(aged.before(older_than))
     return connection.execute(query).scalar_one()
@@ -97,7 +97,7 @@ class _Cleaning:
     """The clean-up of one type."""
 
     engine: Engine
-    kind: CleanupType
+    kind: ArchivedType
     older_than: date
     archive_url: str
     batch_rows: int

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.storage.tables import deliveries
@@ -76,15 +76,9 @@ def forget(connection: Connection, task_ids: Sequence[UUID]) -> int:
     return connection.execute(delete(deliveries).where(chosen)).rowcount
 
 
-def count_before(connection: Connection, instant: datetime) -> int:
-    """How many mails were claimed before `instant`."""
-    query = select(func.count()).where(deliveries.c.claimed_at < instant)
-    return connection.execute(query).scalar_one()
-
-
-def forget_before(connection: Connection, instant: datetime) -> int:
-    """Remove the rows of mails claimed before `instant`; how many."""
-    return connection.execute(delete(deliveries).where(deliveries.c.claimed_at < instant)).rowcount
+def older_than(instant: datetime) -> Select[tuple[UUID]]:
+    """The tasks whose mails were claimed before `instant`."""
+    return select(deliveries.c.task_id).where(deliveries.c.claimed_at < instant).distinct()
 
 
 def _is(task_id: UUID, recipient: str) -> ColumnElement[bool]:

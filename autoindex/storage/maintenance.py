@@ -1,23 +1,30 @@
 """Upkeep: files nobody needs any more, and the database's own housekeeping."""
 
+import os
+import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, Row, Select, func, select, text
 
+from autoindex import filenames
 from autoindex.settings import Settings
 from autoindex.storage import bookings, deliveries, reports
 from autoindex.storage.tables import metadata
 from autoindex.storage.tables import reports as reports_table
 
-# What a report is called until it is whole: see `autoindex.reports.files.write`.
-_UNFINISHED: Final = ".writing-*"
+# Which of these runs Prefect keeps.
+Kept = Callable[[Sequence[UUID]], Collection[UUID]]
+
 _REPORTS_A_BATCH: Final = 500
+# The most that Prefect's API answers at a time.
+_RUNS_A_PAGE: Final = 200
 # A row's header and its pointer in the page, in bytes, and half of what alignment may add.
 _ROW_OVERHEAD: Final = 32
 
@@ -37,93 +44,127 @@ class Optimised:
 
 
 def clear_temporary(settings: Settings, older_than: datetime, *, dry_run: bool = False) -> int:
-    """Remove files left behind by tasks that died before `older_than`; how many."""
-    left_behind = [
-        *_files(settings.temporary_dir, "*"),
-        *_files(settings.reports_dir, _UNFINISHED),
+    """Remove what runs that died before `older_than` have left half-written; how many."""
+    files = [
+        path
+        for folder in _task_folders(settings.reports_dir)
+        for path in _files(folder, filenames.is_unfinished)
+        if _is_older(path, older_than)
     ]
-    if dry_run:
-        return sum(_is_older(path, older_than) for path in left_behind)
-    # Looked at before: taking a file out makes its folder new.
-    emptied = _old_folders(settings.temporary_dir, older_than)
-    removed = _remove(path for path in left_behind if _is_older(path, older_than))
-    _remove_empty(emptied)
-    return removed
+    folders = [
+        folder
+        for folder in _folders(settings.temporary_dir, filenames.is_run_folder)
+        if all(_is_older(path, older_than) for path in (folder, *folder.rglob("*")))
+    ]
+    if not dry_run:
+        _remove(files)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+    return len(files) + len(folders)
 
 
 def clear_reports(
     engine: Engine, settings: Settings, older_than: datetime, *, dry_run: bool = False
 ) -> int:
-    """Remove reports made before `older_than`, and old files that are no report's; how many.
+    """Remove reports made before `older_than`, and old report files that no row names; how many.
 
-    The records of their mails go with them, and the folders that are empty then.
+    A task that is killed before it stores its report leaves such a file. Their folders go where
+    they are empty then.
     """
-    if dry_run:
-        return _count_reports(engine, settings.reports_dir, older_than)
-    emptied = _old_folders(settings.reports_dir, older_than)
-    removed = 0
-    while expired := _remove_some(engine, settings.reports_dir, older_than):
-        removed += expired
-    removed += _remove_orphans(engine, settings.reports_dir, older_than)
-    _remove_empty(emptied)
-    return removed
-
-
-def _count_reports(engine: Engine, folder: Path, older_than: datetime) -> int:
+    folder = settings.reports_dir.resolve()
     with engine.connect() as connection:
-        expired = reports.older_than(connection, older_than)
+        expired = reports.count_before(connection, older_than)
         orphans = _orphans(connection, folder, older_than)
-    # The real run takes the files of expired reports, and unfinished ones, before it looks.
-    unfinished = set(folder.rglob(_UNFINISHED))
-    return len(expired) + len(set(orphans) - unfinished - {folder / one.path for one in expired})
+    if not dry_run:
+        # Looked at before: taking a file out makes its folder new.
+        emptied = [one for one in _task_folders(folder) if _is_older(one, older_than)]
+        _remove(orphans)
+        while _remove_some(engine, folder, older_than):
+            pass
+        _remove_empty(emptied)
+    return expired + len(orphans)
 
 
 def _remove_some(engine: Engine, folder: Path, older_than: datetime) -> int:
     with engine.begin() as connection:
         expired = reports.older_than(connection, older_than, limit=_REPORTS_A_BATCH)
         # Files first: a row whose file is gone is found again, a file whose row is gone is not.
-        _remove(path for report in expired if (path := _inside(folder, report.path)))
-        task_ids = [report.task_id for report in expired]
-        deliveries.forget(connection, task_ids)
-        return reports.forget(connection, task_ids)
-
-
-def _remove_orphans(engine: Engine, folder: Path, older_than: datetime) -> int:
-    with engine.connect() as connection:
-        return _remove(_orphans(connection, folder, older_than))
+        _remove(path for one in expired if (path := _inside(folder, one.path)))
+        return reports.forget(connection, [one.task_id for one in expired])
 
 
 def _orphans(connection: Connection, folder: Path, older_than: datetime) -> list[Path]:
-    """Old files without a report: a task killed before it stored its report leaves one behind."""
-    old = [path for path in _files(folder, "*") if _is_older(path, older_than)]
     named = {folder / path for path in connection.scalars(select(reports_table.c.path))}
-    return [path for path in old if path not in named]
+    return [
+        path
+        for task_folder in _task_folders(folder)
+        for path in _files(task_folder, filenames.is_report)
+        if path not in named and _is_older(path, older_than)
+    ]
 
 
-def clear_mails(engine: Engine, older_than: datetime, *, dry_run: bool = False) -> int:
-    """Remove the records of mails claimed before `older_than`, sent or not; how many."""
-    with engine.begin() as connection:
-        if dry_run:
-            return deliveries.count_before(connection, older_than)
-        return deliveries.forget_before(connection, older_than)
+def clear_mails(engine: Engine, older_than: datetime, kept: Kept, *, dry_run: bool = False) -> int:
+    """Remove the records of mails claimed before `older_than` whose runs are not `kept`; how many.
+
+    As long as its run is kept it may run again, and must know what it has sent.
+    """
+    removed = 0
+    for page in _pages(engine, deliveries.older_than(older_than)):
+        stay = kept([row.task_id for row in page])
+        gone = [row.task_id for row in page if row.task_id not in stay]
+        removed += len(gone)
+        if gone and not dry_run:
+            with engine.begin() as connection:
+                deliveries.forget(connection, gone)
+    return removed
 
 
-def clear_bookings(engine: Engine, older_than: datetime, *, dry_run: bool = False) -> int:
-    """Remove what was noted of requests before `older_than`; how many."""
-    with engine.begin() as connection:
-        if dry_run:
-            return bookings.count_before(connection, older_than)
-        return bookings.forget_before(connection, older_than)
+def clear_bookings(
+    engine: Engine, older_than: datetime, kept: Kept, *, dry_run: bool = False
+) -> int:
+    """Remove the bookings made before `older_than` whose runs are not `kept`; how many."""
+    removed = 0
+    for page in _pages(engine, bookings.older_than(older_than)):
+        stay = kept([row.run_key for row in page])
+        gone = [(row.key, row.run_key) for row in page if row.run_key not in stay]
+        removed += len(gone)
+        if gone and not dry_run:
+            with engine.begin() as connection:
+                bookings.forget(connection, gone)
+    return removed
+
+
+def _pages(engine: Engine, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
+    with engine.connect() as connection:
+        streamed = connection.execution_options(stream_results=True)
+        yield from streamed.execute(query).partitions(_RUNS_A_PAGE)
 
 
 def _inside(folder: Path, relative: str) -> Path | None:
-    path = (folder / relative).resolve()
-    return path if path.is_relative_to(folder.resolve()) else None
+    """The file at a path below `folder`; None where there is none, or a link leads to it."""
+    path = folder / relative
+    inside = path.is_relative_to(folder) and path.resolve() == path
+    return path if inside and path.is_file() else None
 
 
-def _files(folder: Path, pattern: str) -> Iterator[Path]:
-    # The list is made first: what is found may vanish while it is walked.
-    return (path for path in list(folder.rglob(pattern)) if path.is_symlink() or path.is_file())
+def _task_folders(reports_dir: Path) -> list[Path]:
+    return _folders(reports_dir, filenames.is_task_folder)
+
+
+def _folders(parent: Path, ours: Callable[[str], bool]) -> list[Path]:
+    return [Path(one.path) for one in _entries(parent, ours) if one.is_dir(follow_symlinks=False)]
+
+
+def _files(parent: Path, ours: Callable[[str], bool]) -> list[Path]:
+    return [Path(one.path) for one in _entries(parent, ours) if one.is_file(follow_symlinks=False)]
+
+
+def _entries(parent: Path, ours: Callable[[str], bool]) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(parent) as entries:
+            return [one for one in entries if ours(one.name)]
+    except FileNotFoundError:
+        return []
 
 
 def _is_older(path: Path, instant: datetime) -> bool:
@@ -133,25 +174,15 @@ def _is_older(path: Path, instant: datetime) -> bool:
         return False
 
 
-def _remove(paths: Iterable[Path]) -> int:
-    removed = 0
+def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
-        with suppress(FileNotFoundError):
-            path.unlink()
-            removed += 1
-    return removed
+        path.unlink(missing_ok=True)
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
     for folder in folders:
         with suppress(OSError):  # not empty, or gone already
             folder.rmdir()
-
-
-def _old_folders(folder: Path, older_than: datetime) -> list[Path]:
-    """The folders below, innermost first."""
-    below = [path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()]
-    return [path for path in sorted(below, reverse=True) if _is_older(path, older_than)]
 
 
 def optimise(engine: Engine) -> Optimised:

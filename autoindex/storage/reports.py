@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, Row, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.storage.tables import reports
@@ -48,9 +48,7 @@ def find(connection: Connection, task_id: UUID) -> StoredReport | None:
     return None if row is None else _report(row)
 
 
-def older_than(
-    connection: Connection, instant: datetime, limit: int | None = None
-) -> list[StoredReport]:
+def older_than(connection: Connection, instant: datetime, limit: int) -> list[StoredReport]:
     """The reports made before `instant`, oldest first; at most `limit` of them."""
     query = (
         select(reports)
@@ -59,6 +57,12 @@ def older_than(
         .limit(limit)
     )
     return [_report(row) for row in connection.execute(query)]
+
+
+def count_before(connection: Connection, instant: datetime) -> int:
+    """How many reports were made before `instant`."""
+    query = select(func.count()).where(reports.c.created_at < instant)
+    return connection.execute(query).scalar_one()
 
 
 def forget(connection: Connection, task_ids: Sequence[UUID]) -> int:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, TableClause, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.errors import UnknownSymbols
-from autoindex.requests import CleanupType
+from autoindex.requests import ArchivedType
 from autoindex.storage import ageing, archive, locks, versions
 from autoindex.storage.ageing import AGED, AgedTable
 from autoindex.storage.archive import MonthArchive
@@ -17,7 +17,7 @@ from autoindex.storage.tables import assets
 
 
 def restore(
-    connection: Connection, archive_url: str, kind: CleanupType, start: date, end: date
+    connection: Connection, archive_url: str, kind: ArchivedType, start: date, end: date
 ) -> int:
     """Bring back the rows dated `start` to `end`, both included; how many were missing.
 

@@ -89,7 +89,9 @@ def test_a_schedule_has_a_valid_cron_zone_and_parameters(
     REQUESTS[entry.name].model_validate({**entry.parameters, **schedule["parameters"]})  # type: ignore[dict-item]
 
 
-def test_only_the_scheduled_cleanup_deletes() -> None:
+def test_only_the_scheduled_cleanup_deletes_and_it_names_every_type() -> None:
     (cleanup,) = [schedule for entry, schedule in SCHEDULES if entry.name == "cleanup"]
-    assert cleanup["parameters"] == {"dry_run": False}
+    every = ["prices", "news", "logs", "reports"]
+    assert cleanup["parameters"] == {"dry_run": False, "types": every}
     assert CleanupRequest().dry_run
+    assert CleanupRequest().types == ["prices", "news", "logs"]

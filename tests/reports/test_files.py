@@ -1,10 +1,12 @@
 """Files appear whole or not at all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from autoindex import filenames
 from autoindex.reports import files, letter
 from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
@@ -37,6 +39,19 @@ def test_names_and_media_types(content: ReportContent) -> None:
     assert name == "autoindex-composite-monthly-2022-12-28.xlsx"
     assert files.KINDS[ReportFormat.PDF].media_type == "application/pdf"
     assert set(files.KINDS) == set(ReportFormat)
+
+
+@pytest.mark.parametrize("report_format", list(ReportFormat))
+def test_a_clean_up_knows_a_report_by_its_name(
+    content: ReportContent, report_format: ReportFormat, tmp_path: Path
+) -> None:
+    assert filenames.is_report(files.suggested_name(content, report_format))
+    seen: list[str] = []
+    kind = replace(files.KINDS[report_format], write=lambda _, path: seen.append(path.name))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(files.KINDS, report_format, kind)
+        files.write(content, report_format, tmp_path / "report")
+    assert [filenames.is_unfinished(name) for name in seen] == [True]
 
 
 def test_a_name_cannot_leave_its_folder(content: ReportContent) -> None:

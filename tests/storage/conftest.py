@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Connection, Engine, insert, text
 
-from autoindex.requests import CleanupType
+from autoindex.requests import ArchivedType
 from autoindex.storage import assets, cleanup, news, results
 from autoindex.storage.assets import UniverseRow
 from autoindex.storage.cleanup import Removed
@@ -50,7 +50,7 @@ class Scene:
 
     def clean(self, **changed: Any) -> list[Removed]:
         """Clean up what is older than 15 March 2020."""
-        types: Sequence[CleanupType] = ("prices", "news", "logs")
+        types: Sequence[ArchivedType] = ("prices", "news", "logs")
         arguments: dict[str, Any] = {
             "types": types,
             "older_than": date(2020, 3, 15),

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from autoindex.settings import Settings
-from autoindex.storage import deliveries, maintenance, reports
+from autoindex.storage import bookings, deliveries, maintenance, reports, tables
 from autoindex.storage.reports import StoredReport
 
 NOW = datetime(2022, 12, 28, 22, 0, tzinfo=UTC)
@@ -24,6 +24,11 @@ def write(path: Path, when: datetime) -> Path:
     return path
 
 
+def task(number: int) -> str:
+    """The folder of a task."""
+    return str(UUID(int=number))
+
+
 def record(engine: Engine, number: int, path: str, made: datetime) -> UUID:
     task_id = UUID(int=number)
     row = StoredReport(
@@ -36,27 +41,69 @@ def record(engine: Engine, number: int, path: str, made: datetime) -> UUID:
     return task_id
 
 
-def test_only_old_temporary_files_go(settings: Settings, tmp_path: Path) -> None:
-    elsewhere = write(tmp_path / "elsewhere" / "kept", OLD)
-    old = [
-        write(settings.temporary_dir / "a", OLD),
-        write(settings.temporary_dir / "deep" / "er" / "b", OLD),
-        write(settings.reports_dir / "2022" / ".writing-abc", OLD),
+def age(folder: Path) -> None:
+    """Make a folder and all in it old."""
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (OLD.timestamp(), OLD.timestamp()), follow_symlinks=False)
+
+
+def test_only_old_temporary_files_of_ours_go(settings: Settings) -> None:
+    ours = settings.temporary_dir / f"autoindex-run-{task(1)}-abc_0123"
+    write(ours / "openpyxl.x" / "y", OLD)
+    busy = settings.temporary_dir / f"autoindex-run-{task(2)}-abc_0123"
+    write(busy / "just-written", YOUNG)
+    age(ours)
+    old = write(settings.reports_dir / task(1) / ".autoindex-unfinished-abc_0123", OLD)
+    young = write(settings.reports_dir / task(2) / ".autoindex-unfinished-abc_0123", YOUNG)
+    os.utime(busy, (OLD.timestamp(), OLD.timestamp()))
+    assert maintenance.clear_temporary(settings, WEEK_AGO, dry_run=True) == 2
+    assert old.exists()
+    assert ours.exists()
+    assert maintenance.clear_temporary(settings, WEEK_AGO) == 2
+    assert not old.exists()
+    assert not ours.exists()
+    assert young.exists()
+    assert busy.exists()
+
+
+STRANGERS = [
+    "tmp/important.txt",
+    "tmp/tmpabc_0123",
+    "tmp/autoindex-run-notes/a",
+    f"tmp/autoindex-run-{task(9)}-abc_0123",  # a file, not a folder
+    "reports/annual-2020.pdf",
+    "reports/autoindex-composite-weekly-2022-12-28.pdf",
+    "reports/2022/autoindex-composite-weekly-2022-12-28.pdf",
+    "reports/.autoindex-unfinished-abc_0123",
+    f"reports/{task(9)}/notes.txt",
+    f"reports/{task(9)}/copy of autoindex-composite-weekly-2022-12-28.pdf",
+    f"reports/{task(9)}/.autoindex-unfinished-by-hand.pdf",
+    f"reports/{task(9)}/.writing-abc_0123",
+    f"reports/{task(9)}/deep/autoindex-composite-weekly-2022-12-28.pdf",
+    f"reports/{task(8)}/autoindex-composite-weekly-2022-12-28.pdf/a",  # a folder, not a file
+]
+
+
+def test_what_is_not_ours_stays(settings: Settings, engine: Engine, tmp_path: Path) -> None:
+    strangers = [write(settings.data_dir / name, OLD) for name in STRANGERS]
+    name = "autoindex-composite-weekly-2022-12-28.pdf"
+    elsewhere = write(tmp_path / "elsewhere" / name, OLD)
+    write(tmp_path / "elsewhere" / ".autoindex-unfinished-abc_0123", OLD)
+    links = [
+        settings.temporary_dir / f"autoindex-run-{task(7)}-abc_0123",
+        settings.reports_dir / task(7),
+        settings.reports_dir / task(9) / name,
     ]
-    young = [
-        write(settings.temporary_dir / "c", YOUNG),
-        write(settings.reports_dir / ".writing-def", YOUNG),
-        write(settings.reports_dir / "report.pdf", OLD),
-    ]
-    (settings.temporary_dir / "link").symlink_to(elsewhere.parent, target_is_directory=True)
-    for folder in (settings.temporary_dir / "deep" / "er", settings.temporary_dir / "deep"):
-        os.utime(folder, (OLD.timestamp(), OLD.timestamp()))
-    assert maintenance.clear_temporary(settings, WEEK_AGO, dry_run=True) == len(old)
-    assert all(path.exists() for path in old)
-    assert maintenance.clear_temporary(settings, WEEK_AGO) == len(old)
-    assert not any(path.exists() for path in old)
-    assert not (settings.temporary_dir / "deep").exists()
-    assert all(path.exists() for path in (*young, elsewhere))
+    for link in links:
+        link.symlink_to(elsewhere if link.suffix else elsewhere.parent)
+    (settings.reports_dir / "empty").mkdir()
+    age(settings.data_dir)
+    before = sorted(settings.data_dir.rglob("*"))
+    for dry_run in (True, False):
+        assert maintenance.clear_temporary(settings, NOW, dry_run=dry_run) == 0
+        assert maintenance.clear_reports(engine, settings, NOW, dry_run=dry_run) == 0
+    assert sorted(settings.data_dir.rglob("*")) == before
+    assert all(path.exists() for path in (*strangers, elsewhere, *elsewhere.parent.iterdir()))
 
 
 def test_folders_that_do_not_exist_hold_nothing(settings: Settings, engine: Engine) -> None:
@@ -64,53 +111,43 @@ def test_folders_that_do_not_exist_hold_nothing(settings: Settings, engine: Engi
     assert maintenance.clear_reports(engine, settings, NOW) == 0
 
 
-def test_expired_reports_go_with_file_row_and_mail(settings: Settings, engine: Engine) -> None:
+def test_expired_reports_go_with_file_and_row(settings: Settings, engine: Engine) -> None:
     old = write(settings.reports_dir / "old.json", OLD)
     young = write(settings.reports_dir / "young.json", YOUNG)
     gone = record(engine, 1, "old.json", OLD)
     kept = record(engine, 2, "young.json", YOUNG)
     record(engine, 3, "never-there.json", OLD)
-    write(settings.reports_dir / ".writing-old", OLD)
-    write(settings.reports_dir / "orphan.pdf", OLD)
+    orphan = write(
+        settings.reports_dir / task(4) / "autoindex-composite-daily-2022-12-01.xlsx", OLD
+    )
     assert maintenance.clear_reports(engine, settings, WEEK_AGO, dry_run=True) == 3
     assert old.exists()
-    assert maintenance.clear_temporary(settings, WEEK_AGO) == 1
     assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 3
     assert not old.exists()
+    assert not orphan.exists()
     assert young.exists()
     with engine.connect() as connection:
         assert reports.find(connection, gone) is None
-        assert deliveries.find(connection, gone, "ann@example.org") is None
         assert reports.find(connection, kept) is not None
-        assert deliveries.find(connection, kept, "ann@example.org") is not None
+        # Its run may be there still, and run again.
+        assert deliveries.find(connection, gone, "ann@example.org") is not None
     assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 0
 
 
 def test_a_reports_folder_goes_with_it(settings: Settings, engine: Engine) -> None:
     """Each task has a folder of its own: empty ones would grow in number for ever."""
-    old = write(settings.reports_dir / "1" / "old.pdf", OLD).parent
-    shared = write(settings.reports_dir / "2" / "old.pdf", OLD).parent
+    old = write(settings.reports_dir / task(1) / "old.pdf", OLD).parent
+    shared = write(settings.reports_dir / task(2) / "old.pdf", OLD).parent
     write(shared / "young.pdf", YOUNG)
     for folder in (old, shared):
         os.utime(folder, (OLD.timestamp(), OLD.timestamp()))
-    record(engine, 1, "1/old.pdf", OLD)
-    record(engine, 2, "2/old.pdf", OLD)
-    record(engine, 3, "2/young.pdf", YOUNG)
-    just_made = settings.reports_dir / "3"  # where a task is about to write
+    record(engine, 1, f"{task(1)}/old.pdf", OLD)
+    record(engine, 2, f"{task(2)}/old.pdf", OLD)
+    record(engine, 3, f"{task(2)}/young.pdf", YOUNG)
+    just_made = settings.reports_dir / task(3)  # where a task is about to write
     just_made.mkdir()
     assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 2
     assert [shared, just_made] == sorted(p for p in settings.reports_dir.iterdir() if p.is_dir())
-
-
-def test_old_records_of_mails_go(settings: Settings, engine: Engine) -> None:
-    record(engine, 1, "young.json", YOUNG)
-    with engine.begin() as connection:
-        claimed_at = text("update deliveries set claimed_at = :old")
-        connection.execute(claimed_at, {"old": OLD})
-    record(engine, 2, "young.json", YOUNG)
-    assert maintenance.clear_mails(engine, WEEK_AGO, dry_run=True) == 1
-    assert maintenance.clear_mails(engine, WEEK_AGO) == 1
-    assert maintenance.clear_mails(engine, WEEK_AGO) == 0
 
 
 def test_more_reports_than_a_batch_go(settings: Settings, engine: Engine) -> None:
@@ -128,12 +165,11 @@ def test_more_reports_than_a_batch_go(settings: Settings, engine: Engine) -> Non
     assert not any(path.exists() for path in paths)
 
 
-def test_old_files_that_are_no_reports_go_too(settings: Settings, engine: Engine) -> None:
-    orphan = write(settings.reports_dir / "orphan.pdf", OLD)
-    named = write(settings.reports_dir / "named.json", OLD)
-    record(engine, 1, "named.json", YOUNG)
-    assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 1
-    assert not orphan.exists()
+def test_a_young_reports_file_stays_whatever_its_age(settings: Settings, engine: Engine) -> None:
+    name = f"{task(1)}/autoindex-composite-daily-2022-12-01.json"
+    named = write(settings.reports_dir / name, OLD)
+    record(engine, 1, name, YOUNG)
+    assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 0
     assert named.exists()
 
 
@@ -141,10 +177,46 @@ def test_a_path_that_leads_out_of_the_folder_is_not_followed(
     settings: Settings, engine: Engine, tmp_path: Path
 ) -> None:
     outside = write(tmp_path / "outside", OLD)
-    record(engine, 1, "../../outside", OLD)
-    record(engine, 2, str(outside), OLD)
-    assert maintenance.clear_reports(engine, settings, WEEK_AGO) == 2
+    other = write(settings.reports_dir / task(5) / "young.pdf", YOUNG)
+    (settings.reports_dir / "link.pdf").symlink_to(other)
+    (settings.reports_dir / "folder").symlink_to(other.parent)
+    paths = ("../../outside", str(outside), "link.pdf", "folder/young.pdf", f"{task(5)}", "")
+    for number, path in enumerate(paths):
+        record(engine, number, path, OLD)
+    assert maintenance.clear_reports(engine, settings, WEEK_AGO) == len(paths)
     assert outside.exists()
+    assert other.exists()
+    assert (settings.reports_dir / "link.pdf").is_symlink()
+
+
+def test_what_was_noted_of_a_run_stays_as_long_as_the_run(engine: Engine) -> None:
+    """In pages: there are more than Prefect answers for at a time."""
+    with engine.begin() as connection:
+        made = [bookings.book(connection, str(n), "a refresh") for n in range(450)]
+        for one in made:
+            deliveries.claim(connection, one.run_key, "ann@example.org", "<1@example.org>")
+        connection.execute(tables.bookings.update().values(booked_at=OLD))
+        connection.execute(tables.deliveries.update().values(claimed_at=OLD))
+        young = bookings.book(connection, "young", "a refresh")
+        deliveries.claim(connection, young.run_key, "ann@example.org", "<1@example.org>")
+    runs = {one.run_key for one in made[::3]}
+    kept = runs.intersection
+    for clear in (maintenance.clear_bookings, maintenance.clear_mails):
+        assert clear(engine, WEEK_AGO, kept, dry_run=True) == 300
+        assert clear(engine, WEEK_AGO, kept) == 300
+        assert clear(engine, WEEK_AGO, kept) == 0
+    with engine.begin() as connection:
+        left = set(connection.scalars(text("select run_key from bookings")))
+        assert left == runs | {young.run_key}
+        assert left == set(connection.scalars(text("select task_id from deliveries")))
+
+
+def test_a_booking_that_has_another_run_meanwhile_stays(engine: Engine) -> None:
+    with engine.begin() as connection:
+        first = bookings.book(connection, "work", "a refresh")
+        second = bookings.renew(connection, first)
+        assert bookings.forget(connection, [("work", first.run_key)]) == 0
+        assert bookings.forget(connection, [("work", second.run_key)]) == 1
 
 
 @pytest.mark.parametrize("busy", [False, True])

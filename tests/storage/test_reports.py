@@ -37,7 +37,7 @@ def test_a_task_that_runs_twice_has_one_report(engine: Engine) -> None:
     with engine.begin() as connection:
         reports.record(connection, REPORT)
         reports.record(connection, again)
-        assert reports.older_than(connection, MADE + timedelta(days=1)) == [again]
+        assert reports.older_than(connection, MADE + timedelta(days=1), 9) == [again]
 
 
 def test_old_reports_are_found_oldest_first_and_forgotten(engine: Engine) -> None:
@@ -48,8 +48,9 @@ def test_old_reports_are_found_oldest_first_and_forgotten(engine: Engine) -> Non
     with engine.begin() as connection:
         for report in made:
             reports.record(connection, report)
-        assert reports.older_than(connection, MADE) == [made[3], made[2], made[1]]
+        assert reports.older_than(connection, MADE, 9) == [made[3], made[2], made[1]]
+        assert reports.count_before(connection, MADE) == 3
         assert reports.older_than(connection, MADE, limit=1) == [made[3]]
         assert reports.forget(connection, [made[3].task_id, made[2].task_id, UUID(int=99)]) == 2
         assert reports.forget(connection, []) == 0
-        assert reports.older_than(connection, MADE) == [made[1]]
+        assert reports.older_than(connection, MADE, 9) == [made[1]]
