@@ -13,28 +13,11 @@ from sqlalchemy import Connection, delete, func, select, text
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import copying, versions
 from autoindex.storage.assets import Asset
-from autoindex.storage.tables import allocations
+from autoindex.storage.tables import allocations, index_levels
 
 # What is held is gathered of so many rebalances at a time, which bounds the memory that takes.
 _REBALANCES_A_LOAD: Final = 64
 _ROWS: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
-# One look-up a rebalance, from each to the next, where `distinct` would read every allocation.
-_REBALANCES: Final = text("""
-    with recursive rebalances as (
-        (
-            select strategy, frequency, session from allocations
-            order by strategy, frequency, session limit 1
-        )
-        union all
-        select later.strategy, later.frequency, later.session
-        from rebalances r cross join lateral (
-            select strategy, frequency, session from allocations a
-            where (a.strategy, a.frequency, a.session) > (r.strategy, r.frequency, r.session)
-            order by strategy, frequency, session limit 1
-        ) later
-    )
-    select strategy, frequency, session from rebalances
-""")
 # By the whole key, which needs no index of its own for the assets.
 _RESTATE: Final = text("""
     update allocations a set units = a.units * f.factor
@@ -108,10 +91,12 @@ def restate(
     A rebalance on none of the increasing `days` has the factor of the last one before it; one
     before them all has the first.
     """
-    rebalances = connection.execute(_REBALANCES).all()
-    if not rebalances:
+    # Whatever is decided is decided at a session that has a level: those are many times fewer.
+    levels = index_levels.c
+    decided = connection.execute(select(levels.strategy, levels.frequency, levels.session)).all()
+    if not decided:
         return
-    strategies, frequencies, sessions = zip(*rebalances, strict=True)
+    strategies, frequencies, sessions = zip(*decided, strict=True)
     wanted = np.array(sessions, "datetime64[D]")
     at = np.maximum(np.searchsorted(days, wanted, side="right") - 1, 0)
     rows = {

@@ -281,6 +281,11 @@ def test_the_value_of_stored_holdings_survives_a_split(engine: Engine, ids: dict
             text("insert into allocations values ('composite', 'monthly', :day, :id, 1, 2.5)"),
             [{"day": day, "id": ids["AAPL"]} for day in ("2019-12-02", "2020-03-02")],
         )
+        connection.execute(
+            text(
+                "insert into index_levels select strategy, frequency, session, 100 from allocations"
+            )
+        )
         prices.replace(connection, bars("AAPL", scale=0.5), ids["AAPL"])
         units = connection.execute(text("select units from allocations")).scalars().all()
     assert units == [5.0, 5.0]

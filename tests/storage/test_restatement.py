@@ -48,6 +48,8 @@ def hold(connection: Connection, rebalances: pd.DatetimeIndex) -> None:
     connection.execute(
         text("insert into allocations values (:s, :f, :day, :id, 0.3, :units)"), rows
     )
+    levels = "insert into index_levels select distinct strategy, frequency, session, 100"
+    connection.execute(text(f"{levels} from allocations"))
 
 
 def units(connection: Connection) -> pd.Series:
