@@ -5,13 +5,16 @@ uvicorn waits as long as it takes for a request's head to arrive and for an answ
 
 import asyncio
 import json
+import resource
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.gate import LARGEST_HEAD_BYTES
 from api.problems import MEDIA_TYPE
+from api.strangers import Strangers
+from api.strict_http import StrictConnection
 from api.watch import MOST_FOLLOWERS
 
 # Requests that wait may take all the room that is theirs; health and short answers have their own.
@@ -19,6 +22,10 @@ MOST_CONNECTIONS: Final = MOST_FOLLOWERS + 500
 HEAD_SECONDS: Final = 10.0
 # A client that takes nothing for so long is not waiting for the rest.
 _TAKEN_SECONDS: Final = 30.0
+# Of the files that a process may open, those that are no connections of clients.
+_OTHER_FILES: Final = 200
+# What arrives at once is read piece by piece, or it would be parsed before it is found too large.
+_PIECE_BYTES: Final = 16_384
 
 
 class GuardedProtocol(H11Protocol):
@@ -27,27 +34,48 @@ class GuardedProtocol(H11Protocol):
     head_seconds = HEAD_SECONDS
     taken_seconds = _TAKEN_SECONDS
     most_connections = MOST_CONNECTIONS
+    strangers: ClassVar[Strangers] = Strangers()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = StrictConnection()
         self._head_due: asyncio.TimerHandle | None = None
         self._taken_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a request, or turn the client away where too many are connected."""
+        """Expect a request; who has sent none for longest makes room where too many are connected.
+
+        Where all have, the client is turned away.
+        """
         super().connection_made(transport)
-        if len(self.connections) > self.most_connections:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        full = len(self.connections) > min(self.most_connections, files - _OTHER_FILES)
+        if full and not self.strangers.close_oldest():
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections; try again soon")
         else:
             self._expect_head()
+            self._is_stranger()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived; a request's head must be whole in time, however it trickles in."""
         if self._answered:
             self._expect_head()
-        super().data_received(data)
+        for start in range(0, len(data), _PIECE_BYTES):
+            if not self.transport.is_closing():
+                super().data_received(data[start : start + _PIECE_BYTES])
         if not self._answered:
             self._request_is_here()
+
+    def on_response_complete(self) -> None:
+        """Expect the next request; one that came with a token keeps its connection."""
+        known = "user" in self.scope["state"]
+        super().on_response_complete()
+        if self._answered and not known:
+            self._is_stranger()
+
+    def make_room(self) -> None:
+        """Close this connection, whose client has not shown a token, for another."""
+        self._end(HTTPStatus.SERVICE_UNAVAILABLE, "others wait for this connection's room")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client."""
@@ -82,7 +110,12 @@ class GuardedProtocol(H11Protocol):
         if self._head_due is None:
             self._head_due = self.loop.call_later(self.head_seconds, self._head_overdue)
 
+    def _is_stranger(self) -> None:
+        if not self.transport.is_closing():
+            self.strangers.add(self, self.client[0] if self.client else "")
+
     def _request_is_here(self) -> None:
+        self.strangers.discard(self)
         if self._head_due is not None:
             self._head_due.cancel()
             self._head_due = None

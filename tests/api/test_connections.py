@@ -18,6 +18,7 @@ from api.app import create_app
 from api.gate import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
 from api.http_protocol import GuardedProtocol
 from api.in_memory import InMemory
+from api.strangers import Strangers
 from autoindex.settings import Settings
 from autoindex.storage import reports
 from tests.api.answers import EVERY_SCOPE
@@ -29,6 +30,7 @@ class Hasty(GuardedProtocol):
     head_seconds = 2.0
     taken_seconds = 2.0
     most_connections = 20
+    strangers = Strangers(most=12, most_of_one_address=8)
 
 
 class Facade:
@@ -126,6 +128,9 @@ async def test_who_says_nothing_is_sent_away(facade: Facade) -> None:
     await facade.without_connections()
 
 
+POST = b"POST /api/v1/background/refresh HTTP/1.1\r\nHost: a\r\n"
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -135,6 +140,20 @@ async def test_who_says_nothing_is_sent_away(facade: Facade) -> None:
         b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"GET /health HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
+        POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: +3\r\n\r\nabc",
+        POST + b"Content-Length : 3\r\n\r\nabc",
+        POST + b"X: a\r\n\tContent-Length: 3\r\n\r\nabc",
+        POST + b"X: a\nContent-Length: 3\r\n\r\nabc",
+        POST + b"X: a\rContent-Length: 3\r\n\r\nabc",
+        b"GET /health HTTP/1.1\nHost: a\n\n",
+        b"GET http://a/health HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
     ],
 )
 async def test_what_is_no_request_is_a_problem(facade: Facade, sent: bytes) -> None:
@@ -207,16 +226,90 @@ async def test_who_does_not_take_an_answer_is_dropped(
     path.unlink()
 
 
-async def test_more_clients_than_may_are_told_so(
+async def test_a_body_of_tiny_chunks_is_refused_before_it_is_read(facade: Facade) -> None:
+    post = b"POST /api/v1/background/refresh HTTP/1.1\r\n" + facade.head
+    chunked = post + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    problem(await facade.say(chunked + b"1\r\n \r\n" * 1_001), 400)
+    few = b"4\r\n{}  \r\n" + b"1\r\n \r\n" * 900 + b"0\r\n\r\n"
+    reader, writer = await facade.connect()
+    writer.write(chunked + few)
+    assert b" 202 " in await reader.readline()
+    writer.close()
+
+
+class Visitor:
+    """A client with a token, on one connection."""
+
+    def __init__(self, facade: Facade) -> None:
+        self.facade = facade
+
+    async def connect(self) -> "Visitor":
+        self.reader, self.writer = await self.facade.connect()
+        return self
+
+    async def asks(self) -> bytes:
+        self.writer.write(
+            b"GET /api/v1/background/active HTTP/1.1\r\n" + self.facade.head + b"\r\n"
+        )
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        await self.reader.readexactly(length)
+        return head[:12]
+
+
+async def test_idle_strangers_do_not_crowd_out_clients_with_a_token(
     facade: Facade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Hasty, "head_seconds", 60.0)
-    opened = [await facade.connect() for _ in range(Hasty.most_connections)]
-    while len(facade.server.server_state.connections) < Hasty.most_connections:
+    first = await Visitor(facade).connect()
+    assert await first.asks() == b"HTTP/1.1 200"
+    flood = []
+    for number in range(5 * Hasty.most_connections):
+        flood.append(await facade.connect())
+        # Some say nothing, some a part, and some ask for what needs no token or come without one.
+        said = (b"", b"GET /hea", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", POST + b"\r\n")
+        flood[-1][1].write(said[number % 4])
+        if number % 20 == 0:
+            newcomer = await Visitor(facade).connect()
+            assert await newcomer.asks() == b"HTTP/1.1 200"
+            newcomer.writer.close()
+            assert await first.asks() == b"HTTP/1.1 200"
+    while len(facade.server.server_state.connections) > 9:  # eight of one address, and the first
         await asyncio.sleep(0.01)
+    assert await first.asks() == b"HTTP/1.1 200"
+    for _, writer in flood:
+        writer.transport.abort()
+    first.writer.close()
+    await facade.without_connections()
+
+
+async def test_the_oldest_of_many_addresses_goes() -> None:
+    class Idle:
+        closed = False
+
+        def make_room(self) -> None:
+            self.closed = True
+
+    strangers, idle = Strangers(most=4, most_of_one_address=2), [Idle() for _ in range(7)]
+    for number, one in enumerate(idle):
+        strangers.add(one, "a" if number < 3 else f"b{number}")
+    assert [one.closed for one in idle] == [True] * 3 + [False] * 4
+    strangers.discard(idle[4])
+    strangers.add(Idle(), "c")
+    assert not idle[3].closed
+    assert strangers.close_oldest()
+    assert idle[3].closed
+
+
+async def test_more_clients_than_may_are_told_so(facade: Facade) -> None:
+    visitors = []
+    for _ in range(Hasty.most_connections):
+        visitors.append(await Visitor(facade).connect())
+        assert await visitors[-1].asks() == b"HTTP/1.1 200"
     reader, writer = await facade.connect()
     assert "too many connections" in problem(await reader.read(), 503)
-    for _, other in [*opened, (reader, writer)]:
-        other.close()
+    writer.close()
+    for visitor in visitors:
+        visitor.writer.close()
     await facade.without_connections()
     assert await facade.answers()
