@@ -17,13 +17,15 @@ class Relay:
     """Passes bytes between its own port and a server's port or socket, unless it is cut.
 
     As with a real cable nobody is told of the cut: connections stay open, and go on when it is
-    mended. What those on the near side say meanwhile can be looked at.
+    mended. What those on the near side say meanwhile can be looked at. As with a firewall that
+    forgets, connections can also be lost for good, of which nobody is told either.
     """
 
     def __init__(self, target: tuple[str, int] | Path, port: int = 0) -> None:
         self._target = target
         self._whole = threading.Event()
         self._whole.set()
+        self._forgotten: list[threading.Event] = []
         self._open: set[socket.socket] = set()
         self._held: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", port), reuse_port=bool(port))
@@ -45,6 +47,13 @@ class Relay:
         """Let everything through, also what was sent meanwhile."""
         self._whole.set()
 
+    def forget(self) -> None:
+        """Let nothing through any more on the connections that there are; new ones are whole."""
+        forgotten, self._whole = self._whole, threading.Event()
+        self._forgotten.append(forgotten)
+        self._whole.set()
+        forgotten.clear()
+
     @property
     def held(self) -> bytes:
         """What was sent from the near side while it was cut the last time."""
@@ -52,7 +61,8 @@ class Relay:
 
     def close(self) -> None:
         """End every connection."""
-        self.mend()
+        for whole in (self._whole, *self._forgotten):
+            whole.set()
         for one in (self._listener, *tuple(self._open)):
             self._end(one)
 
@@ -64,18 +74,19 @@ class Relay:
 
     def _join(self, near: socket.socket) -> None:
         sent, received = SimpleQueue[bytes](), SimpleQueue[bytes]()
+        whole = self._whole
         self._open.add(near)
-        self._start(self._read, near, sent, True)
-        self._whole.wait()
+        self._start(self._read, near, sent, whole)
+        whole.wait()
         try:
             far = self._connect()
         except OSError:
             self._end(near)
             return
         self._open.add(far)
-        self._start(self._read, far, received, False)
-        self._start(self._write, sent, near, far)
-        self._start(self._write, received, far, near)
+        self._start(self._read, far, received)
+        self._start(self._write, sent, near, far, whole)
+        self._start(self._write, received, far, near, whole)
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         threading.Thread(target=work, args=arguments, daemon=True).start()
@@ -87,22 +98,28 @@ class Relay:
             return far
         return socket.create_connection(self._target)
 
-    def _read(self, source: socket.socket, read: SimpleQueue[bytes], is_near: bool) -> None:
+    def _read(
+        self, source: socket.socket, read: SimpleQueue[bytes], near: threading.Event | None = None
+    ) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
-                if is_near and not self._whole.is_set():
+                if near is not None and not near.is_set():
                     self._held.append(data)
                 read.put(data)
         read.put(b"")
 
     def _write(
-        self, read: SimpleQueue[bytes], source: socket.socket, target: socket.socket
+        self,
+        read: SimpleQueue[bytes],
+        source: socket.socket,
+        target: socket.socket,
+        whole: threading.Event,
     ) -> None:
         with suppress(OSError):
             while data := read.get():
-                self._whole.wait()
+                whole.wait()
                 target.sendall(data)
-        self._whole.wait()
+        whole.wait()
         with suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
         self._end(source)

@@ -130,12 +130,13 @@ class AutoindexWorker(
 
     async def setup(self) -> None:
         """Become warm, and begin to look after runs."""
-        await super().setup()
         for sentence in misspelt(os.environ):
             self._logger.warning("%s", sentence)
         self._engine = database.async_engine(self._settings, "autoindex-worker")
         lifetime = timedelta(seconds=self._settings.lease_seconds)
         self._keeper = Keeper(self._engine, self.name, lifetime, self._outages)
+        await self._keeper.renew_once()  # or Prefect would be told too soon that we are here
+        await super().setup()
         self._starter = Starter([one.entrypoint for one in read_plan().deployments])
         self._settlement = Settlement(self.client, self._keeper, self._starter)
         recovery = Recovery(self.client, self._keeper, self._settlement, self._work_pool_name)
@@ -183,6 +184,13 @@ class AutoindexWorker(
             async with asyncio.timeout(_SIGN_OFF_SECONDS):
                 await self.client.request("DELETE", path)  # type: ignore[arg-type]
 
+    async def _leave(self) -> None:
+        """Beat no more, until it may claim again."""
+        if self._worker_channel is not None:
+            self._worker_channel.stop()
+            self._worker_channel = None
+            await self._sign_off()
+
     def _obey_signals(self) -> None:
         loop = asyncio.get_running_loop()
         # Not in the main thread, as in a test, signals are somebody else's.
@@ -215,15 +223,22 @@ class AutoindexWorker(
         if self._drained:
             raise Drained
         async with self._polling:
-            if self._stopping.is_set() or self.limiter.available_tokens < 1:
+            may_claim = self._keeper.trouble is None and not self._stopping.is_set()
+            if not may_claim or self.limiter.available_tokens < 1:
                 self._last_polled_time = datetime.now(UTC)
                 return []
             return await super().get_and_submit_flow_runs()
 
     async def _sync_and_initialize(self) -> None:
-        """As Prefect does, which gives up after some minutes: the next beat is the retry."""
+        """As Prefect does, which gives up after some minutes: the next beat is the retry.
+
+        A worker that may claim nothing is not online.
+        """
         try:
-            await super()._sync_and_initialize()
+            if self._keeper.trouble is None:
+                await super()._sync_and_initialize()
+            else:
+                await self._leave()
         except httpx.HTTPError as error:
             if not self.is_setup or not _is_away(error):
                 raise

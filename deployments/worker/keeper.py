@@ -5,9 +5,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from autoindex.errors import ConfigurationError
 from autoindex.storage import leases
 from autoindex.storage.leases import Lease
 from deployments.worker.outages import Outages
@@ -23,6 +24,8 @@ _log = logging.getLogger("prefect.workers.autoindex")
 
 # A lease is renewed so many times before it would expire.
 _RENEWALS: Final = 5
+# This part of a lease's lifetime an answer may take, whatever it waits for.
+_PATIENCE: Final = 1 / 3
 # Another worker lets go of a run a moment after it has sent it round again.
 _TAKE_SECONDS: Final = 10.0
 AWAY: Final = (DBAPIError, PoolTimeout, OSError)
@@ -32,16 +35,33 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+async def _nothing() -> None:
+    """There is nothing to look at."""
+
+
 class Keeper:
-    """Holds leases for a worker, and says at once which of them are lost."""
+    """Holds leases for a worker, and says at once which of them are lost.
+
+    `examine` looks once at the way to the database, before anything is held; it raises
+    `ConfigurationError` where that is none for us.
+    """
 
     def __init__(
-        self, engine: AsyncEngine, worker_name: str, lifetime: timedelta, outages: Outages
+        self,
+        engine: AsyncEngine,
+        worker_name: str,
+        lifetime: timedelta,
+        outages: Outages,
+        examine: Callable[[], Coroutine[Any, Any, None]] = _nothing,
     ) -> None:
         self.lifetime = lifetime
         self.holder = f"{worker_name} on {socket.gethostname()}, process {os.getpid()}"
         self.reachable_since: float | None = None
         """When the database began to answer without a break, by the loop's clock."""
+        self.trouble: str | None = None
+        """Why no lease can be held, and so no run be claimed; None where one can."""
+        self._examine = examine
+        self._is_examined = False
         self._engine = engine
         self._outages = outages
         self._held: dict[UUID, tuple[Lease, Callable[[], Awaitable[None]]]] = {}
@@ -70,16 +90,36 @@ class Keeper:
     async def renew(self) -> None:
         """Renew every few seconds, for ever."""
         while True:
-            asked_at = time.monotonic()
-            try:
-                await self._renew_all()
-                self._outages.answered("the database")
-            except AWAY as error:
-                self._outages.asked_in_vain("the database", asked_at)
-                if self.reachable_since is not None:
-                    _log.warning("leases can't be renewed: %s", error)
-                self.reachable_since = None
             await asyncio.sleep(self.lifetime.total_seconds() / _RENEWALS)
+            await self.renew_once()
+
+    async def renew_once(self) -> None:
+        """Renew every lease, or say in the log and in `trouble` why that is not possible."""
+        asked_at = time.monotonic()
+        try:
+            if not self._is_examined:
+                await self._in_time(self._examine())
+                self._is_examined = True
+            await self._renew_all()
+        except ConfigurationError as error:
+            self._cannot(str(error))
+        except AWAY as error:
+            self._outages.asked_in_vain("the database", asked_at)
+            reason = getattr(error, "orig", None) or error
+            self._cannot(f"the database can't be used: {str(reason).strip()}")
+        else:
+            self._outages.answered("the database")
+            self._can()
+
+    def _cannot(self, trouble: str) -> None:
+        if self.trouble is None:
+            _log.error("no run is claimed: %s", trouble)
+        self.trouble, self.reachable_since = trouble, None
+
+    def _can(self) -> None:
+        if self.trouble is not None:
+            _log.warning("the database can be used again: runs are claimed")
+        self.trouble = None
 
     async def _renew_all(self) -> None:
         tokens = {task_id: lease.token for task_id, (lease, _) in self._held.items()}
@@ -95,6 +135,32 @@ class Keeper:
     async def call(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Call a function of the storage room in a transaction of its own."""
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(function, *args, **kwargs)
+        """Call a function of the storage room in a transaction of its own.
+
+        Raises `TimeoutError` where that takes a good part of a lease's lifetime.
+        """
+
+        async def ask() -> R:
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(function, *args, **kwargs)
+
+        return await self._in_time(ask())
+
+    async def _in_time(self, asking: Coroutine[Any, Any, R]) -> R:
+        seconds = self.lifetime.total_seconds() * _PATIENCE
+        task = asyncio.create_task(asking)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+            if task.done():
+                return task.result()
+            raise TimeoutError(f"no answer within {seconds:g} s")
+        finally:
+            # Not waited for: psycopg gives a server that hangs ten more seconds.
+            task.add_done_callback(_hear)
+            task.cancel()
+
+
+def _hear(task: "asyncio.Task[Any]") -> None:
+    """Take what a call raises that was given up."""
+    if not task.cancelled():
+        task.exception()

@@ -74,10 +74,9 @@ class _Lease:
 
     def check(self) -> None:
         """End the process where the lease is lost; wait where the database is away."""
-        from sqlalchemy.exc import OperationalError  # noqa: PLC0415
-
         from autoindex.errors import LeaseLost  # noqa: PLC0415
         from autoindex.storage import fence  # noqa: PLC0415
+        from autoindex.storage.transient import AWAY  # noqa: PLC0415
 
         assert self._order.token is not None  # noqa: S101
         while True:
@@ -87,7 +86,7 @@ class _Lease:
             except LeaseLost as lost:
                 print(lost, file=sys.stderr, flush=True)
                 os._exit(LEASE_LOST)
-            except OperationalError:
+            except AWAY:
                 time.sleep(1)
             else:
                 return

@@ -452,6 +452,27 @@ def test_a_host_that_is_cut_off_has_lost_its_runs_and_writes_nothing_more(
         afar.end()
 
 
+def test_a_worker_that_reaches_prefect_but_not_the_database_claims_nothing_and_says_so_once(
+    one_yard: Yard, note: str
+) -> None:
+    for one in one_yard.started:
+        one.end()
+    with one_yard.afar(PREFECT_WORKER_HEARTBEAT_SECONDS="1") as (afar, (to_database, _)):
+        one_yard.until(lambda: "afar" in one_yard.online(), what="its first heartbeat")
+        to_database.cut()
+        one_yard.until(lambda: "no run is claimed" in afar.text, what="its word on that")
+        one_yard.until(lambda: "afar" not in one_yard.online(), what="its end as a worker")
+        run_id = one_yard.post("look_around", note=note)
+        time.sleep(5)  # for ten polls, and more than a lease's lifetime
+        assert one_yard.read(run_id).state_name in ("Scheduled", "Late")
+        to_database.forget()  # what was on its way never comes
+        one_yard.until_state(run_id, "Completed")
+        one_yard.until(lambda: "afar" in one_yard.online(), what="its next heartbeat")
+        assert afar.text.count("no run is claimed") == 1
+        assert afar.text.count("the database can be used again") == 1
+        afar.end()
+
+
 def test_a_worker_outlives_a_prefect_server_that_answers_with_errors(
     one_yard: Yard, note: str
 ) -> None:

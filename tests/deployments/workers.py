@@ -93,7 +93,7 @@ class Yard:
         return one
 
     @contextmanager
-    def afar(self) -> Iterator[tuple[Started, list[Relay]]]:
+    def afar(self, **changed: str) -> Iterator[tuple[Started, list[Relay]]]:
         """A worker on a host of its own, as far as the network is concerned, and its cables."""
         api = httpx.URL(self.api_url)
         database, there = to_database(self.settings.database())
@@ -102,6 +102,7 @@ class Yard:
                 "afar",
                 AUTOINDEX_DATABASE_URL=there,
                 PREFECT_API_URL=str(api.copy_with(port=to_prefect.port)),
+                **changed,
             )
             yield worker, [database, to_prefect]
 

@@ -1,0 +1,82 @@
+"""The worker's hold on the database, when connections to it vanish without a word."""
+
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+
+from autoindex.errors import ConfigurationError
+from autoindex.settings import Settings
+from autoindex.storage import database
+from deployments.worker.keeper import Keeper
+from deployments.worker.outages import Outages
+from tests.relay import Relay, to_database
+
+pytestmark = pytest.mark.anyio
+
+TASK = UUID(int=3)
+LIFETIME = timedelta(seconds=6)
+
+
+@pytest.fixture
+async def cabled(settings: Settings) -> AsyncIterator[tuple[Keeper, Relay]]:
+    """A keeper, and its cable to the database."""
+    relay, there = to_database(settings.database())
+    far = settings.model_copy(update={"database_url": SecretStr(there)})
+    engine = database.async_engine(far, "autoindex-worker")
+    with relay:
+        yield Keeper(engine, "afar", LIFETIME, Outages()), relay
+    await engine.dispose()
+
+
+async def test_a_connection_that_is_forgotten_costs_a_part_of_a_lease_at_most(
+    cabled: tuple[Keeper, Relay], caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper, relay = cabled
+    log = logging.getLogger("prefect.workers.autoindex")
+    with caplog.at_level(logging.WARNING, log.name):
+        log.addHandler(caplog.handler)  # where Prefect's own set-up keeps its lines to itself
+        await keeper.renew_once()
+        assert keeper.trouble is None
+        assert await keeper.take(TASK) is not None
+        relay.forget()
+        relay.cut()  # new connections come to nothing, too
+        for _ in range(2):
+            await keeper.renew_once()
+            assert keeper.trouble == "the database can't be used: no answer within 2 s"
+            assert keeper.reachable_since is None
+        relay.mend()
+        await keeper.renew_once()
+        assert keeper.trouble is None
+        log.removeHandler(caplog.handler)
+    said = dict.fromkeys(one.getMessage() for one in caplog.records if one.name == log.name)
+    assert list(said) == [
+        "no run is claimed: the database can't be used: no answer within 2 s",
+        "the database can be used again: runs are claimed",
+    ]
+
+
+async def test_a_way_to_the_database_that_is_none_for_us_is_looked_at_until_it_is(
+    settings: Settings,
+) -> None:
+    engine, found = database.async_engine(settings), ["a wrong one", None]
+
+    async def examine() -> None:
+        if (wrong := found.pop(0)) is not None:
+            raise ConfigurationError(wrong)
+
+    keeper = Keeper(engine, "one", LIFETIME, Outages(), examine)
+    await keeper.renew_once()
+    assert keeper.trouble == "a wrong one"
+    for _ in range(2):
+        await keeper.renew_once()
+        assert keeper.trouble is None
+    await engine.dispose()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
