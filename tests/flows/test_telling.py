@@ -27,7 +27,7 @@ def test_a_run_tells_its_steps_its_progress_and_its_own_lines(
     )  # fmt: skip
     texts = [line.text for line in lines]
     assert texts[0] == "asked for in request r-17"
-    assert [text for text in texts if text.startswith("would delete 0 prices older than")]
+    assert [text for text in texts if text.startswith("would remove 0 prices older than")]
     assert told.lines == len(lines)
     # Prefect's own lines hold traces and what a driver says.
     assert not [text for text in texts if "flow run" in text.lower()]
