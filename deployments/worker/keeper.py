@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from autoindex.errors import ConfigurationError
 from autoindex.storage import leases
 from autoindex.storage.leases import Lease
 from deployments.worker.outages import Outages
@@ -35,24 +34,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-async def _nothing() -> None:
-    """There is nothing to look at."""
-
-
 class Keeper:
-    """Holds leases for a worker, and says at once which of them are lost.
-
-    `examine` looks once at the way to the database, before anything is held; it raises
-    `ConfigurationError` where that is none for us.
-    """
+    """Holds leases for a worker, and says at once which of them are lost."""
 
     def __init__(
-        self,
-        engine: AsyncEngine,
-        worker_name: str,
-        lifetime: timedelta,
-        outages: Outages,
-        examine: Callable[[], Coroutine[Any, Any, None]] = _nothing,
+        self, engine: AsyncEngine, worker_name: str, lifetime: timedelta, outages: Outages
     ) -> None:
         self.lifetime = lifetime
         self.holder = f"{worker_name} on {socket.gethostname()}, process {os.getpid()}"
@@ -60,8 +46,6 @@ class Keeper:
         """When the database began to answer without a break, by the loop's clock."""
         self.trouble: str | None = None
         """Why no lease can be held, and so no run be claimed; None where one can."""
-        self._examine = examine
-        self._is_examined = False
         self._engine = engine
         self._outages = outages
         self._held: dict[UUID, tuple[Lease, Callable[[], Awaitable[None]]]] = {}
@@ -97,12 +81,7 @@ class Keeper:
         """Renew every lease, or say in the log and in `trouble` why that is not possible."""
         asked_at = time.monotonic()
         try:
-            if not self._is_examined:
-                await self._in_time(self._examine())
-                self._is_examined = True
             await self._renew_all()
-        except ConfigurationError as error:
-            self._cannot(str(error))
         except AWAY as error:
             self._outages.asked_in_vain("the database", asked_at)
             reason = getattr(error, "orig", None) or error
@@ -144,11 +123,8 @@ class Keeper:
             async with self._engine.begin() as connection:
                 return await connection.run_sync(function, *args, **kwargs)
 
-        return await self._in_time(ask())
-
-    async def _in_time(self, asking: Coroutine[Any, Any, R]) -> R:
         seconds = self.lifetime.total_seconds() * _PATIENCE
-        task = asyncio.create_task(asking)
+        task = asyncio.create_task(ask())
         try:
             await asyncio.wait({task}, timeout=seconds)
             if task.done():

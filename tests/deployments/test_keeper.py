@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
-from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from autoindex.storage import database
 from deployments.worker.keeper import Keeper
@@ -57,24 +56,6 @@ async def test_a_connection_that_is_forgotten_costs_a_part_of_a_lease_at_most(
         "no run is claimed: the database can't be used: no answer within 2 s",
         "the database can be used again: runs are claimed",
     ]
-
-
-async def test_a_way_to_the_database_that_is_none_for_us_is_looked_at_until_it_is(
-    settings: Settings,
-) -> None:
-    engine, found = database.async_engine(settings), ["a wrong one", None]
-
-    async def examine() -> None:
-        if (wrong := found.pop(0)) is not None:
-            raise ConfigurationError(wrong)
-
-    keeper = Keeper(engine, "one", LIFETIME, Outages(), examine)
-    await keeper.renew_once()
-    assert keeper.trouble == "a wrong one"
-    for _ in range(2):
-        await keeper.renew_once()
-        assert keeper.trouble is None
-    await engine.dispose()
 
 
 @pytest.fixture
