@@ -30,7 +30,7 @@ def pytest_configure() -> None:
     for name in os.environ.keys() - environment.inherited(Settings()).keys():
         del os.environ[name]
     os.environ["DO_NOT_TRACK"] = "1"
-    # A script starts what is to run in its background deaf to SIGINT, and nohup to SIGHUP, with
+    # What a script starts in its background ignores SIGINT, and what nohup starts SIGHUP; so does
     # everything that this process starts.
     for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(signum) is signal.SIG_IGN:

@@ -17,7 +17,7 @@ class Relay:
     """Passes bytes between its own port and a server's port or socket, unless it is cut.
 
     As with a real cable nobody is told of the cut: connections stay open, and go on when it is
-    mended. What those on the near side say meanwhile can be looked at. As with a firewall that
+    healed. What those on the near side say meanwhile can be looked at. As with a firewall that
     forgets, connections can also be lost for good, of which nobody is told either.
     """
 
@@ -43,7 +43,7 @@ class Relay:
         self._held.clear()
         self._whole.clear()
 
-    def mend(self) -> None:
+    def heal(self) -> None:
         """Let everything through, also what was sent meanwhile."""
         self._whole.set()
 

@@ -94,8 +94,8 @@ index_renewals = Table(
 
 # One row per constituent and rebalance session. `units` is the holding behind one index of level
 # `level`: weight x level / close, so that a series can go on when older closes are gone. A trigger
-# checks the assets, as for prices; see revision 0006. Its pages keep
-# room for splits; see revision 0008.
+# checks the assets, as for prices; see revision 0006. Its pages keep room for splits; see revision
+# 0008.
 allocations = Table(
     "allocations",
     metadata,

@@ -14,7 +14,6 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from api.in_memory import InMemory
-from api.in_time import InTime
 from api.prefect import Prefect
 from api.prefect_rest import Connection
 from api.tasks import Kind, Query
@@ -25,7 +24,7 @@ from tests.api.answers import client, problem
 from tests.api.stages import PrefectStage
 from tests.bounds import HANG_SECONDS
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unhurried")]
 
 TASKS = "/api/v1/background"
 KEY = "Idempotency-Key"
@@ -54,13 +53,10 @@ class Watched:
 
 @asynccontextmanager
 async def facade(settings: Settings, prefect_url: str) -> AsyncIterator[FastAPI]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Many requests at one moment take a busy machine longer than an app would wait.
-        patch.setattr(InTime.__init__, "__defaults__", (30.0,))
-        runner = Watched(Prefect(Connection(url=prefect_url), answer_seconds=30))
-        app = create_app(settings, runner)  # type: ignore[arg-type]
-        async with app.router.lifespan_context(app):
-            yield app
+    runner = Watched(Prefect(Connection(url=prefect_url), answer_seconds=HANG_SECONDS))
+    app = create_app(settings, runner)  # type: ignore[arg-type]
+    async with app.router.lifespan_context(app):
+        yield app
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ async def test_a_connection_that_is_forgotten_costs_a_part_of_a_lease_at_most(
             await keeper.renew_once()
             assert keeper.trouble == "the database can't be used: no answer within 2 s"
             assert keeper.reachable_since is None
-        relay.mend()
+        relay.heal()
         await keeper.renew_once()
         assert keeper.trouble is None
         log.removeHandler(caplog.handler)

@@ -395,7 +395,7 @@ def test_an_end_that_is_on_its_way_when_the_process_dies_is_the_end(
         one_yard.until(lambda: ended(to_prefect.held), what="its word that it has ended")
         process.kill()
         time.sleep(1)  # for its worker to ask what it has said
-        to_prefect.mend()
+        to_prefect.heal()
         one_yard.until_state(run_id, "Completed")
         time.sleep(2)  # for what its worker makes of its death
         one_yard.until_state(run_id, "Completed")
@@ -440,7 +440,7 @@ def test_a_host_that_is_cut_off_has_lost_its_runs_and_writes_nothing_more(
         one_yard.until_state(run_id, "Completed")
         before = version(one_yard, "late")
         for cable in cables:
-            cable.mend()
+            cable.heal()
         one_yard.until(lambda: not alive([process]), what="the end of the first attempt")
         assert len(said(note + ".committed")) == 1
         assert version(one_yard, "late") == before

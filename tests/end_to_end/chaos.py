@@ -252,7 +252,7 @@ class Storm:
             _send(process, signal.SIGCONT)
         if all_of_them or self._cut_until <= now:
             for cable in self.cables:
-                cable.mend()
+                cable.heal()
         self.loops = [loop for loop in self.loops if loop.poll() is None]
 
     def blow(self, number: int, every: float, faults: list[Callable[[], None]]) -> None:
