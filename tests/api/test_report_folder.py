@@ -3,8 +3,7 @@
 import asyncio
 import io
 import threading
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,11 +20,13 @@ from api.report_folder import ReportFolder
 from autoindex.settings import Settings
 from autoindex.storage import reports
 from tests.api.answers import client
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
 # More than there are threads that everybody shares; of several users, each of whom has six places.
 USERS, EACH = 11, 4
+THREADS = 4
 CONTENT = b"%PDF-1.7 a report"
 
 
@@ -45,21 +46,36 @@ def report(settings: Settings, api_engine: Engine) -> Iterator[UUID]:
     path.unlink()
 
 
+class Hanging:
+    """A file system that answers again when `back` is set; whoever asked it, and has an answer."""
+
+    def __init__(self) -> None:
+        self.back = threading.Event()
+        self.asked: list[str] = []
+        self.answered = 0
+
+    def wait(self) -> None:
+        self.asked.append(threading.current_thread().name)
+        self.back.wait(HANG_SECONDS)
+        self.answered += 1
+
+
 @pytest.fixture
-def back() -> Iterator[threading.Event]:
-    """Set when the file system answers again; a test that fails goes on after a while."""
-    made = threading.Event()
+def disk() -> Iterator[Hanging]:
+    made = Hanging()
     yield made
-    made.set()
+    made.back.set()
 
 
 @asynccontextmanager
-async def downloads(app: FastAPI, report: UUID) -> AsyncIterator[list[asyncio.Task[Any]]]:
-    """More at once than there are threads to share."""
+async def downloads(
+    app: FastAPI, report: UUID, disk: Hanging
+) -> AsyncIterator[list[asyncio.Task[Any]]]:
+    """More at once than there are threads to share, as many as may of which ask the disk."""
     users = [client(app, f"user-{number}") for number in range(USERS)]
     url = f"/api/v1/reports/{report}/file"
     asked = [asyncio.create_task(user.get(url)) for user in users for _ in range(EACH)]
-    await asyncio.sleep(0.5)
+    await until(lambda: len(disk.asked) >= THREADS)
     yield asked
     for one in asked:
         one.cancel()
@@ -68,48 +84,53 @@ async def downloads(app: FastAPI, report: UUID) -> AsyncIterator[list[asyncio.Ta
         await user.aclose()
 
 
-async def others_go_on(http: httpx.AsyncClient) -> None:
-    began = time.monotonic()
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(HANG_SECONDS):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def others_go_on(http: httpx.AsyncClient, disk: Hanging) -> None:
     assert (await http.get("/health")).status_code == 200
-    async with asyncio.timeout(5):
-        await to_thread.run_sync(time.monotonic)
-    assert time.monotonic() - began < 2
-    ours = [one for one in threading.enumerate() if one.name.startswith("report-folder")]
-    assert len(ours) <= 4
+    await to_thread.run_sync(str)
+    assert len(disk.asked) == THREADS
+    assert all(name.startswith("report-folder") for name in disk.asked)
+    assert not disk.answered
 
 
 async def test_a_folder_that_hangs_holds_up_its_downloads_only(
     app: FastAPI,
     http: httpx.AsyncClient,
     report: UUID,
-    back: threading.Event,
+    disk: Hanging,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolve = Path.resolve
 
     def hanging(path: Path, strict: bool = False) -> Path:
         if path.name == f"{report}.pdf":
-            back.wait(20)
+            disk.wait()
         return resolve(path, strict)
 
     monkeypatch.setattr(Path, "resolve", hanging)
-    async with downloads(app, report) as asked:
-        await others_go_on(http)
+    async with downloads(app, report, disk) as asked:
+        await others_go_on(http, disk)
         answers = await asyncio.gather(*asked)
     assert {answer.status_code for answer in answers} == {503}
-    back.set()
+    assert not disk.answered
+    disk.back.set()
     assert (await http.get(f"/api/v1/reports/{report}/file")).content == CONTENT
 
 
 class Stuck(io.BytesIO):
     """A file whose reads hang."""
 
-    def __init__(self, back: threading.Event) -> None:
+    def __init__(self, disk: Hanging) -> None:
         super().__init__(CONTENT)
-        self.back = back
+        self.disk = disk
 
     def read(self, size: int | None = -1) -> bytes:
-        self.back.wait(20)
+        self.disk.wait()
         return super().read(size)
 
 
@@ -117,23 +138,22 @@ async def test_nor_does_one_that_hangs_during_the_download(
     app: FastAPI,
     http: httpx.AsyncClient,
     report: UUID,
-    back: threading.Event,
+    disk: Hanging,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     opened = io.open
 
     def hanging(path: Any, *args: Any, **kwargs: Any) -> Any:
         its = str(path).endswith(f"{report}.pdf")
-        return Stuck(back) if its else opened(path, *args, **kwargs)
+        return Stuck(disk) if its else opened(path, *args, **kwargs)
 
     monkeypatch.setattr("io.open", hanging)
     monkeypatch.setattr("builtins.open", hanging)
-    async with downloads(app, report) as asked:
-        await others_go_on(http)
+    async with downloads(app, report, disk) as asked:
+        await others_go_on(http, disk)
         assert not any(one.done() for one in asked)
-        began = time.monotonic()
-    assert time.monotonic() - began < 2  # those who give up wait for nothing
-    back.set()
+    assert not disk.answered  # those who give up wait for nothing
+    disk.back.set()
     assert (await http.get(f"/api/v1/reports/{report}/file")).content == CONTENT
 
 
