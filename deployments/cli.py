@@ -156,8 +156,11 @@ def archive() -> None:
     """Show what the clean-up has archived, every file read back and verified."""
     from deployments import archived  # noqa: PLC0415
 
-    table, damaged = archived.table(_settings())
+    settings = _settings()
+    table, damaged = archived.table(settings)
     Console().print(table if table.row_count else "The archive is empty: nothing was removed yet.")
+    if found := archived.ignored(settings):
+        print(found)
     if damaged:
         raise ArchiveUnverified("; ".join(damaged))
 

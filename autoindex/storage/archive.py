@@ -27,6 +27,8 @@ from autoindex.errors import ArchiveUnverified, ConfigurationError
 
 _UNFINISHED: Final = ".writing-"
 _ROWS_A_READ: Final = 5_000
+# Something else may be in a file's place.
+_ABSENT: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class Content(BaseModel):
@@ -66,7 +68,7 @@ class MonthArchive:
     """The archive of one table's month, below an fsspec URL. One process at a time writes it."""
 
     def __init__(self, archive_url: str, table: str, month: date) -> None:
-        self._files, root = _filesystem(archive_url)
+        self._files, root = filesystem(archive_url)
         self._table, self._month = table, f"{month:%Y-%m}"
         self._folder = f"{root}/{table}/{self._month}"
         self.path = f"{self._folder}/{table}.parquet"
@@ -86,6 +88,20 @@ class MonthArchive:
             content = Content(rows=merged.rows, sha256=_sha256(new))
             self._publish(new, content, before or _NO_FILE)
         return merged
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a file was put in place, be it damaged or lost since.
+
+        A clean-up that is killed before that leaves a folder, and has deleted nothing.
+        """
+        if self._files.isfile(self.path):
+            return True
+        try:
+            manifest = self._manifest()
+        except ArchiveUnverified:
+            return True
+        return manifest is not None and manifest.replaces != _NO_FILE
 
     def verify(self) -> Content:
         """Read the file back; raises `ArchiveUnverified` where it is not what its manifest says."""
@@ -122,7 +138,7 @@ class MonthArchive:
     def _manifest(self) -> Manifest | None:
         try:
             written = self._files.cat_file(self._manifest_path)
-        except FileNotFoundError:
+        except _ABSENT:
             return None
         try:
             return Manifest.model_validate_json(written)
@@ -159,7 +175,7 @@ class MonthArchive:
         try:
             with self._files.open(path, "rb") as stored:
                 shutil.copyfileobj(stored, copy)
-        except FileNotFoundError:
+        except _ABSENT:
             return False
         copy.flush()
         return True
@@ -177,18 +193,6 @@ class MonthArchive:
         self._files.mv(unfinished, path)
         if isinstance(self._files, LocalFileSystem):
             _sync_folder(self._folder)
-
-
-def months(archive_url: str, table: str) -> list[date]:
-    """The months of a table that the archive holds, oldest first."""
-    files, root = _filesystem(archive_url)
-    files.invalidate_cache()
-    try:
-        found = files.ls(f"{root}/{table}", detail=False)
-    except FileNotFoundError:
-        return []
-    names = (path.rstrip("/").rpartition("/")[2] for path in found)
-    return sorted(date.fromisoformat(f"{name}-01") for name in names)
 
 
 def _write_merged(
@@ -239,7 +243,8 @@ def _sha256(file: IO[bytes]) -> str:
     return digest
 
 
-def _filesystem(archive_url: str) -> tuple[Any, str]:
+def filesystem(archive_url: str) -> tuple[Any, str]:
+    """The file system of an archive, and the archive's folder in it."""
     try:
         files, root = fsspec.core.url_to_fs(archive_url)
     except (ValueError, ImportError) as error:

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.errors import UnknownSymbols
 from autoindex.requests import ArchivedType
-from autoindex.storage import ageing, archive, locks, versions
+from autoindex.storage import ageing, archive_contents, locks, versions
 from autoindex.storage.ageing import AGED, AgedTable
 from autoindex.storage.archive import MonthArchive
 from autoindex.storage.tables import assets
@@ -32,7 +32,7 @@ def restore(
         locks.until_commit(connection, locks.PRICES)
     restored = sum(
         _restore_month(connection, aged, MonthArchive(archive_url, aged.name, month), start, end)
-        for month in archive.months(archive_url, aged.name)
+        for month in archive_contents.months(archive_url, aged.name)
         if ageing.month_of(start) <= month <= end
     )
     if restored and kind == "prices":

@@ -41,7 +41,21 @@ def test_a_range_comes_back(cleaned: Scene, settings: Settings) -> None:
     days = {row[1] for row in cleaned.stored()["prices"]}
     assert date(2020, 2, 3) in days
     assert date(2020, 2, 4) not in days
-    assert autoindex(settings, *words).stdout.startswith("0 prices rows")
+    again = autoindex(settings, *words).stdout
+    assert again == "The archive holds no prices of 2020-02-01 to 2020-02-03 that are missing\n"
+
+
+def test_foreign_files_are_named_and_ignored(cleaned: Scene, settings: Settings) -> None:
+    for name in (".DS_Store", "prices/.DS_Store", "prices/2020-02/[red]\nx"):
+        (cleaned.folder / name).touch()
+    listed = autoindex(settings, "archive")
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.endswith(
+        "Ignored, not made or not finished by Autoindex: "
+        ".DS_Store, prices/.DS_Store, 'prices/2020-02/[red]\\nx'\n"
+    )
+    done = autoindex(settings, "restore", "prices", "--from", "2020-02-01", "--to", "2020-02-29")
+    assert done.stdout.startswith("58 prices rows"), done.stderr
 
 
 def test_the_archive_is_shown_and_a_damaged_file_named(cleaned: Scene, settings: Settings) -> None:

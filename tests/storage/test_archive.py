@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoindex.errors import ArchiveUnverified, ConfigurationError
-from autoindex.storage.archive import Merged, MonthArchive, months
+from autoindex.storage.archive import Merged, MonthArchive
 
 SCHEMA = pa.schema([("url", pa.string()), ("value", pa.float64())])
 MAY = date(2021, 5, 1)
@@ -112,14 +112,6 @@ def test_a_manifest_that_is_wrong_is_unverified(archive: MonthArchive, written: 
     path.with_name("manifest.json").write_text(written.replace("%s", checksum))
     with pytest.raises(ArchiveUnverified):
         archive.verify()
-
-
-def test_months_are_found_oldest_first(tmp_path: Path) -> None:
-    url = (tmp_path / "archive").as_uri()
-    assert months(url, "news") == []
-    for month in (date(2021, 5, 1), date(2019, 12, 1), date(2021, 1, 1)):
-        merge(MonthArchive(url, "news", month), {"a": 1.0})
-    assert months(url, "news") == [date(2019, 12, 1), date(2021, 1, 1), date(2021, 5, 1)]
 
 
 def test_an_address_that_cannot_be_used_names_the_setting() -> None:
