@@ -17,7 +17,8 @@ _ORIGIN: Final = re.compile(r"https?://[^/\s*?#]+")
 _POSTGRESQL: Final = re.compile(
     r"postgres(?:ql)?(?:\+\w+)?://(?:.*@)?(?:\[[^]]*\]|[^:/?@]*)(?::(?P<port>\d+))?/[^/?]+(?:\?.*)?"
 )
-_ARCHIVE: Final = re.compile(r"(?:[a-z0-9+.-]+::)*(?P<scheme>[a-z0-9+.-]+)://.+|/.+")
+# A `file` URL without a third slash would be a folder below the current one.
+_ARCHIVE: Final = re.compile(r"(?:[a-z0-9+.-]+::)*(?!file://[^/])(?P<scheme>[a-z0-9+.-]+)://.+|/.+")
 
 
 def host(name: str) -> None:

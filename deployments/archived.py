@@ -20,6 +20,7 @@ _MOST_NAMES: Final = 10
 
 def table(settings: Settings) -> tuple[Table, list[str]]:
     """Every month of the archive, read back and compared with its manifest; what is damaged."""
+    archive_contents.check_place(settings.archive)
     shown, damaged = Table("type", "month", "rows", "file"), []
     for kind, aged in AGED.items():
         for month in archive_contents.months(settings.archive, aged.name):

@@ -70,7 +70,10 @@ WRONG = {
     "AUTOINDEX_RESULT_TTL_HOURS": (["nan", "inf", "0", "8785"], ""),
     "AUTOINDEX_REQUESTS_PER_MINUTE": (["0", "1e9", "1000001"], ""),
     "AUTOINDEX_QUEUED_TASKS_PER_KIND": (["0", "1000001"], ""),
-    "AUTOINDEX_ARCHIVE_URL": (["archive", "nothing://there", "s3:/x", "file://"], "fsspec"),
+    "AUTOINDEX_ARCHIVE_URL": (
+        ["archive", "nothing://there", "s3:/x", "file://", "file://srv/archive"],
+        "fsspec",
+    ),
     "AUTOINDEX_SMTP_HOST": (["smtp://mail.example.com", "mail.example.com:25"], "host's name"),
     "AUTOINDEX_SMTP_SECURITY": (["ssl"], "'starttls', 'tls' or 'none'"),
     "AUTOINDEX_SMTP_USER": (["a\nb"], "ASCII"),

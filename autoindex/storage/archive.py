@@ -16,6 +16,7 @@ from datetime import date
 from hashlib import file_digest
 from tempfile import TemporaryFile
 from typing import IO, Any, Final
+from urllib.parse import unquote_to_bytes
 
 import fsspec
 import pyarrow as pa
@@ -25,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from autoindex.errors import ArchiveUnverified, ConfigurationError
 
+FILE_URL: Final = "file://"
 _UNFINISHED: Final = ".writing-"
 _ROWS_A_READ: Final = 5_000
 # Something else may be in a file's place.
@@ -245,6 +247,11 @@ def _sha256(file: IO[bytes]) -> str:
 
 def filesystem(archive_url: str) -> tuple[Any, str]:
     """The file system of an archive, and the archive's folder in it."""
+    folder = archive_url
+    if folder.startswith(FILE_URL):  # fsspec would take its %20 for a part of the name
+        folder = os.fsdecode(unquote_to_bytes(folder.removeprefix(FILE_URL)))
+    if folder.startswith("/"):
+        return LocalFileSystem(), folder.rstrip("/")
     try:
         files, root = fsspec.core.url_to_fs(archive_url)
     except (ValueError, ImportError) as error:

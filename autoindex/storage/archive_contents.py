@@ -1,12 +1,15 @@
-"""What lies in the archive: its months, and what is not ours."""
+"""What lies in the archive: its months, and what is not ours; and an archive in the wrong place."""
 
 import re
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
+from autoindex.errors import ConfigurationError
 from autoindex.storage.ageing import AGED
-from autoindex.storage.archive import MonthArchive, filesystem
+from autoindex.storage.archive import FILE_URL, MonthArchive, filesystem
 
 _MONTH: Final = re.compile(r"[1-9]\d{3}-(?:0[1-9]|1[0-2])", re.ASCII)
 
@@ -26,6 +29,30 @@ def foreign(archive_url: str) -> list[str]:
     tables = {aged.name for aged in AGED.values()}
     beside = _names(files, root) - tables
     return sorted([*beside, *(one for table in tables for one in _foreign(archive_url, table))])
+
+
+def check_place(archive_url: str) -> None:
+    """Raise `ConfigurationError` where an earlier version has put the archive somewhere else.
+
+    It took `file:///S%20pace` for a folder of that name, where a space is meant.
+    """
+    wrong = archive_url.removeprefix(FILE_URL).rstrip("/")
+    _, folder = filesystem(archive_url)
+    if not archive_url.startswith(FILE_URL) or wrong == folder or not _is_archive(wrong):
+        return
+    here, there = quote(wrong), quote(folder)
+    way_out = (
+        f"and there is another in {folder}: set AUTOINDEX_ARCHIVE_URL={here}, bring its rows back "
+        f"with `autoindex restore`, undo the setting, and move {here} away"
+        if _is_archive(folder)
+        else f"not into {folder}: move it, with "
+        f"`mkdir -p {quote(str(Path(folder).parent))} && mv -T {here} {there}`"
+    )
+    raise ConfigurationError(f"an earlier version has put the archive into {wrong}, {way_out}")
+
+
+def _is_archive(folder: str) -> bool:
+    return any(months(folder, aged.name) for aged in AGED.values())
 
 
 def _foreign(archive_url: str, table: str) -> Iterator[str]:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 
 from autoindex.errors import ArchiveUnverified
 from autoindex.requests import ArchivedType
-from autoindex.storage import ageing, locks, versions
+from autoindex.storage import ageing, archive_contents, locks, versions
 from autoindex.storage.ageing import AGED, AgedTable
 from autoindex.storage.archive import MonthArchive
 from autoindex.storage.tables import assets, prices
@@ -78,6 +78,7 @@ def clean(
     if dry_run:
         with engine.connect() as connection:
             return [Removed(kind, deleted=_count(connection, kind, older_than)) for kind in kinds]
+    archive_contents.check_place(archive_url)
     with locks.exclusive(engine, "cleanup"):
         work = (
             _Cleaning(engine, kind, older_than, archive_url, batch_rows, pause_seconds)

@@ -26,6 +26,7 @@ def restore(
     the next full refresh fetches them anew. Raises `ArchiveUnverified`, or `UnknownSymbols` where
     the universe lacks an asset; nothing is restored then.
     """
+    archive_contents.check_place(archive_url)
     aged = AGED[kind]
     locks.until_commit(connection, "cleanup")
     if kind == "prices":

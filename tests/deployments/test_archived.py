@@ -9,6 +9,7 @@ from datetime import date
 import pytest
 from sqlalchemy import Engine
 
+from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from tests.bounds import HANG_SECONDS
 from tests.storage.conftest import Scene
@@ -56,6 +57,23 @@ def test_foreign_files_are_named_and_ignored(cleaned: Scene, settings: Settings)
     )
     done = autoindex(settings, "restore", "prices", "--from", "2020-02-01", "--to", "2020-02-29")
     assert done.stdout.startswith("58 prices rows"), done.stderr
+
+
+def test_an_archive_in_the_wrong_place_stops_all(
+    cleaned: Scene, settings: Settings, engine: Engine
+) -> None:
+    spaced = settings.model_copy(update={"data_dir": settings.data_dir.parent / "S pace"})
+    wrong = settings.data_dir.parent / "S%20pace" / "archive"
+    wrong.parent.mkdir()
+    cleaned.folder.rename(wrong)
+    for words in (("archive",), ("restore", "news", "--from", "2020-01-01", "--to", "2020-01-02")):
+        done = autoindex(spaced, *words)
+        assert done.returncode == 1
+        assert f"an earlier version has put the archive into {wrong}" in done.stderr
+    before = cleaned.stored()
+    with pytest.raises(ConfigurationError, match="an earlier version"):
+        Scene(engine, spaced.data_dir / "archive").clean(older_than=date(2020, 3, 20))
+    assert cleaned.stored() == before
 
 
 def test_the_archive_is_shown_and_a_damaged_file_named(cleaned: Scene, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from uuid import uuid4
@@ -112,6 +113,42 @@ def test_a_manifest_that_is_wrong_is_unverified(archive: MonthArchive, written: 
     path.with_name("manifest.json").write_text(written.replace("%s", checksum))
     with pytest.raises(ArchiveUnverified):
         archive.verify()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "S pace",
+        "ü",
+        "100%",
+        "S%20pace",
+        "a&b=c+d",
+        "#1",
+        "why?",
+        "a::b",
+        "[x]*",
+        "a\nb",
+        "~",
+        "\udcff",
+    ],
+)
+@pytest.mark.parametrize("address", [str, Path.as_uri])
+def test_a_folder_may_have_any_name(
+    tmp_path: Path, name: str, address: Callable[[Path], str]
+) -> None:
+    folder = tmp_path / name
+    archive = MonthArchive(address(folder), "news", MAY)
+    merge(archive, {"a": 1.0})
+    assert held(archive) == {"a": 1.0}
+    assert list(tmp_path.iterdir()) == [folder]
+    assert (folder / "news" / "2021-05" / "news.parquet").is_file()
+    assert MonthArchive(address(folder), "news", MAY).verify().rows == 1
+
+
+def test_a_url_may_be_written_as_a_path_is(tmp_path: Path) -> None:
+    folder = tmp_path / "S pace & ü"
+    merge(MonthArchive(f"file://{folder}", "news", MAY), {"a": 1.0})
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_an_address_that_cannot_be_used_names_the_setting() -> None:

@@ -1,15 +1,19 @@
 """What lies in an archive, whoever has put it there."""
 
+import subprocess
 from datetime import date
 from pathlib import Path
+from shutil import rmtree
+from urllib.parse import quote
 from uuid import uuid4
 
 import fsspec
 import pyarrow as pa
 import pytest
 
+from autoindex.errors import ConfigurationError
 from autoindex.storage.archive import MonthArchive
-from autoindex.storage.archive_contents import foreign, months
+from autoindex.storage.archive_contents import check_place, foreign, months
 
 SCHEMA = pa.schema([("session", pa.int64())])
 MAY = date(2021, 5, 1)
@@ -100,3 +104,30 @@ def test_other_stores_are_looked_into_too() -> None:
     fsspec.open(f"{url}/prices/.DS_Store", "wb").open().close()
     assert months(url, "prices") == [MAY]
     assert foreign(url) == ["prices/.DS_Store"]
+
+
+@pytest.mark.parametrize("name", ["S pace", "ü", "100%", "%20", "a&b=c+d", "#1", "why?"])
+def test_an_archive_in_the_wrong_place_is_named(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name / "archive"
+    wrong = tmp_path / quote(name) / "archive"
+    wrong.mkdir(parents=True)
+    check_place(folder.as_uri())  # somebody else's folder
+    fill(str(wrong), MAY)
+    check_place(str(folder))  # a path was never misread
+    with pytest.raises(ConfigurationError, match="an earlier version has put the archive") as error:
+        check_place(folder.as_uri())
+    move = str(error.value).partition("`")[2].partition("`")[0]
+    subprocess.run(move, shell=True, check=True)  # noqa: S602 - as an operator does
+    check_place(folder.as_uri())
+    assert months(folder.as_uri(), "prices") == [MAY]
+    fill(str(wrong), MAY)
+    with pytest.raises(ConfigurationError, match=r"another in .*autoindex restore"):
+        check_place(folder.as_uri())
+    rmtree(wrong)
+    check_place(folder.as_uri())
+
+
+def test_a_folder_of_a_plain_name_needs_no_look(tmp_path: Path) -> None:
+    fill(tmp_path.as_uri(), MAY)
+    check_place(tmp_path.as_uri())
+    check_place("memory://archive")
