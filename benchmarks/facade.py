@@ -63,7 +63,10 @@ class Bench:
             base_url=running.api_url, headers=headers, timeout=30, trust_env=False
         )
         url = f"{running.prefect_url}/api/"
-        self.prefect = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        user, _, password = running.prefect_login.partition(":")
+        self.prefect = httpx.Client(
+            base_url=url, auth=(user, password), timeout=30, trust_env=False
+        )
         ours = next(child for child in running.children if child.name == "Facade")
         self.process = psutil.Process(ours.process.pid)
         found = self._prefect("GET", "deployments/name/compute-index/compute")

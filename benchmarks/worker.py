@@ -16,7 +16,7 @@ import psutil
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from rich.console import Console
 from sqlalchemy import create_engine
 
@@ -156,7 +156,8 @@ def _bench() -> Iterator[Bench]:
         )
         with stack.running(settings, Progress(Console())) as made:
             url = made.env["PREFECT_API_URL"]
-            with temporary_settings({PREFECT_API_URL: url}), SyncPrefectClient(url) as client:
+            told = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: made.prefect_login}
+            with temporary_settings(told), SyncPrefectClient(url) as client:
                 yield Bench(made, client)
 
 

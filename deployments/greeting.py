@@ -6,7 +6,7 @@ from shlex import quote
 from rich.console import Console
 
 from autoindex.settings import Settings
-from deployments import universe
+from deployments import local_secret, universe
 from deployments.stack import Stack
 
 
@@ -14,11 +14,12 @@ def greet(running: Stack, console: Console) -> None:
     """Say where the parts are, what is switched off, and what to paste into another terminal."""
     settings = running.settings
     prices = "the sandbox's sample prices" if settings.sandbox else "Twelve Data"
+    login = local_secret.prefect_login(settings.data_dir)
     off = [name for name, on in _optional(settings).items() if not on]
     text = (
         f"\n[bold]Autoindex is up[/], with prices from {prices}.\n"
         f"  REST facade   {running.api_url}  (documentation at /docs)\n"
-        f"  Prefect UI    {running.prefect_url}  (every run, its log and its schedule)\n"
+        f"  Prefect UI    {running.prefect_url}  (its password is in {login})\n"
         f"  data          {settings.data_dir}  (logs in logs/)\n"
         f"  universe      {universe.summary(settings)}\n"
         f"  switched off  {', '.join(off) or 'nothing'}\n\n"
@@ -33,6 +34,7 @@ def _lines(running: Stack) -> str:
     folder = running.settings.data_dir
     lines = [
         f"export PREFECT_API_URL={running.prefect_url}/api",
+        f"export PREFECT_API_AUTH_STRING=$(cat {quote(str(local_secret.prefect_login(folder)))})",
         "TOKEN=$(.venv/bin/autoindex token --user me --scope tasks:read --scope tasks:run)",
         'curl -s -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
         f'-d \'{{"mode": "smart"}}\' {running.api_url}/api/v1/background/refresh',

@@ -1,4 +1,4 @@
-"""The local stack's own signing secret, made once and kept beside its data."""
+"""The local stack's own secrets, made once and kept beside its data for its owner."""
 
 import os
 import secrets
@@ -11,23 +11,43 @@ from autoindex.settings import Settings
 
 
 def ensure(data_dir: Path) -> str:
-    """The secret of the stack in `data_dir`; made on first use, readable by its owner only."""
-    existing = find(data_dir)
-    if existing is not None:
-        return existing
-    data_dir.mkdir(parents=True, exist_ok=True)
-    made = secrets.token_urlsafe(48)
-    handle = os.open(_path(data_dir), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(made)
-    return made
+    """The signing secret of the stack in `data_dir`; made on first use."""
+    return _made(_signing(data_dir), secrets.token_urlsafe(48))
 
 
 def find(data_dir: Path) -> str | None:
-    """The secret, or None where no stack was ever started."""
-    path = _path(data_dir)
+    """The signing secret, or None where no stack was ever started."""
+    return _read(_signing(data_dir))
+
+
+def ensure_prefect_login(data_dir: Path) -> str:
+    """The Prefect server's password, as `user:password`; made on first use."""
+    return _made(prefect_login(data_dir), f"admin:{secrets.token_urlsafe(24)}")
+
+
+def prefect_login(data_dir: Path) -> Path:
+    """The file that holds it: what to paste into the Prefect UI."""
+    return data_dir / "prefect_login"
+
+
+def _signing(data_dir: Path) -> Path:
+    return data_dir / "jwt_secret"
+
+
+def _made(path: Path, new: str) -> str:
+    existing = _read(path)
+    if existing is not None:
+        return existing
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(f"{new}\n")
+    return new
+
+
+def _read(path: Path) -> str | None:
     try:
-        return path.read_text() or None
+        return path.read_text().strip() or None
     except FileNotFoundError:
         return None
     except PermissionError as error:
@@ -35,10 +55,6 @@ def find(data_dir: Path) -> str | None:
             f"{path} belongs to another user: ask whoever started that stack, "
             "or set AUTOINDEX_DATA_DIR to the folder of your own"
         ) from error
-
-
-def _path(data_dir: Path) -> Path:
-    return data_dir / "jwt_secret"
 
 
 def fill_in(settings: Settings) -> Settings:

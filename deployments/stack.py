@@ -11,6 +11,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from typing import Final
 
 import httpx
+from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -44,7 +45,8 @@ class Stack:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.env = _environment(settings)
+        self.prefect_login = local_secret.ensure_prefect_login(settings.data_dir)
+        self.env = _environment(settings) | {"PREFECT_API_AUTH_STRING": self.prefect_login}
         self.children: list[Child] = []
         self._database: Child | None = None
 
@@ -130,7 +132,7 @@ def running(settings: Settings, progress: Progress) -> Iterator[Stack]:
             with progress.step("PostgreSQL"):
                 parts.callback(stack.start_database().stop)
         parts.callback(_stop, stack, progress)
-        with _named(stack):
+        with _named(stack), temporary_settings({PREFECT_API_AUTH_STRING: stack.prefect_login}):
             _start(stack, progress)
         yield stack
 
@@ -176,7 +178,8 @@ def _start(stack: Stack, progress: Progress) -> None:
 
 def _start_servers(stack: Stack) -> None:
     port = str(stack.settings.prefect_port)
-    stack.start("Prefect server", "prefect", "server", "start", "--host=127.0.0.1", "--port", port)
+    command = ("prefect", "server", "start", "--host=127.0.0.1", "--port", port)
+    stack.start("Prefect server", *command, PREFECT_SERVER_API_AUTH_STRING=stack.prefect_login)
     if stack.settings.sandbox:
         port = str(stack.settings.sandbox_port)
         stack.start("Sandbox", "autoindex.market_data.sandbox", "--port", port)
@@ -217,6 +220,7 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_HOME": str(settings.data_dir / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": bootstrap.prefect_database(settings),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": _prefect_ui(settings.prefect_port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
@@ -234,6 +238,11 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
     }
+
+
+def _prefect_ui(port: int) -> str:
+    """The origins of its own pages; by default Prefect answers every origin."""
+    return ",".join(f"http://{host}:{port}" for host in ("127.0.0.1", "localhost"))
 
 
 def _check_user(settings: Settings) -> None:

@@ -36,7 +36,13 @@ from deployments.child import Child
 from deployments.progress import Progress
 from deployments.stack import Stack
 from deployments.worker import POOL
-from tests.end_to_end.conftest import EVERYTHING, App, fresh_settings, pause_schedules
+from tests.end_to_end.conftest import (
+    EVERYTHING,
+    App,
+    fresh_settings,
+    pause_schedules,
+    prefect_client,
+)
 from tests.relay import Relay, to_database
 
 ENDED: Final = ("success", "failure", "revoked")
@@ -301,8 +307,8 @@ class Storm:
 
     def states(self, task_id: str) -> list[dict[str, Any]]:
         """The states that a task's run has had, in their order."""
-        url = f"{self.stack.prefect_url}/api/flow_run_states/"
-        found = httpx.get(url, params={"flow_run_id": task_id}, timeout=30, trust_env=False)
+        with prefect_client(self.stack) as prefect:
+            found = prefect.get("flow_run_states/", params={"flow_run_id": task_id})
         states: list[dict[str, Any]] = found.raise_for_status().json()
         return sorted(states, key=lambda state: str(state["timestamp"]))
 
@@ -314,9 +320,9 @@ class Storm:
 
     def story(self, task_id: str) -> str:
         """What is known of a task that did not end well: its states, and all that it has logged."""
-        url = f"{self.stack.prefect_url}/api/logs/filter"
         asked = {"logs": {"flow_run_id": {"any_": [task_id]}}, "sort": "TIMESTAMP_ASC"}
-        logs = httpx.post(url, json=asked, timeout=30, trust_env=False).raise_for_status().json()
+        with prefect_client(self.stack) as prefect:
+            logs = prefect.post("logs/filter", json=asked).raise_for_status().json()
         states = (f"  {s['timestamp']} {s['name']}: {s['message']}" for s in self.states(task_id))
         lines = (f"  {line['timestamp']} {line['message']}" for line in logs)
         return "\n".join([f"task {task_id}", *states, *lines])

@@ -54,10 +54,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
+def prefect_client(running: Stack, path: str = "") -> httpx.Client:
+    """A client of the stack's Prefect server, logged in."""
+    user, _, password = running.prefect_login.partition(":")
+    url = f"{running.prefect_url}/api/{path}"
+    return httpx.Client(base_url=url, auth=(user, password), timeout=HANG_SECONDS, trust_env=False)
+
+
 def switch_schedules(running: Stack, to: str) -> None:
     """`pause` or `resume` all schedules."""
-    url = f"{running.prefect_url}/api/deployments"
-    with httpx.Client(base_url=url, timeout=HANG_SECONDS, trust_env=False) as prefect:
+    with prefect_client(running, "deployments") as prefect:
         for deployment in prefect.post("/filter", json={}).raise_for_status().json():
             prefect.post(f"/{deployment['id']}/{to}_deployment").raise_for_status()
 
@@ -75,10 +81,8 @@ def pause_schedules(running: Stack) -> None:
 def _scheduled(running: Stack) -> list[str]:
     """The names of runs that schedules have made and nobody has begun."""
     asked = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-    url = f"{running.prefect_url}/api/flow_runs/filter"
-    found = (
-        httpx.post(url, json=asked, timeout=HANG_SECONDS, trust_env=False).raise_for_status().json()
-    )
+    with prefect_client(running) as prefect:
+        found = prefect.post("flow_runs/filter", json=asked).raise_for_status().json()
     return [run["name"] for run in found if run["auto_scheduled"]]
 
 
