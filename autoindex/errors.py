@@ -12,6 +12,7 @@
     │   ├── MailUnavailable       the mail server could not be reached or said "later"
     │   ├── PartUnavailable       Prefect, the database or the key set does not answer the facade
     │   └── TurnTaken             another task works at the same data
+    ├── AttemptOver               what is left to do is for the task's next attempt
     └── PermanentError            trying again changes nothing
         ├── ProviderRefused       a bad key, a plan without the endpoint
         ├── SymbolRefused         one symbol is unusable: unknown, ambiguous, or no sane bar left
@@ -111,6 +112,10 @@ class PartUnavailable(TransientError):
 
 class TurnTaken(TransientError):
     """Another task works at the same data, and has for some seconds."""
+
+
+class AttemptOver(AutoindexError):
+    """An attempt has used up its time, and its task has more to do; the text says how far it is."""
 
 
 class PermanentError(AutoindexError):

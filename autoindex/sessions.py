@@ -64,6 +64,13 @@ def last_closed(now: datetime) -> date:
     return session.date()
 
 
+def closed_at(session: date) -> datetime:
+    """The instant of a session's close."""
+    closes = _calendar_through(session).closes
+    close: pd.Timestamp = closes[pd.Timestamp(session)]
+    return close.to_pydatetime()
+
+
 def rebalances(sessions: pd.DatetimeIndex, frequency: Frequency) -> pd.DatetimeIndex:
     """Those of `sessions` that are the first of their period by the exchange's calendar.
 

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry, Scheduled
 from sqlalchemy.exc import OperationalError
 
-from autoindex.errors import AutoindexError, MemoryLimit, TurnTaken
+from autoindex.errors import AttemptOver, AutoindexError, MemoryLimit, TurnTaken
 from autoindex.masking import mask_error, masked
 from autoindex.settings import Settings
 from autoindex.storage import checkpoints
@@ -33,6 +33,8 @@ AWAITING_RETRY: Final = "AwaitingRetry"
 AWAITING_TURN: Final = "AwaitingTurn"
 # What a short task that came first takes.
 _TURN_SECONDS: Final = 5.0
+# Longer than whoever waits for its turn takes to look again, and to begin: they come in between.
+_OTHERS_SECONDS: Final = 15.0
 # To end a run and to begin it again takes about a second.
 _WORTH_LEAVING_SECONDS: Final = 5.0
 
@@ -71,7 +73,10 @@ def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
         except Postponed as postponed:
             return _later(postponed)
         except TurnTaken as taken:
-            return _at_its_turn(taken)
+            seconds = _TURN_SECONDS * random.uniform(1, 1 + 2 * JITTER)  # noqa: S311
+            return _at_its_turn(str(taken), seconds)
+        except AttemptOver as over:
+            return _at_its_turn(str(over), _OTHERS_SECONDS)
         except MemoryError as error:
             limit = os.environ.get(MEMORY_LIMIT)
             if limit is None:
@@ -98,12 +103,16 @@ def patience() -> float | None:
     return _TURN_SECONDS if int(flow_run.run_count) <= 1 else 0.0
 
 
-def _at_its_turn(taken: TurnTaken) -> State[Any]:
+def goes_on() -> bool:
+    """Whether another attempt does what does not fit this one; elsewhere the next run has to."""
+    return LEASE_TOKEN in os.environ
+
+
+def _at_its_turn(why: str, seconds: float) -> State[Any]:
     """The run waits in its queue: that costs it neither its slot, its time nor a retry."""
-    seconds = _TURN_SECONDS * random.uniform(1, 1 + 2 * JITTER)  # noqa: S311
-    get_run_logger().info("%s: waits for its turn", taken)
+    get_run_logger().info("%s: waits for its turn", why)
     due = datetime.now(UTC) + timedelta(seconds=seconds)
-    return Scheduled(name=AWAITING_TURN, scheduled_time=due, message=f"{taken}; waits for its turn")
+    return Scheduled(name=AWAITING_TURN, scheduled_time=due, message=f"{why}; waits for its turn")
 
 
 def _later(postponed: Postponed) -> State[Any]:

@@ -18,6 +18,7 @@ from flows.runtime import Runtime
 
 TIME_LIMIT: Final = "the time limit"
 DAY_SPENT: Final = "the day's credits are spent"
+DAY_SHARED: Final = "what is left of the day's credits is for what is newly due"
 MINUTE_SPENT: Final = "the minute's credits are spent"
 # Until the provider has told its plan: the smallest there is, unless it told one long ago.
 _UNKNOWN: Final = Plan(per_minute=8, per_day=800)
@@ -30,8 +31,10 @@ class Budget:
     The instants here are the wall clock's: the budget is about real requests.
     """
 
-    def __init__(self, run: Runtime, seconds: float) -> None:
+    def __init__(self, run: Runtime, seconds: float, leave: int = 0) -> None:
+        """Credits for so many seconds; `leave` of a day's are for others, but no more than half."""
         self.spent = 0
+        self._leave = leave
         self._run = run
         self._deadline = time.monotonic() + seconds
         with run.engine.connect() as connection:
@@ -77,17 +80,23 @@ class Budget:
     def reserve(self, wanted: int, at_least: int) -> Reservation:
         """Set credits aside, waiting for the next minute where that helps; raises `BudgetSpent`."""
         # What is dearer than a minute begins with a whole one.
-        most = self.plan.per_minute
+        most, limits = self.plan.per_minute, self._limits()
         while self.has(seconds=0):
             with self._run.engine.begin() as connection:
                 now, least = datetime.now(UTC), min(at_least, most)
-                made = ledger.reserve(connection, wanted, self.plan, now, at_least=least)
+                made = ledger.reserve(connection, wanted, limits, now, at_least=least)
             if made.granted:
                 return made
             if made.day_spent:
-                raise BudgetSpent(DAY_SPENT)
+                raise BudgetSpent(DAY_SHARED if self._leave else DAY_SPENT)
             self._wait_for_next_minute()
         raise BudgetSpent(TIME_LIMIT)
+
+    def _limits(self) -> Plan:
+        per_day = self.plan.per_day
+        if per_day is None:
+            return self.plan
+        return replace(self.plan, per_day=per_day - min(self._leave, per_day // 2))
 
     def _wait_for_next_minute(self) -> None:
         now = datetime.now(UTC)

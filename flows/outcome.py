@@ -32,10 +32,13 @@ class Progress:
 
     def update(self, completed: int, what: str) -> None:
         """Show that `completed` of the total are done; not more often than is readable."""
-        now = time.monotonic()
-        if completed < self._total and now - self._updated < _SECONDS_BETWEEN_UPDATES:
-            return
-        self._updated = now
+        passed = time.monotonic() - self._updated
+        if completed >= self._total or passed >= _SECONDS_BETWEEN_UPDATES:
+            self.show(completed, what)
+
+    def show(self, completed: int, what: str) -> None:
+        """Show it now."""
+        self._updated = time.monotonic()
         telling.count(completed, self._total, what)
         percent = 100 * min(1.0, completed / self._total)
         text = f"{what}: {completed} of {self._total}"

@@ -9,6 +9,7 @@ from prefect import State, flow, get_run_logger
 from pydantic import SecretStr
 
 from autoindex.errors import (
+    AttemptOver,
     BudgetSpent,
     ConfigurationError,
     CreditsExhausted,
@@ -16,23 +17,23 @@ from autoindex.errors import (
     ProviderUnavailable,
     SoftTimeLimit,
 )
-from autoindex.market_data import overlap, plan
+from autoindex.market_data import plan
 from autoindex.market_data.client import TwelveData
 from autoindex.market_data.pages import BatchReply
 from autoindex.market_data.plan import Batch, Due
 from autoindex.requests import ComputeIndexRequest, Mode, RefreshRequest, Symbol
 from autoindex.settings import Settings
-from autoindex.storage import assets, checkpoints, locks, prices, versions
+from autoindex.storage import assets, fetches, locks, prices, versions
 from autoindex.storage.assets import Asset
-from autoindex.storage.prices import Counts
 from flows import artifacts, failures, names, succession, time_limit
-from flows.attempt import patience, resumable
-from flows.budget import DAY_SPENT, TIME_LIMIT, Budget
+from flows.attempt import goes_on, patience, resumable
+from flows.budget import DAY_SHARED, DAY_SPENT, TIME_LIMIT, Budget
 from flows.compute_index import recompute
 from flows.outcome import Progress, finish, invalidate_cache
 from flows.retry import longest_delay, retrying
 from flows.runtime import Runtime, opened
-from flows.tally import Stored, Tally
+from flows.tally import Tally, hand_over, resume
+from flows.upsert import upsert
 from flows.watch import watch
 
 # What fetching may take of an attempt's time, of which `prefect.yaml` allows 240 s; the rest is for
@@ -54,37 +55,31 @@ def refresh_market_data(
     """Bring daily prices up to date, then the index."""
     request = RefreshRequest(mode=mode, symbols=symbols, force=force)
     with opened() as run, locks.exclusive(run.engine, "refresh", patience=patience()):
-        if (end := succession.skipped(run, "refresh")) is not None:
-            return end
         began = time.monotonic()
-        universe, due = resolve_symbols(run, request)
-        tally = resume(run, fresh=len(universe) - len(due))
-        # What an earlier attempt has brought in is not asked for again, whatever the mode.
-        due = [one for one in due if one.symbol not in tally.settled]
-        if due:
-            _bring_in(run, universe, due, tally)
+        tally = resume(run)
+        # A run that has begun its work finishes it.
+        if not tally.settled and (end := succession.skipped(run, "refresh")) is not None:
+            return end
+        universe, due = resolve_symbols(run, request, tally)
+        if due and (left := _bring_in(run, request, universe, due, tally)) is not None:
+            tally.seconds += time.monotonic() - began
+            hand_over(run, tally)
+            raise AttemptOver(left)
         artifacts.left_out(tally.refused, tally.deferred)
         tally.check()
         evicted = invalidate_cache(run, versions.PRICES)
         result = tally.result() | {"index": _recompute_index(run)}
         result |= {"cache_entries_evicted": evicted}
         watch(run)
-        return finish(
-            run, "refresh", result | {"duration_seconds": round(time.monotonic() - began, 3)}
-        )
-
-
-@retrying("resume")
-def resume(run: Runtime, fresh: int) -> Tally:
-    """What earlier attempts of this task have done; nothing yet, where this is the first."""
-    with run.engine.connect() as connection:
-        done = checkpoints.load(connection, run.task_id)
-    return Tally.restored(done) if done else Tally(fresh=fresh)
+        seconds = tally.seconds + time.monotonic() - began
+        return finish(run, "refresh", result | {"duration_seconds": round(seconds, 3)})
 
 
 @retrying("resolve symbols")
-def resolve_symbols(run: Runtime, request: RefreshRequest) -> tuple[list[Asset], list[Due]]:
-    """The active assets asked for, and what of them is due, most stale first."""
+def resolve_symbols(
+    run: Runtime, request: RefreshRequest, tally: Tally
+) -> tuple[list[Asset], list[Due]]:
+    """The active assets asked for, and what of them is due and not settled, in order."""
     with run.engine.connect() as connection:
         universe = assets.resolve(connection, request.symbols)
         if not universe:
@@ -92,24 +87,52 @@ def resolve_symbols(run: Runtime, request: RefreshRequest) -> tuple[list[Asset],
                 "the universe is empty: import stocks with `autoindex universe import FILE`"
             )
         newest = prices.newest_sessions(connection, universe)
-    due = plan.due_symbols(universe, newest, run.now, request.mode, force=request.force)
+        answered = fetches.load(connection, universe)
+    wanted = plan.due_symbols(
+        universe, newest, run.now, request.mode, force=request.force, answered=answered
+    )
+    # Who names a symbol wants it asked for.
+    smart = request.symbols is None and not _is_whole(request)
+    silent = plan.silent_symbols(newest, answered, run.now) if smart else frozenset()
+    # What an earlier attempt has brought in is not asked for again, whatever the mode.
+    due = [one for one in wanted if one.symbol not in silent | tally.settled]
+    tally.silent = set(silent - tally.settled)
+    left_out = {one.symbol for one in due} | tally.silent | tally.settled
+    tally.fresh = sum(asset.symbol not in left_out for asset in universe)
     get_run_logger().info("%d of %d symbols are due", len(due), len(universe))
     return universe, due
 
 
-def _bring_in(run: Runtime, universe: list[Asset], due: list[Due], tally: Tally) -> None:
-    """Fetch and store batch by batch, so that memory does not grow with the universe."""
+def _is_whole(request: RefreshRequest) -> bool:
+    return request.force or request.mode is Mode.FULL
+
+
+def _bring_in(
+    run: Runtime, request: RefreshRequest, universe: list[Asset], due: list[Due], tally: Tally
+) -> str | None:
+    """Fetch and store batch by batch, so that memory does not grow with the universe.
+
+    Returns how far it is, where the rest is for another attempt; else what is left is deferred.
+    """
+    settled = len(tally.settled)
+    # The whole history of everything may take days: what is newly due must not wait for it.
+    leave = len(universe) if _is_whole(request) and request.symbols is None else 0
     with _provider(run.settings) as provider:
-        budget = Budget(run, FETCH_SECONDS)
+        budget = Budget(run, FETCH_SECONDS, leave)
         reason = None if budget.is_known else ask_plan(provider, budget)
         queue = deque(plan.batches(due, budget.plan.per_minute))
         try:
             reason = reason or _fetch_all(run, provider, budget, universe, queue, tally)
         except SoftTimeLimit as limit:
             reason = str(limit)
-    if reason is not None:
-        tally.defer(queue, reason)
-        get_run_logger().warning("%d symbols deferred: %s", len(tally.deferred), reason)
+    if reason is None:
+        return None
+    # Without progress it would go on for ever.
+    if len(tally.settled) > settled and reason not in (DAY_SPENT, DAY_SHARED) and goes_on():
+        return f"{len(tally.settled)} of {settled + len(due)} symbols fetched; {reason}"
+    tally.defer(queue, reason)
+    get_run_logger().warning("%d symbols deferred: %s", len(tally.deferred), reason)
+    return None
 
 
 @time_limit.felt
@@ -122,12 +145,15 @@ def _fetch_all(
     tally: Tally,
 ) -> str | None:
     """Fetch and store every batch; a reason to stop before, where there is one."""
-    progress = Progress("refresh", sum(len(batch.symbols) for batch in queue))
+    settled = len(tally.settled)
+    progress = Progress("refresh", settled + sum(len(batch.symbols) for batch in queue))
+    progress.show(settled, "symbols fetched")
     earlier, reason = tally.credits, None
     while queue and reason is None:
         reason = _next_batch(run, provider, budget, universe, queue, tally)
         tally.credits = earlier + budget.spent
-        progress.update(len(tally.fetched) + len(tally.refused), "symbols fetched")
+        progress.update(len(tally.settled), "symbols fetched")
+    progress.show(len(tally.settled), "symbols fetched")
     return reason
 
 
@@ -204,38 +230,6 @@ def fetch(provider: TwelveData, budget: Budget, batch: Batch, *, may_defer: bool
             len(reply.refused),
         )
     return Brought(reply, later)
-
-
-@retrying("upsert")
-def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, tally: Tally) -> Stored:
-    """Store one batch in one transaction; restated histories wait until they are fetched whole.
-
-    The same transaction notes what is done by then, for an attempt that may have to go on.
-    """
-    known = {asset.symbol: asset for asset in universe}
-    counts, sound, restated, unjoined = Counts(), [], set[str](), []
-    with run.engine.begin() as connection:
-        for one in reply.fetched:
-            asset = known[one.due.symbol]
-            known_closes = prices.closes_of(connection, asset.id, one.due.start)
-            if not overlap.is_restated(one.bars, known_closes.sessions, known_closes.closes):
-                sound.append(one.bars)
-            elif one.due.whole:
-                counts += prices.replace(connection, one.bars, asset.id)
-                restated.add(asset.symbol)
-            else:
-                unjoined.append(one.due.refetch(asset.prices_kept_from))
-        ids = {symbol: asset.id for symbol, asset in known.items()}
-        counts += prices.upsert(connection, sound, ids)
-        stored = Stored(counts, frozenset(restated), tuple(unjoined))
-        checkpoints.store(connection, run.task_id, tally.plus(reply, stored).dump())
-    get_run_logger().info(
-        "stored %d new bars, %d changed, %d unchanged",
-        counts.inserted,
-        counts.updated,
-        counts.unchanged,
-    )
-    return stored
 
 
 def _recompute_index(run: Runtime) -> dict[str, Any]:

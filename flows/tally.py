@@ -10,7 +10,10 @@ from pydantic import TypeAdapter
 from autoindex.errors import PermanentError
 from autoindex.market_data.pages import BatchReply
 from autoindex.market_data.plan import Batch, Due
+from autoindex.storage import checkpoints
 from autoindex.storage.prices import Counts
+from flows.retry import retrying
+from flows.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,11 @@ class Tally:
     restated: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
     deferred: dict[str, str] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
     dropped: Counter[str] = field(default_factory=Counter)
     counts: Counts = field(default_factory=Counts)
     credits: int = 0
+    seconds: float = 0
 
     def add(self, reply: BatchReply, stored: Stored) -> None:
         """Take in one batch."""
@@ -85,6 +90,7 @@ class Tally:
             "restated": sorted(self.restated),
             "refused": self.refused,
             "deferred": self.deferred,
+            "silent": sorted(self.silent),
             "credits_spent": self.credits,
         }
 
@@ -99,3 +105,18 @@ class Tally:
     def restored(cls, dumped: dict[str, Any]) -> "Tally":
         """What another attempt has dumped."""
         return TypeAdapter(cls).validate_python(dumped)
+
+
+@retrying("resume")
+def resume(run: Runtime) -> Tally:
+    """What earlier attempts of this task have done; nothing yet, where this is the first."""
+    with run.engine.connect() as connection:
+        done = checkpoints.load(connection, run.task_id)
+    return Tally.restored(done) if done else Tally()
+
+
+@retrying("hand over")
+def hand_over(run: Runtime, tally: Tally) -> None:
+    """Leave what is done to the next attempt."""
+    with run.engine.begin() as connection:
+        checkpoints.hand_over(connection, run.task_id, tally.dump())

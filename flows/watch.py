@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from autoindex import sessions
+from autoindex.market_data.plan import PUBLISHED_WITHIN
 from autoindex.storage import assets, prices
 from autoindex.storage import credits as ledger
 from flows import events
@@ -26,8 +27,7 @@ from flows.finished_runs import TAG
 from flows.retry import retrying
 from flows.runtime import Runtime
 
-# The provider needs a while to publish a day's bars.
-STALE_AFTER: Final = timedelta(hours=3)
+STALE_AFTER: Final = PUBLISHED_WITHIN
 NEARLY_SPENT: Final = 0.9
 WAITED_TOO_LONG: Final = timedelta(minutes=30)
 _NAMED: Final = 5

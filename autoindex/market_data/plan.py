@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Final, Protocol, Self
 
@@ -14,6 +14,10 @@ PAGE_BARS: Final = 5_000
 SYMBOLS_PER_CALL: Final = 120
 # Ours: what one reply may hold, so that memory stays the same however many symbols are due.
 BARS_PER_CALL: Final = 100_000
+# The provider needs a while after a close until it serves the session's bars.
+PUBLISHED_WITHIN: Final = timedelta(hours=3)
+# Further behind the others than this, a symbol is asked for once a session.
+SILENT_SESSIONS: Final = 5
 # Stored bars that a smart refresh asks for again, to notice restated history.
 OVERLAP_SESSIONS: Final = 5
 
@@ -29,6 +33,21 @@ class Listing(Protocol):
     def currency(self) -> str: ...
     @property
     def prices_kept_from(self) -> date | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """When the provider last answered about a symbol, and when about its whole history.
+
+    `at` is the data's clock, None where it is to be asked again; `whole_at` is the wall clock, None
+    where it has never been fetched whole.
+    """
+
+    at: datetime | None
+    whole_at: datetime | None
+
+
+NONE_ANSWERED: Final[Mapping[str, Answered]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +127,13 @@ def due_symbols(
     mode: Mode = Mode.SMART,
     *,
     force: bool = False,
+    answered: Mapping[str, Answered] = NONE_ANSWERED,
 ) -> list[Due]:
-    """The symbols to fetch at the instant `now`, most stale first, ties by symbol.
+    """The symbols to fetch at the instant `now`; ties are in the order of the symbols.
 
     `newest` maps a symbol to its newest stored session. Smart asks for symbols that miss a closed
-    session, from a few stored sessions before on; full, or `force`, for the whole history of all.
+    session, from a few stored sessions before on, most stale first; full, or `force`, for the whole
+    history of all, and first for those that were `answered` whole the longest ago, or never.
     """
     end = sessions.last_closed(now)
     smart = mode is Mode.SMART and not force
@@ -121,9 +142,38 @@ def due_symbols(
         for listing in listings
         if not smart or newest.get(listing.symbol, date.min) < end
     )
-    return sorted(
-        (one for one in wanted if one.start <= end),
-        key=lambda one: (one.newest or date.min, one.symbol),
+    due = sorted((one for one in wanted if one.start <= end), key=lambda one: one.symbol)
+    if smart:
+        return sorted(due, key=lambda one: one.newest or date.min)
+    never = datetime.min.replace(tzinfo=UTC)
+    whole_at = {symbol: one.whole_at or never for symbol, one in answered.items()}
+    return sorted(due, key=lambda one: whole_at.get(one.symbol, never))
+
+
+def silent_symbols(
+    newest: Mapping[str, date], answered: Mapping[str, Answered], now: datetime
+) -> frozenset[str]:
+    """The symbols that miss the last closed session, and are not asked for before the next closes.
+
+    The provider had nothing new for them since that close: late enough after it and while others
+    have the session, or whenever it was for symbols that others have long left behind.
+    """
+    end = sessions.last_closed(now)
+    close = sessions.closed_at(end)
+    others = max(newest.values(), default=date.min)
+    long_ago = sessions.back(others, SILENT_SESSIONS) if newest else others
+
+    def is_silent(have: date, at: datetime) -> bool:
+        if have >= end or at < close:
+            return False
+        if have < long_ago or have == date.min:
+            return True
+        return others >= end and at >= close + PUBLISHED_WITHIN
+
+    return frozenset(
+        symbol
+        for symbol, one in answered.items()
+        if one.at is not None and is_silent(newest.get(symbol, date.min), one.at)
     )
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 from autoindex.errors import UnknownSymbols
 from autoindex.labels import Name, Sector, printable
 from autoindex.requests import PastDate, Symbol
-from autoindex.storage.tables import assets
+from autoindex.storage.tables import assets, fetches
 
 Role = Literal["constituent", "benchmark"]
 
@@ -117,6 +117,9 @@ def import_universe(connection: Connection, rows: Sequence[UniverseRow]) -> Impo
             ),
             [row.model_dump() for row in (*new, *changed)],
         )
+        # What the provider had to say was about another exchange, perhaps.
+        asked_anew = fetches.c.asset_id.in_([known[row.symbol].id for row in changed])
+        connection.execute(update(fetches).where(asked_anew).values(asked_at=None))
     return Imported(len(new), len(changed), len(rows) - len(new) - len(changed))
 
 

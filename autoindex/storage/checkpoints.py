@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.storage.tables import checkpoints
@@ -36,6 +36,13 @@ def store(connection: Connection, task_id: UUID, done: Mapping[str, Any]) -> Non
     connection.execute(
         statement.on_conflict_do_update(index_elements=[checkpoints.c.task_id], set_=row)
     )
+
+
+def hand_over(connection: Connection, task_id: UUID, done: Mapping[str, Any]) -> None:
+    """Keep what is done for an attempt that goes on, and may retry as often as this one."""
+    store(connection, task_id, done)
+    mine = checkpoints.c.task_id == task_id
+    connection.execute(update(checkpoints).where(mine).values(retries={}))
 
 
 def load(connection: Connection, task_id: UUID) -> dict[str, Any]:

@@ -72,6 +72,17 @@ prices = Table(
     Index("ix_prices_session", "session"),
 )
 
+# When the provider last answered about an asset: `asked_at` by the data's clock, which closes are
+# compared with (null where it is to be asked anew), `whole_at` (its whole history) by the wall
+# clock, which goes on where that one stands.
+fetches = Table(
+    "fetches",
+    metadata,
+    Column("asset_id", Integer, ForeignKey("assets.id", ondelete="CASCADE"), primary_key=True),
+    Column("asked_at", DateTime(timezone=True)),
+    Column("whole_at", DateTime(timezone=True)),
+)
+
 index_levels = Table(
     "index_levels",
     metadata,

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoindex.market_data.plan import Batch, Due, batches, due_symbols
+from autoindex.market_data.plan import (
+    Answered,
+    Batch,
+    Due,
+    batches,
+    due_symbols,
+    silent_symbols,
+)
 from autoindex.requests import Mode
 from tests.market_data.stage import AFTER_LAST_CLOSE, Asset
 
@@ -100,6 +107,56 @@ def test_full_and_forced_ask_for_the_whole_history_of_all(mode: Mode, *, force: 
     assert symbols(due) == ["AAPL", "KO", "MSFT"]
     # 13,370 sessions from 1970 to the end of 2022: three pages of 5,000.
     assert {(one.start, one.whole, one.pages) for one in due} == {(date(1970, 1, 1), True, 3)}
+
+
+def test_full_begins_with_what_was_fetched_whole_the_longest_ago() -> None:
+    assets = [Asset(name) for name in ("A", "B", "C", "D", "E")]
+    morning, noon = (datetime(2026, 3, 2, hour, tzinfo=UTC) for hour in (9, 12))
+    answered = {
+        "A": Answered(AFTER_LAST_CLOSE, noon),
+        "B": Answered(AFTER_LAST_CLOSE, None),
+        "C": Answered(AFTER_LAST_CLOSE, noon),
+        "D": Answered(AFTER_LAST_CLOSE, morning),
+    }
+    newest = {"A": date(2022, 12, 1), "E": LAST}
+    due = due_symbols(assets, newest, AFTER_LAST_CLOSE, Mode.FULL, answered=answered)
+    assert symbols(due) == ["B", "E", "D", "A", "C"]
+
+
+# The last close is Wednesday's at 21:00 UTC; OTHER is what the provider serves besides.
+@pytest.mark.parametrize(
+    ("newest", "other", "asked", "silent"),
+    [
+        (date(2022, 12, 27), LAST, "2022-12-28T21:05", False),  # its bar may still come
+        (date(2022, 12, 27), LAST, "2022-12-29T00:05", True),
+        (date(2022, 12, 27), date(2022, 12, 27), "2022-12-29T00:05", False),  # nobody has one
+        (date(2022, 12, 27), LAST, "2022-12-28T20:05", False),  # before that close
+        (LAST, LAST, "2022-12-29T00:05", False),  # it has it: neither due nor silent
+        # Others have had a week of bars: asked for once after each close, come what may.
+        (date(2022, 12, 16), LAST, "2022-12-28T21:05", True),
+        (date(2022, 12, 16), date(2022, 12, 27), "2022-12-28T21:05", True),
+        (date(2022, 12, 16), LAST, "2022-12-28T20:05", False),
+        (None, LAST, "2022-12-28T21:05", True),
+        (None, None, "2022-12-28T21:05", True),
+    ],
+)
+def test_who_has_nothing_new_is_not_asked_again_before_the_next_close(
+    newest: date | None, other: date | None, asked: str, *, silent: bool
+) -> None:
+    known = {"GONE": newest, "OTHER": other}
+    stored = {symbol: day for symbol, day in known.items() if day}
+    answered = {"GONE": Answered(datetime.fromisoformat(asked).replace(tzinfo=UTC), None)}
+    now = datetime(2022, 12, 29, 12, tzinfo=UTC)
+    assert silent_symbols(stored, answered, now) == ({"GONE"} if silent else set())
+    after_the_next_close = datetime(2022, 12, 29, 21, 5, tzinfo=UTC)
+    assert silent_symbols(stored, answered, after_the_next_close) == set()
+
+
+def test_who_was_not_asked_or_is_to_be_asked_anew_is_not_silent() -> None:
+    stored = {"OTHER": LAST}
+    assert silent_symbols(stored, {}, AFTER_LAST_CLOSE) == set()
+    anew = {"GONE": Answered(None, AFTER_LAST_CLOSE)}
+    assert silent_symbols(stored, anew, AFTER_LAST_CLOSE) == set()
 
 
 def test_nothing_before_what_is_kept_is_asked_for() -> None:

@@ -1,0 +1,38 @@
+"""When the provider last answered about each asset: what is asked for next follows from it."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, select, text
+
+from autoindex.market_data.plan import Answered
+from autoindex.storage.assets import Asset
+from autoindex.storage.tables import fetches
+
+_NOTE: Final = text("""
+    insert into fetches (asset_id, asked_at, whole_at)
+    select id, :asked_at, case when id = any(cast(:whole as int[])) then now() end
+    from unnest(cast(:ids as int[])) as answered (id)
+    on conflict (asset_id) do update set
+        asked_at = excluded.asked_at, whole_at = coalesce(excluded.whole_at, fetches.whole_at)
+""")
+
+
+def note(
+    connection: Connection, ids: Collection[int], whole: Collection[int], asked_at: datetime
+) -> None:
+    """The provider has answered about assets, `whole` of which were asked for whole."""
+    values = {"ids": list(ids), "whole": list(whole), "asked_at": asked_at}
+    connection.execute(_NOTE, values)
+
+
+def load(connection: Connection, assets: Sequence[Asset]) -> dict[str, Answered]:
+    """The last answer by symbol; assets that were never asked for are left out."""
+    symbols = {asset.id: asset.symbol for asset in assets}
+    query = select(fetches.c.asset_id, fetches.c.asked_at, fetches.c.whole_at)
+    return {
+        symbols[id_]: Answered(asked_at, whole_at)
+        for id_, asked_at, whole_at in connection.execute(query)
+        if id_ in symbols
+    }
