@@ -48,7 +48,7 @@ class Stack:
         self.prefect_login = local_secret.ensure_prefect_login(settings.data_dir)
         self.env = _environment(settings) | {"PREFECT_API_AUTH_STRING": self.prefect_login}
         self.children: list[Child] = []
-        self._database: Child | None = None
+        self._database: EmbeddedPostgres | None = None
 
     @property
     def api_url(self) -> str:
@@ -62,24 +62,31 @@ class Stack:
 
     def check_alive(self) -> None:
         """Raise `ChildFailed` if a part has ended by itself."""
-        for child in (self._database, *self.children):
-            if child is not None:
-                child.check_alive()
+        for child in self._everything():
+            child.check_alive()
 
     @property
     def is_whole(self) -> bool:
         """Whether no part has ended by itself."""
-        return all(child is None or child.is_running for child in (self._database, *self.children))
+        return all(child.is_running for child in self._everything())
 
-    def start_database(self) -> EmbeddedPostgres:
+    def _everything(self) -> list[Child]:
+        return [*([] if self._database is None else [self._database.child]), *self.children]
+
+    def start_database(self) -> None:
         """Start the embedded PostgreSQL; it is stopped by the caller, after all others."""
         folder = self.settings.data_dir
         server = EmbeddedPostgres(
             folder / "postgres", self.settings.socket_dir, folder / "logs" / "postgresql.log"
         )
         server.start()
-        self._database = server.child
-        return server
+        self._database = server
+
+    def stop_database(self) -> None:
+        """Stop it; its data stay."""
+        if self._database is not None:
+            self._database.stop()
+            self._database = None
 
     def start(self, name: str, *arguments: str, **changed: str) -> Child:
         """Start `python -m ...` as a part of the stack, with variables of its own if need be."""
@@ -130,7 +137,8 @@ def running(settings: Settings, progress: Progress) -> Iterator[Stack]:
         stack = Stack(settings)
         if settings.embedded:
             with progress.step("PostgreSQL"):
-                parts.callback(stack.start_database().stop)
+                stack.start_database()
+                parts.callback(stack.stop_database)
         parts.callback(_stop, stack, progress)
         with _named(stack), temporary_settings({PREFECT_API_AUTH_STRING: stack.prefect_login}):
             _start(stack, progress)

@@ -12,15 +12,13 @@ from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import State, get_run_logger
-from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry, Scheduled
-from sqlalchemy.exc import OperationalError
 
 from autoindex.errors import AttemptOver, AutoindexError, MemoryLimit, TurnTaken
 from autoindex.masking import mask_error, masked
 from autoindex.settings import Settings
-from autoindex.storage import checkpoints
+from autoindex.storage import checkpoints, waiting
 from flows import time_limit
 from flows.holding import LEASE_TOKEN, MEMORY_LIMIT
 from flows.passing import part_away
@@ -29,7 +27,6 @@ from flows.runtime import guarded_engine, task_id
 RETRIES: Final = 3
 # Spreads waits over 0.5 to 1.5 times the delay, so that runs that failed together part.
 JITTER: Final = 0.5
-AWAITING_RETRY: Final = "AwaitingRetry"
 AWAITING_TURN: Final = "AwaitingTurn"
 # What a short task that came first takes.
 _TURN_SECONDS: Final = 5.0
@@ -132,16 +129,7 @@ def _count(subtask: str) -> int:
     """Which retry of the subtask comes next, counting from 1."""
     engine = guarded_engine(Settings())
     try:
-        with engine.begin() as connection:
-            return checkpoints.count_retry(connection, task_id(), subtask)
-    except OperationalError:
-        # It may be the database itself that is away: then what Prefect knows has to do.
-        return 1 + _times_sent_round()
+        # It may be the database itself that is away, and Prefect with it.
+        return waiting.until_back(engine, checkpoints.count_retry, task_id(), subtask)
     finally:
         engine.dispose()
-
-
-def _times_sent_round() -> int:
-    with get_client(sync_client=True) as client:
-        states = client.read_flow_run_states(task_id())
-    return sum(state.name == AWAITING_RETRY for state in states)

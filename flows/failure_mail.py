@@ -19,6 +19,7 @@ from autoindex.errors import AutoindexError, ConfigurationError, MailUnavailable
 from autoindex.reports import delivery, failure_notice
 from autoindex.settings import Settings
 from autoindex.storage import database, deliveries
+from autoindex.storage.waiting import until_back
 from flows.failures import reason_of
 
 
@@ -50,17 +51,14 @@ def _tell(
 ) -> None:
     # A claim of its own: the same address may have been sent the report itself.
     claim_id, to = uuid5(run_id, "failure"), recipient.addr_spec
-    with engine.begin() as connection:
-        if not deliveries.claim(connection, claim_id, to, letter["Message-ID"]):
-            return
+    if not until_back(engine, deliveries.claim, claim_id, to, letter["Message-ID"]):
+        return
     try:
         delivery.send(settings, letter)
     except (MailUnavailable, ConfigurationError):
-        with engine.begin() as connection:
-            deliveries.release(connection, claim_id, to)
+        until_back(engine, deliveries.release, claim_id, to)
         raise
-    with engine.begin() as connection:
-        deliveries.mark(connection, claim_id, to, "sent")
+    until_back(engine, deliveries.mark, claim_id, to, "sent")
 
 
 def _letter(

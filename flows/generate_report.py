@@ -30,7 +30,7 @@ from autoindex.requests import (
     ReportRequest,
     ReportType,
 )
-from autoindex.storage import allocations, assets, deliveries, levels, prices, reports
+from autoindex.storage import allocations, assets, deliveries, levels, prices, reports, waiting
 from autoindex.storage.reports import StoredReport
 from flows import failure_mail, failures, names, report_artifacts, succession
 from flows.attempt import resumable
@@ -185,8 +185,7 @@ def _send(run: Runtime, mail: EmailMessage, recipient: str) -> str:
         outcome = "sent"
     except (MailUnavailable, ConfigurationError):
         # Nothing was accepted: the next try may claim it again.
-        with run.engine.begin() as connection:
-            deliveries.release(connection, run.task_id, recipient)
+        waiting.until_back(run.engine, deliveries.release, run.task_id, recipient)
         raise
     except MailRefused:
         outcome = "refused"
@@ -201,8 +200,8 @@ def _send(run: Runtime, mail: EmailMessage, recipient: str) -> str:
 
 
 def _mark(run: Runtime, recipient: str, status: deliveries.Outcome) -> None:
-    with run.engine.begin() as connection:
-        deliveries.mark(connection, run.task_id, recipient, status)
+    # A mail that has gone out must not count as unknown because the database is away just now.
+    waiting.until_back(run.engine, deliveries.mark, run.task_id, recipient, status)
 
 
 def _summary(report: StoredReport, path: Path) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
 from autoindex.errors import TurnTaken
+from autoindex.storage.transient import AWAY
 
 PRICES: Final = "prices"
 """Held until commit by whoever changes prices, or stores what follows from them."""
@@ -30,7 +31,9 @@ def exclusive(engine: Engine, name: str, *, patience: float | None = None) -> It
         try:
             yield
         finally:
-            connection.execute(text("select pg_advisory_unlock(:key)"), {"key": key(name)})
+            # It has ended with its connection where that is gone: no error to hide the block's.
+            with suppress(*AWAY):
+                connection.execute(text("select pg_advisory_unlock(:key)"), {"key": key(name)})
 
 
 def _take_within(connection: Connection, name: str, seconds: float) -> None:

@@ -138,7 +138,7 @@ class AutoindexWorker(
         await self._keeper.renew_once()  # or Prefect would be told too soon that we are here
         await super().setup()
         self._starter = Starter([one.entrypoint for one in read_plan().deployments])
-        self._settlement = Settlement(self.client, self._keeper, self._starter)
+        self._settlement = Settlement(self.client, self._keeper, self._starter, self._outages)
         recovery = Recovery(self.client, self._keeper, self._settlement, self._work_pool_name)
         await self._starter.open()
         self._services: TaskGroup = anyio.create_task_group()

@@ -159,7 +159,8 @@ def _client() -> Iterator[SyncPrefectClient]:
     context._httpx_settings = None
     http = context.client._client
     transport = http._transport_for_url(http.base_url)
-    transport.handle_request = Patience(transport.handle_request)  # type: ignore[method-assign]
+    ready = http.build_request("GET", "/ready")
+    transport.handle_request = Patience(transport.handle_request, ready)  # type: ignore[method-assign]
     with context:
         yield context.client
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,12 +24,14 @@ from sqlalchemy import Connection
 from autoindex.storage import checkpoints, leases, progress
 from autoindex.storage.leases import Lease
 from deployments.worker import verdict
+from deployments.worker.configuration import AutoindexJobConfiguration
 from deployments.worker.endurance import until_back
 from deployments.worker.impatience import asked_once
 from deployments.worker.keeper import Keeper
 from deployments.worker.order import Order
+from deployments.worker.outages import Outages
 from deployments.worker.starter import Starter
-from deployments.worker.supervision import Cause, Ending
+from deployments.worker.supervision import Cause, Ending, Supervision
 
 _log = logging.getLogger("prefect.workers.autoindex")
 
@@ -63,8 +64,11 @@ class _Case:
 class Settlement:
     """Decides a run's next state, proposes it, and lets go of the run's lease."""
 
-    def __init__(self, client: PrefectClient, keeper: Keeper, starter: Starter) -> None:
+    def __init__(
+        self, client: PrefectClient, keeper: Keeper, starter: Starter, outages: Outages
+    ) -> None:
         self._client = client
+        self._outages = outages
         self._keeper = keeper
         self._starter = starter
 
@@ -219,12 +223,11 @@ class Settlement:
         except ObjectNotFound:
             return
         order = Order(task_id=task_id, purpose="hooks", entrypoint=entrypoint)
-        process = await self._starter.start(order)
-        try:
-            await asyncio.wait_for(asyncio.shield(process.ended), _HOOK_SECONDS)
-        except TimeoutError:
-            _log.warning("the failure hooks of run %s took too long", task_id)
-            process.send(signal.SIGKILL)
+        limits = AutoindexJobConfiguration(hard_time_limit_seconds=_HOOK_SECONDS)
+        supervision = Supervision(limits, self._outages)
+        ending = await supervision.watch(await self._starter.start(order))
+        if ending.cause is Cause.LIMIT:
+            _log.warning("the failure hooks of run %s: %s", task_id, ending.reason)
 
     async def _entrypoint(self, task_id: UUID) -> str | None:
         run = await self._client.read_flow_run(task_id)

@@ -70,10 +70,11 @@ def answers(*given: httpx.Response | Exception) -> Patience:
             raise answer
         return answer
 
-    return Patience(send)
+    return Patience(send, READY)
 
 
 REQUEST = httpx.Request("GET", "http://prefect/api/health")
+READY = httpx.Request("GET", "http://prefect/api/ready")
 
 
 def test_a_proxy_that_finds_no_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +83,15 @@ def test_a_proxy_that_finds_no_server_is_asked_again(monkeypatch: pytest.MonkeyP
     assert answers(*gone, httpx.Response(200))(REQUEST).status_code == 200
     later = httpx.Response(503, headers={"Retry-After": "3"})
     assert answers(later, httpx.Response(200))(REQUEST) is later
+
+
+def test_a_server_without_its_database_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "_PAUSE_SECONDS", 0)
+    error, unready, ready = httpx.Response(500), httpx.Response(503), httpx.Response(200)
+    away = [error, unready] * 20 + [error, httpx.ConnectError("refused")]
+    back = [error, ready] * 2
+    assert answers(*away, *back, httpx.Response(201))(REQUEST).status_code == 201
+    assert answers(*[error, ready] * 6, httpx.Response(201))(REQUEST) is error
 
 
 def test_of_one_outage_it_is_patient_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,9 +82,10 @@ async def scene(
 ) -> AsyncIterator[Scene]:
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)  # for the process that calls hooks
     engine = create_async_engine(database_url)
-    keeper = Keeper(engine, "one", timedelta(seconds=30), Outages())
+    outages = Outages()
+    keeper = Keeper(engine, "one", timedelta(seconds=30), outages)
     async with _Overtaken(prefect_api) as client:
-        yield Scene(client, keeper, Settlement(client, keeper, Starter([])))
+        yield Scene(client, keeper, Settlement(client, keeper, Starter([]), outages))
     await engine.dispose()
 
 
