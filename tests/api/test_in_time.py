@@ -6,6 +6,7 @@ import pytest
 
 from api import in_time
 from api.in_time import InTime
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -19,6 +20,25 @@ async def test_what_is_late_is_given_up() -> None:
     with pytest.raises(TimeoutError):
         await InTime[str](0.05).answer(after(30))
     assert await InTime[str](30).answer(after(0)) == "answer"
+
+
+async def test_what_does_not_end_when_it_is_told_to_is_not_waited_for() -> None:
+    told, back = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await back.wait()
+        except asyncio.CancelledError:
+            told.set()
+            await back.wait()
+
+    hang = asyncio.get_running_loop().call_later(HANG_SECONDS, back.set)
+    with pytest.raises(TimeoutError):
+        await InTime[None](0.05).answer(stubborn())
+    assert not back.is_set()
+    await told.wait()
+    hang.cancel()
+    back.set()
 
 
 async def test_what_waits_for_its_turn_may_take_longer_but_not_forever(
