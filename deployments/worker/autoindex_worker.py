@@ -32,13 +32,13 @@ from prefect.settings import (
     get_current_settings,
     temporary_settings,
 )
-from prefect.workers.base import BaseWorker, BaseWorkerResult
+from prefect.workers.base import BaseVariables, BaseWorker, BaseWorkerResult
 
 from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings, misspelt
 from autoindex.storage import database, listening, wake
 from deployments.plan import read_plan
-from deployments.worker.configuration import AutoindexJobConfiguration, AutoindexVariables
+from deployments.worker.configuration import AutoindexJobConfiguration, base_job_template
 from deployments.worker.endurance import until_back
 from deployments.worker.impatience import asked_once
 from deployments.worker.keeper import Keeper
@@ -79,17 +79,19 @@ class Drained(Exception):
     """The worker was asked to stop, and has nothing left to do."""
 
 
-class AutoindexWorker(
-    BaseWorker[AutoindexJobConfiguration, AutoindexVariables, AutoindexWorkerResult]
-):
+class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, AutoindexWorkerResult]):
     """Forks each run from a warm process, keeps it within its limits, and loses none."""
 
     type = "autoindex"
     job_configuration = AutoindexJobConfiguration
-    job_configuration_variables = AutoindexVariables
     _description = "Runs Autoindex's flows, each in a process forked from a warm one."
     _display_name = "Autoindex"
     _documentation_url = ""
+
+    @classmethod
+    def get_default_base_job_template(cls) -> dict[str, Any]:
+        """The pool's template: Prefect's own also offers a command and an environment."""
+        return base_job_template()
 
     def __init__(self, work_pool_name: str, **options: Any) -> None:
         # The command line always passes all three; where nobody chose, ours are better.
@@ -332,7 +334,7 @@ class AutoindexWorker(
                 return AutoindexWorkerResult(status_code=0, identifier="ended")
             order = configuration.order(flow_run.id, lease.token)
             try:
-                process = await self._starter.start(order, configuration.chosen_command)
+                process = await self._starter.start(order)
             except OSError as error:
                 status.started("not at all")
                 await self._settlement.conclude(lease, _unstarted(f"no process for it: {error}"))

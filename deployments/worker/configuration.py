@@ -1,10 +1,13 @@
-"""The job variables of the pool: how one run is started, and what it may use."""
+"""The job variables of the pool: the limits of one run.
+
+Nothing else: a run that chose its command or its environment could do whatever its worker can.
+"""
 
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect.workers.base import BaseJobConfiguration, BaseVariables
-from pydantic import Field, PrivateAttr
+from prefect.workers.base import BaseJobConfiguration
+from pydantic import BaseModel, Field, PrivateAttr
 
 from deployments.worker.order import Order
 
@@ -32,22 +35,17 @@ _HARD: Any = Field(
 )
 
 
-class AutoindexVariables(BaseVariables):
-    """What a deployment may set."""
+class Limits(BaseModel):
+    """What a deployment or a run may set."""
 
     memory_limit_mb: int | None = _MEMORY
     soft_time_limit_seconds: float | None = _SOFT
     hard_time_limit_seconds: float | None = _HARD
 
 
-class AutoindexJobConfiguration(BaseJobConfiguration):
+class AutoindexJobConfiguration(Limits, BaseJobConfiguration):
     """How one run is started."""
 
-    memory_limit_mb: int | None = _MEMORY
-    soft_time_limit_seconds: float | None = _SOFT
-    hard_time_limit_seconds: float | None = _HARD
-
-    _chosen_command: str | None = PrivateAttr(default=None)
     _entrypoint: str | None = PrivateAttr(default=None)
 
     def prepare_for_flow_run(
@@ -59,18 +57,12 @@ class AutoindexJobConfiguration(BaseJobConfiguration):
         worker_name: str | None = None,
         worker_id: UUID | None = None,
     ) -> None:
-        """Fill in the environment of one run."""
-        # Prefect fills in a command of its own where none was chosen.
-        self._chosen_command = self.command
+        """Fill in the environment of one run: its worker's, whatever the pool's template allows."""
+        self.env = {}
         self._entrypoint = deployment.entrypoint if deployment else None
         super().prepare_for_flow_run(
             flow_run, deployment, flow, work_pool, worker_name, worker_id=worker_id
         )
-
-    @property
-    def chosen_command(self) -> str | None:
-        """The command that a deployment or a run wants to be started with."""
-        return self._chosen_command
 
     def order(self, task_id: UUID, token: int) -> Order:
         """What the run's process is asked to do."""
@@ -82,3 +74,12 @@ class AutoindexJobConfiguration(BaseJobConfiguration):
             soft_time_limit_seconds=self.soft_time_limit_seconds,
             env={name: value for name, value in self.env.items() if value is not None},
         )
+
+
+def base_job_template() -> dict[str, Any]:
+    """The limits, as the pool's template: Prefect refuses a run that names anything else."""
+    variables = Limits.model_json_schema() | {"additionalProperties": False}
+    return {
+        "job_configuration": {name: f"{{{{ {name} }}}}" for name in Limits.model_fields},
+        "variables": {key: value for key, value in variables.items() if key != "title"},
+    }

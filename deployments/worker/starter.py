@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -54,14 +53,14 @@ class Starter:
         async with self._lock:
             await self._make()
 
-    async def start(self, order: Order, command: str | None = None) -> Process:
-        """Start a process for an order; a `command` is run as it stands, by itself."""
-        if command is None and (zygote := await self._warm()) is not None:
+    async def start(self, order: Order) -> Process:
+        """Start a process for an order."""
+        if (zygote := await self._warm()) is not None:
             try:
                 return await zygote.fork(order)
             except _Refused as refused:
                 _log.warning("started without the zygote: %s", refused)
-        return await _spawn(order, command)
+        return await _spawn(order)
 
     async def _warm(self) -> "_Zygote | None":
         if self._is_to_be_made():
@@ -214,9 +213,8 @@ class _Zygote:
                 self.ready.result()
 
 
-async def _spawn(order: Order, command: str | None) -> Process:
+async def _spawn(order: Order) -> Process:
     """An interpreter of its own, which the kernel ends with the worker, too."""
-    words = shlex.split(command) if command else [sys.executable, "-m", "deployments.worker.run"]
     environment = {
         **os.environ,
         **_SINGLE_THREADED,
@@ -225,7 +223,7 @@ async def _spawn(order: Order, command: str | None) -> Process:
         ORDER: order.model_dump_json(exclude={"env"}),
     }
     popen = subprocess.Popen(
-        words,
+        [sys.executable, "-m", "deployments.worker.run"],
         env=environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,

@@ -7,11 +7,15 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import psutil
 import pytest
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Crashed, Pending, Scheduled
+from prefect.workers.base import BaseVariables
 from sqlalchemy import create_engine, text
 
 from autoindex.settings import Settings
@@ -214,31 +218,68 @@ def test_a_run_that_was_claimed_and_never_begun_is_sent_round_again(
     one_yard.until_state(flow_run.id, "Completed")
 
 
-@pytest.mark.usefixtures("worker")
-def test_a_run_that_cannot_be_started_fails_with_the_reason(one_yard: Yard, note: str) -> None:
-    unknown = {"env": {"KEY": "{{ prefect.blocks.secret.nobody-has-made-it }}"}}
-    absent = {"command": "no-such-program"}
-    for run_id, reason in [
-        (one_yard.post("look_around", unknown, note=note), "nobody-has-made-it"),
-        (one_yard.post("look_around", absent, note=note), "'no-such-program'; 3 attempts before"),
-    ]:
-        state = one_yard.until_state(run_id, "Lost").state
-        assert state is not None
-        assert reason in str(state.message)
-        assert "Crashed" not in one_yard.states(run_id)
+@pytest.fixture
+def open_yard(prefect_api: str, one_yard: Yard, tmp_path: Path) -> Iterator[Yard]:
+    """A pool with Prefect's own template, and a worker whose interpreter can be removed."""
+    for name in ("lib", "pyvenv.cfg"):
+        (tmp_path / name).symlink_to(Path(sys.prefix) / name)
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.symlink_to(Path(sys.executable).resolve())
+    template = BaseVariables.model_json_schema()
+    offered = {name: f"{{{{ {name} }}}}" for name in template["properties"]}
+    pool = f"open-yard-{next(_numbers)}"
+    with yard(prefect_api, one_yard.settings, tmp_path, pool) as made:
+        made.client.update_work_pool(
+            made.pool,
+            WorkPoolUpdate(base_job_template={"job_configuration": offered, "variables": template}),
+        )
+        made.python = python
+        yield made
 
 
-@pytest.mark.usefixtures("worker")
-def test_a_command_of_ones_own_is_kept_and_supervised(one_yard: Yard, note: str) -> None:
-    command = f"{sys.executable} -m prefect.engine"
-    run_id = one_yard.post("look_around", {"command": command}, note=note)
-    one_yard.until_state(run_id, "Completed")
-    slow = one_yard.post(
-        "compute_in_c", {"command": "sleep 100"} | {"hard_time_limit_seconds": 1}, note=note
-    )
-    state = one_yard.until_state(slow, "LimitExceeded").state
+def test_a_run_that_cannot_be_started_fails_with_the_reason(open_yard: Yard) -> None:
+    worker = open_yard.start()
+    note = open_yard.note("note")
+    unknown = {"labels": {"key": "{{ prefect.blocks.secret.nobody-has-made-it }}"}}
+    _is_lost(open_yard, open_yard.post("look_around", unknown, note=note), "nobody-has-made-it")
+
+    assert isinstance(open_yard.python, Path)
+    open_yard.python.unlink()
+    worker.zygote().kill()
+    gone = f"'{open_yard.python}'; 3 attempts before"
+    _is_lost(open_yard, open_yard.post("look_around", note=note), gone)
+
+
+def test_a_command_and_an_environment_are_ignored_where_the_pool_allows_them(
+    open_yard: Yard,
+) -> None:
+    open_yard.start()
+    note = open_yard.note("note")
+    chosen = {"command": f"touch {note}.touched", "env": {"CHOSEN": "by the run"}}
+    open_yard.until_state(open_yard.post("look_around", chosen, note=note), "Completed")
+    assert not Path(f"{note}.touched").exists()
+    assert said(note)[-1]["chosen"] is None
+
+
+def _is_lost(where: Yard, run_id: UUID, reason: str) -> None:
+    state = where.until_state(run_id, "Lost").state
     assert state is not None
-    assert state.message == "hard time limit of 1 s exceeded"
+    assert reason in str(state.message)
+    assert "Crashed" not in where.states(run_id)
+
+
+@pytest.mark.parametrize(
+    "job",
+    [{"command": "id"}, {"env": {"PYTHONPATH": "/tmp"}}, {"env.LD_PRELOAD": "x.so"}, {"name": "a"}],  # noqa: S108
+    ids=lambda job: str(*job),
+)
+def test_a_run_may_name_its_limits_and_nothing_else(one_yard: Yard, job: dict[str, str]) -> None:
+    with pytest.raises(PrefectHTTPStatusError) as refused:
+        one_yard.post("look_around", job, note="never written")
+    assert refused.value.response.status_code == 422
+    reason = refused.value.response.json()["detail"]
+    assert f"Additional properties are not allowed ('{next(iter(job))}' was unexpected)" in reason
 
 
 def test_a_notification_wakes_a_worker_that_polls_seldom(

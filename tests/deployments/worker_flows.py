@@ -43,7 +43,8 @@ def failed(flow: Flow[Any, Any], run: FlowRun, state: State[Any]) -> None:
 def look_around(note: str) -> None:
     threads = len(list(Path("/proc/self/task").iterdir()))
     loaded = "pandas" in AT_START or "pandas" in sys.modules
-    say(note, threads=threads, loaded=loaded, session=os.getsid(0))
+    chosen = os.environ.get("CHOSEN")
+    say(note, threads=threads, loaded=loaded, session=os.getsid(0), chosen=chosen)
 
 
 @flow(on_failure=[failed])

@@ -26,7 +26,7 @@ from deployments.worker.autoindex_worker import AutoindexWorker
 from tests.bounds import HANG_SECONDS
 from tests.relay import Relay, to_database
 
-_WORKER = (sys.executable, "-m", "prefect", "worker", "start")
+_WORKER = ("-m", "prefect", "worker", "start")
 FLOWS = "tests.deployments.worker_flows"
 
 
@@ -69,6 +69,7 @@ class Yard:
     settings: Settings
     folder: Path
     pool: str
+    python: str | Path = sys.executable
     started: list[Started] = field(default_factory=list)
 
     def start(
@@ -80,7 +81,7 @@ class Yard:
         log = self.folder / f"{name}-{len(self.started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*_WORKER, "--pool", self.pool, "--name", name, *chosen, *words],
+                [str(self.python), *_WORKER, "--pool", self.pool, "--name", name, *chosen, *words],
                 cwd=PROJECT,
                 env=env,
                 stdout=output,

@@ -35,6 +35,14 @@ def test_without_the_password_nothing_is_said_or_done(stack: Stack) -> None:
             assert answer.status_code == 401, answer.url
 
 
+def test_with_the_password_a_run_names_no_command(stack: Stack) -> None:
+    made = f"deployments/{deployment(stack)}/create_flow_run"
+    with prefect_client(stack) as prefect:
+        answer = prefect.post(made, json={"job_variables": {"command": "id"}})
+    assert answer.status_code == 422
+    assert "'command' was unexpected" in answer.json()["detail"]
+
+
 def test_only_its_own_pages_may_ask(stack: Stack) -> None:
     port = stack.settings.prefect_port
     own = (f"http://127.0.0.1:{port}", f"http://localhost:{port}")
