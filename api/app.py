@@ -18,6 +18,7 @@ from api.backlog import Backlog
 from api.database import Database
 from api.gate import AccessLog, Gate
 from api.identity import Identity
+from api.in_time import InTime
 from api.limits import Limits
 from api.lists import Lists
 from api.metrics import Metrics
@@ -88,13 +89,14 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     """
     identity = Identity(settings)
     limits = Limits(settings)
-    runner = runner or Prefect(Connection())
+    in_time = InTime(settings.api_answer_seconds)
+    runner = runner or Prefect(Connection(), answer_seconds=in_time.part_seconds)
     backlog = Backlog(runner, settings.queued_tasks_per_kind)
-    stored = Database(database.async_engine(settings))
-    snapshots = Snapshots(runner, stored)
+    stored = Database(database.async_engine(settings, "autoindex-api", in_time.part_seconds))
+    snapshots = Snapshots(runner, stored, in_time)
     watch = Watch(snapshots, runner, lambda: notifications(settings, CHANNEL))
     folder = ReportFolder(settings.reports_dir)
-    metrics = Metrics(runner, stored, watch)
+    metrics = Metrics(runner, stored, watch, in_time)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -119,9 +121,10 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
-    app.state.watch, app.state.turns = watch, Turns()
-    app.state.reports, app.state.checks = folder, ReadyChecks(runner, stored)
-    app.state.metrics, app.state.lists = metrics, Lists(runner)
+    app.state.in_time, app.state.turns = in_time, Turns(in_time.part_seconds)
+    app.state.watch, app.state.reports = watch, folder
+    app.state.checks = ReadyChecks(runner, stored, in_time)
+    app.state.metrics, app.state.lists = metrics, Lists(runner, in_time)
     modules = (background, following, index, reports, health, monitoring)
     routers = [module.router for module in modules]
     for router in routers:

@@ -24,6 +24,7 @@ class Batches(Generic[K, V]):
     def __init__(
         self,
         read: Callable[[Sequence[K]], Coroutine[Any, Any, Mapping[K, V]]],
+        in_time: InTime,
         most_in_one: int = _MOST_IN_ONE,
         most_at_once: int = _MOST_AT_ONCE,
         is_busy: Callable[[], bool] = never,
@@ -32,7 +33,7 @@ class Batches(Generic[K, V]):
         self._most_in_one = most_in_one
         self._most_at_once = most_at_once
         self._is_busy = is_busy
-        self._in_time: InTime[Mapping[K, V]] = InTime()
+        self._in_time = in_time
         self._asked: dict[K, asyncio.Future[V | None]] = {}
         self._running: set[asyncio.Task[None]] = set()
 

@@ -34,7 +34,6 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap what FastAPI would call, which parses the body before it asks for a scope."""
         handle = super().get_route_handler()
-        in_time: InTime[Response] = InTime()
         dependencies = [depends.dependency for depends in self.dependencies]
         permissions = [one for one in dependencies if isinstance(one, Permission)]
         # What a route does not take it does not read: this may be one that needs no token.
@@ -46,6 +45,7 @@ class GuardedRoute(APIRoute):
             if takes_body and (body := await request.body()):
                 check(body)
             user = getattr(request.state, "user", None)
+            in_time: InTime = request.app.state.in_time
             is_busy = partial(self.is_busy, request)
             if user is None:
                 return await in_time.answer(handle(request), is_busy)

@@ -4,13 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 R = TypeVar("R")
 
-ANSWER_SECONDS: Final = 4.5
-# Many are served within the same time again; for more, "try again" is the better answer.
-_BUSY_SECONDS: Final = 4.5
 _LOOK_SECONDS: Final = 0.5
 
 log = logging.getLogger("autoindex.api")
@@ -21,16 +18,21 @@ def never() -> bool:
     return False
 
 
-class InTime(Generic[R]):
+class InTime:
     """Answers within so many seconds, or raises `TimeoutError` then.
 
     What is late is cancelled but not waited for: psycopg, told to stop, asks the database to stop
     too, and gives one that hangs ten more seconds.
     """
 
-    def __init__(self, seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._late: set[asyncio.Task[R]] = set()
+        self._late: set[asyncio.Task[Any]] = set()
+
+    @property
+    def part_seconds(self) -> float:
+        """How long one part is waited for: less than for all, so that it can be named."""
+        return self._seconds * 8 / 9
 
     async def answer(
         self, handling: Coroutine[Any, Any, R], is_busy: Callable[[], bool] = never
@@ -43,7 +45,7 @@ class InTime(Generic[R]):
         task = asyncio.create_task(handling)
         try:
             await asyncio.wait({task}, timeout=self._seconds)
-            latest = time.monotonic() + _BUSY_SECONDS
+            latest = time.monotonic() + self._seconds
             while not task.done() and is_busy() and time.monotonic() < latest:
                 await asyncio.wait({task}, timeout=_LOOK_SECONDS)
         finally:
@@ -53,12 +55,12 @@ class InTime(Generic[R]):
             raise TimeoutError
         return task.result()
 
-    def _let_go(self, task: asyncio.Task[R]) -> None:
+    def _let_go(self, task: asyncio.Task[Any]) -> None:
         task.cancel()
         self._late.add(task)
         task.add_done_callback(self._gone)
 
-    def _gone(self, task: asyncio.Task[R]) -> None:
+    def _gone(self, task: asyncio.Task[Any]) -> None:
         self._late.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("a request that had been given up has failed", exc_info=error)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from api.batches import Batches
+from api.in_time import InTime
 from api.tasks import Activity, Page, Query, TaskRunner
 
 # Different lists are read one after the other: each is work for Prefect's database.
@@ -16,13 +17,13 @@ _Wanted = tuple[Query, int, int]
 class Lists:
     """Asks the task runner for lists; an answer is never older than its question."""
 
-    def __init__(self, runner: TaskRunner) -> None:
+    def __init__(self, runner: TaskRunner, in_time: InTime) -> None:
         self._runner = runner
         self._pages: Batches[_Wanted, Page] = Batches(
-            self._read_page, _MOST_IN_ONE, is_busy=runner.is_busy
+            self._read_page, in_time, _MOST_IN_ONE, is_busy=runner.is_busy
         )
         self._activity: Batches[str, Activity] = Batches(
-            self._read_activity, is_busy=runner.is_busy
+            self._read_activity, in_time, is_busy=runner.is_busy
         )
 
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:

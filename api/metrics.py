@@ -33,8 +33,6 @@ FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where several processes count together; Prometheus' client looks there when it is loaded."""
 
 _FRESH_SECONDS: Final = 10.0
-# Of the time that an answer may take: what is away is told, and the rest is not lost with it.
-_PART_SECONDS: Final = 3.0
 # A run that started may become visible after one that started later.
 _OVERLAP: Final = timedelta(seconds=60)
 _METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
@@ -47,7 +45,9 @@ log = logging.getLogger("autoindex.api")
 class Metrics:
     """Counts, and asks for what others count."""
 
-    def __init__(self, runner: TaskRunner, database: Database, watch: Watch) -> None:
+    def __init__(
+        self, runner: TaskRunner, database: Database, watch: Watch, in_time: InTime
+    ) -> None:
         self._runner = runner
         self._database = database
         self._registry = CollectorRegistry()
@@ -55,9 +55,9 @@ class Metrics:
         watch.tell_followers(self._followers.set)
         self._folder = Path(os.environ[FOLDER]) if FOLDER in os.environ else None
         self._questions = Questions(self._folder)
-        self._in_time: InTime[None] = InTime(_PART_SECONDS)
+        self._in_time = InTime(in_time.part_seconds)
         # Two scrapes at once ask once.
-        self._asking: Batches[str, bool] = Batches(self._ask)
+        self._asking: Batches[str, bool] = Batches(self._ask, in_time)
 
     def _define(self, registry: CollectorRegistry) -> None:
         def gauge(

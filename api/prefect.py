@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from api import prefect_events, states
 from api.prefect_deployments import Deployments
-from api.prefect_rest import ANSWER_SECONDS, Connection, Rest
+from api.prefect_rest import Connection, Rest
 from api.tasks import (
     Activity,
     Census,
@@ -99,7 +99,7 @@ class Prefect:
     No call is tried twice, or waited for longer than `answer_seconds` once it is sent.
     """
 
-    def __init__(self, connection: Connection, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, connection: Connection, *, answer_seconds: float) -> None:
         self._rest = Rest(connection, answer_seconds)
         self._connection = connection
         self._calm = _Calm()

@@ -20,8 +20,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from autoindex.errors import ConfigurationError, PartUnavailable
 
-ANSWER_SECONDS: Final = 4.0
-_CONNECT_SECONDS: Final = 2.0
 # More would not be answered sooner: Prefect's server works on one core. The others wait here, reads
 # and starts in the order of coming, so that neither has to wait for longer than the other.
 _AT_ONCE: Final = 10
@@ -80,7 +78,7 @@ class Rest:
         self._url = _parsed(connection.url)
         self._headers = connection.authorization
         self._answer_seconds = answer_seconds
-        timeout = httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS)
+        timeout = httpx.Timeout(answer_seconds, connect=answer_seconds / 2)
         self._extensions = {"timeout": timeout.as_dict()}
         most = _AT_ONCE + _ASIDE
         # Cookies, redirects and the rest of httpx's client would take as long as a short answer.

@@ -16,8 +16,6 @@ from autoindex.errors import PartUnavailable
 from autoindex.storage.transient import AWAY
 
 _KEPT_SECONDS: Final = 1.0
-# Less than an answer may take, so that it can name the part that is late.
-_PART_SECONDS: Final = 4.0
 
 _SILENT: Final = "does not answer"
 _UNKNOWN: Final = "unknown"
@@ -36,11 +34,10 @@ class ReadyChecks:
     Who asks needs no token, so that a flood of questions must be no flood for the parts.
     """
 
-    def __init__(self, runner: TaskRunner, database: Database) -> None:
+    def __init__(self, runner: TaskRunner, database: Database, in_time: InTime) -> None:
         self._runner = runner
         self._database = database
-        self._prefect_in_time: InTime[tuple[Sequence[str], Sequence[Kind]]] = InTime(_PART_SECONDS)
-        self._check_in_time: InTime[None] = InTime(_PART_SECONDS)
+        self._in_time = InTime(in_time.part_seconds)
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[Mapping[str, str]] | None = None
 
@@ -63,7 +60,7 @@ class ReadyChecks:
 
     async def _ask_database(self) -> str:
         try:
-            await self._check_in_time.answer(self._database.check())
+            await self._in_time.answer(self._database.check())
         except (TimeoutError, *AWAY) as problem:
             log.warning("not ready: the database does not answer", exc_info=problem)
             return _SILENT
@@ -74,7 +71,7 @@ class ReadyChecks:
 
     async def _ask_prefect(self) -> dict[str, str]:
         try:
-            online, missing = await self._prefect_in_time.answer(self._set_up())
+            online, missing = await self._in_time.answer(self._set_up())
         except (TimeoutError, PartUnavailable) as problem:
             log.warning("not ready: Prefect does not answer", exc_info=problem)
             return {"prefect": _SILENT, "deployments": _UNKNOWN, "worker": _UNKNOWN}

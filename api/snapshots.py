@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from api.batches import Batches
 from api.database import Database
+from api.in_time import InTime
 from api.schemas import TaskProgress, TaskStatus
 from api.tasks import Status, Task, TaskRunner, TaskUnknown
 from autoindex.storage import progress, results
@@ -88,12 +89,14 @@ def _is_running(task: Task | None) -> bool:
 class Snapshots:
     """Reads snapshots; those of ended tasks are kept for a while."""
 
-    def __init__(self, runner: TaskRunner, database: Database) -> None:
+    def __init__(self, runner: TaskRunner, database: Database, in_time: InTime) -> None:
         self._runner = runner
         self._database = database
-        self._batches = Batches(self._read, most_at_once=_READS_AT_ONCE, is_busy=runner.is_busy)
-        self._told = Batches(self._read_progress)
-        self._lines = Batches(self._read_lines)
+        self._batches = Batches(
+            self._read, in_time, most_at_once=_READS_AT_ONCE, is_busy=runner.is_busy
+        )
+        self._told = Batches(self._read_progress, in_time)
+        self._lines = Batches(self._read_lines, in_time)
         self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
         self._running: dict[UUID, None] = {}
         # What each read that is on its way may no longer keep.

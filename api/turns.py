@@ -8,7 +8,6 @@ from typing import Final
 
 # Fewer than there are connections to the database, or places at Prefect.
 AT_ONCE: Final = 6
-_LONGEST_WAIT_SECONDS: Final = 4.0
 
 
 class TooManyAtOnce(Exception):
@@ -25,9 +24,10 @@ class _User:
 
 
 class Turns:
-    """Gives each user `AT_ONCE` places; who finds none free waits, in the order of coming."""
+    """Gives each user `AT_ONCE` places; who finds none free waits in line for so many seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_seconds: float) -> None:
+        self._longest_seconds = longest_seconds
         self._users: dict[str, _User] = {}
 
     @asynccontextmanager
@@ -36,7 +36,7 @@ class Turns:
         user = self._users.setdefault(name, _User())
         user.requests += 1
         try:
-            await _place(user)
+            await self._place(user)
             try:
                 yield
             finally:
@@ -46,10 +46,9 @@ class Turns:
             if not user.requests:
                 del self._users[name]
 
-
-async def _place(user: _User) -> None:
-    try:
-        async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
-            await user.places.acquire()
-    except TimeoutError:
-        raise TooManyAtOnce from None
+    async def _place(self, user: _User) -> None:
+        try:
+            async with asyncio.timeout(self._longest_seconds):
+                await user.places.acquire()
+        except TimeoutError:
+            raise TooManyAtOnce from None

@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     api_processes: int = Field(
         default=1, ge=1, le=64, description="How many processes serve the facade."
     )
+    api_answer_seconds: Seconds = Field(
+        default=4.5, ge=1, description="How long the facade takes for an answer, at most."
+    )
     api_docs: bool = Field(
         default=False, description="Show the facade's documentation at /docs to everybody."
     )

@@ -58,6 +58,7 @@ WRONG = {
     ),
     "AUTOINDEX_API_PORT": (["eighty", "99999", "0", "8000.5"], ""),
     "AUTOINDEX_API_PROCESSES": (["0", "65"], ""),
+    "AUTOINDEX_API_ANSWER_SECONDS": (["nan", "0", "86401"], ""),
     "AUTOINDEX_API_DOCS": (["perhaps"], ""),
     "AUTOINDEX_API_URL": (["app.example.com", "javascript://x"], "with scheme and host"),
     "AUTOINDEX_API_ORIGINS": (["https://app.example.com/page"], "must be origins"),

@@ -31,8 +31,6 @@ _SLOWEST_CLIENT_SECONDS: Final = 30.0
 
 # Who waits holds no connection, and what is read is read for many at once: plain routes will do.
 router = APIRouter(prefix=PREFIX, tags=["background tasks"])
-_read_in_time: Final[InTime[Snapshot]] = InTime()
-_told_in_time: Final[InTime[bytes]] = InTime()
 reader = Depends(requires(tokens.Scope.READ))
 
 Wait = Annotated[
@@ -75,9 +73,11 @@ async def status(
 ) -> Response:
     """Read where a task is, and its result for a day after it has ended."""
     known = _tags(if_none_match)
-    snapshot = watch.snapshots.kept(task_id) or await _read_in_time.answer(
-        watch.snapshots.read(task_id), request.app.state.runner.is_busy
-    )
+    in_time: InTime = request.app.state.in_time
+    snapshot = watch.snapshots.kept(task_id)
+    if snapshot is None:
+        reading = watch.snapshots.read(task_id)
+        snapshot = await in_time.answer(reading, request.app.state.runner.is_busy)
     if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
         with watch.follow(task_id, user.name) as followed:
             waiting = _until_changed(watch, followed, snapshot, known, wait)
@@ -193,7 +193,8 @@ async def events(
     """
     told = _told(watch, task_id, user.name, int(last_event_id or 0))
     # Before anything is sent: a task that there is not is a 404.
-    first = await _told_in_time.answer(anext(told), request.app.state.runner.is_busy)
+    in_time: InTime = request.app.state.in_time
+    first = await in_time.answer(anext(told), request.app.state.runner.is_busy)
     return EventStream(first, told)
 
 

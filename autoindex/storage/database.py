@@ -21,10 +21,8 @@ _RUN_OPTIONS: Final = {
 }
 # What a facade or a worker does is short. One that is paused in the middle of it must have let go
 # of its rows by the time its leases expire.
-_ASYNC_OPTIONS: Final = {
-    "statement_timeout": "4000",
-    "idle_in_transaction_session_timeout": "10000",
-}
+_ASYNC_IDLE_MILLISECONDS: Final = "10000"
+_ASYNC_SECONDS: Final = 4.0
 _POOL: Final[dict[str, Any]] = {
     "pool_size": 5,
     "max_overflow": 5,
@@ -55,12 +53,19 @@ def run_name(task_id: UUID) -> str:
     return f"autoindex-run {task_id}"
 
 
-def async_engine(settings: Settings, application: str = "autoindex-api") -> AsyncEngine:
-    """The same for asyncio; a query may take 4 s, so that nobody hangs.
+def async_engine(
+    settings: Settings, application: str, seconds: float = _ASYNC_SECONDS
+) -> AsyncEngine:
+    """The same for asyncio; a query may take so many `seconds`, so that nobody hangs.
 
     A transaction in which nothing is asked for ten seconds is undone, and its connection is gone.
     """
-    made = connecting.async_engine(settings.database(), application, _ASYNC_OPTIONS, **_POOL)
+    chosen = {
+        "statement_timeout": str(round(seconds * 1_000)),
+        "idle_in_transaction_session_timeout": _ASYNC_IDLE_MILLISECONDS,
+    }
+    options = {**_POOL, "pool_timeout": seconds}
+    made = connecting.async_engine(settings.database(), application, chosen, **options)
     _ping_the_rested(made.sync_engine)
     return made
 

@@ -14,10 +14,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from api import turns
 from api.app import create_app
 from api.in_memory import InMemory
-from api.in_time import InTime
 from api.prefect import POOL
 from api.tasks import DEPLOYMENTS
 from autoindex.settings import Settings
@@ -35,6 +33,8 @@ def api_settings(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedPostg
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("facade"),
         database_url=SecretStr(server.url("facade")),
+        # As long as a busy machine takes.
+        api_answer_seconds=HANG_SECONDS,
         jwt_secret=SecretStr("correct-horse-battery-staple-and-more"),
         tasks_per_minute=100_000,
         smtp_host="mail.example.com",
@@ -83,13 +83,6 @@ async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client whose token has every scope."""
     async with client(app) as opened:
         yield opened
-
-
-@pytest.fixture
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A facade made from here on has as long for an answer as a busy machine takes."""
-    monkeypatch.setattr(InTime.__init__, "__defaults__", (HANG_SECONDS,))
-    monkeypatch.setattr(turns, "_LONGEST_WAIT_SECONDS", HANG_SECONDS)
 
 
 @pytest.fixture(scope="session")

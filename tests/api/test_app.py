@@ -605,15 +605,18 @@ class TestTrouble:
             assert int(answer.headers["retry-after"]) > 0
 
     async def test_a_database_that_hangs_is_not_waited_for(
-        self, app: FastAPI, http: httpx.AsyncClient
+        self, settings: Settings, runner: InMemory
     ) -> None:
+        app = create_app(settings.model_copy(update={"api_answer_seconds": 4.5}), runner)
         backend = text("select pg_backend_pid()")
         pid = await app.state.database.read(lambda c: c.execute(backend).scalar_one())
         os.kill(pid, signal.SIGSTOP)
         try:
-            answer = await http.post(f"{TASKS}/refresh", json={"symbols": ["AAPL"]})
+            async with client(app) as http:
+                answer = await http.post(f"{TASKS}/refresh", json={"symbols": ["AAPL"]})
         finally:
             os.kill(pid, signal.SIGCONT)
+            await app.state.database.aclose()
         assert int(answer.headers["retry-after"]) > 0
         problem(answer, 503)
 
@@ -652,7 +655,8 @@ async def test_many_who_ask_a_prefect_that_is_silent_are_told_in_time(settings: 
 
     server = await asyncio.start_server(hear, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
-    prefect = Prefect(Connection(url=url))
+    settings = settings.model_copy(update={"api_answer_seconds": 4.5})
+    prefect = Prefect(Connection(url=url), answer_seconds=4.0)
     app = create_app(settings, prefect)
     async with client(app, "ada") as ada, client(app, "bob") as bob, client(app, "eve") as eve:
         reads = [

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from api.batches import Batches
+from api.in_time import InTime
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +31,7 @@ class Source:
 
 async def test_many_questions_are_few_reads() -> None:
     source = Source()
-    batches = Batches(source.read)
+    batches = Batches(source.read, InTime(HANG_SECONDS))
     asked = [asyncio.create_task(batches.get(f"k{n % 20}")) for n in range(200)]
     await asyncio.sleep(0)
     source.gate.set()
@@ -40,7 +42,7 @@ async def test_many_questions_are_few_reads() -> None:
 
 async def test_no_answer_is_older_than_its_question() -> None:
     source = Source()
-    batches = Batches(source.read)
+    batches = Batches(source.read, InTime(HANG_SECONDS))
     early = [asyncio.create_task(batches.get("k")) for _ in range(1)]
     await asyncio.sleep(0.01)
     source.value = 1
@@ -54,7 +56,7 @@ async def test_no_answer_is_older_than_its_question() -> None:
 async def test_an_error_is_raised_to_all_who_asked_and_to_nobody_later() -> None:
     source = Source()
     source.gate.set()
-    batches = Batches(source.read)
+    batches = Batches(source.read, InTime(HANG_SECONDS))
     with pytest.raises(LookupError):
         await batches.get("bad")
     assert await batches.get("good") == 0
@@ -62,7 +64,7 @@ async def test_an_error_is_raised_to_all_who_asked_and_to_nobody_later() -> None
 
 async def test_one_who_gives_up_does_not_keep_the_answer_from_others() -> None:
     source = Source()
-    batches = Batches(source.read)
+    batches = Batches(source.read, InTime(HANG_SECONDS))
     first, second = (asyncio.create_task(batches.get("k")) for _ in range(2))
     await asyncio.sleep(0.01)
     first.cancel()

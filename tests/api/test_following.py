@@ -54,7 +54,7 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-def app(settings: Settings, runner: InMemory, unhurried: None) -> FastAPI:
+def app(settings: Settings, runner: InMemory) -> FastAPI:
     return create_app(settings, runner)
 
 

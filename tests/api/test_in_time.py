@@ -18,8 +18,8 @@ async def after(seconds: float) -> str:
 
 async def test_what_is_late_is_given_up() -> None:
     with pytest.raises(TimeoutError):
-        await InTime[str](0.05).answer(after(30))
-    assert await InTime[str](30).answer(after(0)) == "answer"
+        await InTime(0.05).answer(after(30))
+    assert await InTime(30).answer(after(0)) == "answer"
 
 
 async def test_what_does_not_end_when_it_is_told_to_is_not_waited_for() -> None:
@@ -34,7 +34,7 @@ async def test_what_does_not_end_when_it_is_told_to_is_not_waited_for() -> None:
 
     hang = asyncio.get_running_loop().call_later(HANG_SECONDS, back.set)
     with pytest.raises(TimeoutError):
-        await InTime[None](0.05).answer(stubborn())
+        await InTime(0.05).answer(stubborn())
     assert not back.is_set()
     await told.wait()
     hang.cancel()
@@ -44,11 +44,20 @@ async def test_what_does_not_end_when_it_is_told_to_is_not_waited_for() -> None:
 async def test_what_waits_for_its_turn_may_take_longer_but_not_forever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert await InTime[str](0.05).answer(after(0.2), lambda: True) == "answer"
+    looked_at = asyncio.Event()
+
+    async def after_a_look() -> str:
+        await looked_at.wait()
+        return "answer"
+
+    def is_busy() -> bool:
+        looked_at.set()
+        return True
+
+    assert await InTime(0.05).answer(after_a_look(), is_busy) == "answer"
     monkeypatch.setattr(in_time, "_LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(in_time, "_BUSY_SECONDS", 0.05)
     with pytest.raises(TimeoutError):
-        await InTime[str](0.05).answer(after(30), lambda: True)
+        await InTime(0.05).answer(after(30), is_busy)
 
 
 async def test_what_waits_for_somebody_who_falls_silent_is_given_up(
@@ -57,4 +66,4 @@ async def test_what_waits_for_somebody_who_falls_silent_is_given_up(
     monkeypatch.setattr(in_time, "_LOOK_SECONDS", 0.01)
     looks = iter([True, True, False])
     with pytest.raises(TimeoutError):
-        await InTime[str](0.05).answer(after(30), lambda: next(looks))
+        await InTime(0.05).answer(after(30), lambda: next(looks))

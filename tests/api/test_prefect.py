@@ -261,12 +261,12 @@ async def test_prefects_own_authentication_is_used(
 
 def test_without_an_address_it_does_not_start() -> None:
     with pytest.raises(ConfigurationError, match="PREFECT_API_URL is not set"):
-        Prefect(Connection(url=None))
+        Prefect(Connection(url=None), answer_seconds=4.0)
 
 
 def test_an_address_that_is_none_is_named_and_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="PREFECT_API_URL is no URL") as refused:
-        Prefect(Connection(url="http://me:hunter2@127.0.0.1:42x0/api"))
+        Prefect(Connection(url="http://me:hunter2@127.0.0.1:42x0/api"), answer_seconds=4.0)
     assert "hunter2" not in str(refused.value)
 
 

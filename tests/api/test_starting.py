@@ -24,7 +24,7 @@ from tests.api.answers import client, problem
 from tests.api.stages import PrefectStage
 from tests.bounds import HANG_SECONDS
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("unhurried")]
+pytestmark = pytest.mark.anyio
 
 TASKS = "/api/v1/background"
 KEY = "Idempotency-Key"

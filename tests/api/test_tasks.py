@@ -35,7 +35,7 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
         return
     url = request.getfixturevalue("prefect_url")
     # The rules are tried here, not how soon a busy machine answers.
-    runner = Prefect(Connection(url=url), answer_seconds=30)
+    runner = Prefect(Connection(url=url), answer_seconds=HANG_SECONDS)
     async with httpx.AsyncClient(base_url=url, timeout=HANG_SECONDS, trust_env=False) as client:
         yield Scene(runner, PrefectStage(client))
     await runner.aclose()

@@ -10,6 +10,7 @@ from api.prefect_rest import Connection
 from api.turns import AT_ONCE, TooManyAtOnce, Turns
 from autoindex.settings import Settings
 from tests.api.answers import client
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +20,7 @@ FLOOD = 120
 async def test_a_flood_of_one_user_does_not_hold_up_another(
     settings: Settings, prefect_url: str
 ) -> None:
-    app = create_app(settings, Prefect(Connection(url=prefect_url), answer_seconds=30))
+    app = create_app(settings, Prefect(Connection(url=prefect_url), answer_seconds=HANG_SECONDS))
     async with app.router.lifespan_context(app), client(app) as ada, client(app, "bob") as bob:
         path = "/api/v1/background/tasks"
         flood = [asyncio.create_task(ada.get(path)) for _ in range(FLOOD)]
@@ -40,7 +41,7 @@ async def test_a_flood_of_one_user_does_not_hold_up_another(
 
 
 async def test_turns_come_in_order_and_places_are_given_back() -> None:
-    turns, order = Turns(), []
+    turns, order = Turns(HANG_SECONDS), []
     free = asyncio.Event()
 
     async def ask(number: int) -> None:
@@ -61,9 +62,8 @@ async def test_turns_come_in_order_and_places_are_given_back() -> None:
     assert not turns._users
 
 
-async def test_who_waits_for_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.turns._LONGEST_WAIT_SECONDS", 0.01)
-    turns = Turns()
+async def test_who_waits_for_too_long_is_told() -> None:
+    turns = Turns(0.01)
     held = [turns.of("ada") for _ in range(AT_ONCE)]
     for place in held:
         await place.__aenter__()

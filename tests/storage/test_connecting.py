@@ -96,7 +96,7 @@ def test_a_role_that_is_set_otherwise_changes_nothing(unusual: Settings) -> None
 
 @pytest.mark.anyio
 async def test_nor_does_it_for_the_facade_and_who_listens(unusual: Settings) -> None:
-    made = database.async_engine(unusual)
+    made = database.async_engine(unusual, "autoindex-api")
     async with made.connect() as connection:
         shown = text("select current_setting(:name)")
         zone = await connection.scalar(shown, {"name": "timezone"})
