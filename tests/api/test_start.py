@@ -77,24 +77,30 @@ def url(api_settings: Settings) -> Iterator[str]:
     facade = subprocess.Popen(COMMAND, env=env, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
-            assert facade.poll() is None
-            try:
-                httpx.get(f"{url}/health", trust_env=False)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
+        until_it_answers(url, facade)
         yield url
     finally:
         facade.terminate()
         assert facade.wait(HANG_SECONDS) in (0, -15)
 
 
-def test_without_prefect_it_says_so_at_once(url: str, api_settings: Settings) -> None:
+def until_it_answers(url: str, facade: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + HANG_SECONDS
+    while time.monotonic() < deadline:
+        assert facade.poll() is None
+        try:
+            httpx.get(f"{url}/health", trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("the facade does not answer")
+
+
+def test_without_prefect_it_says_so(url: str, api_settings: Settings) -> None:
     token = tokens.mint(api_settings, "ada", EVERY_SCOPE, timedelta(minutes=5))
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=url, headers=headers, trust_env=False) as http:
-        began = time.monotonic()
+    with httpx.Client(base_url=url, headers=headers, timeout=HANG_SECONDS, trust_env=False) as http:
         answers = [
             http.get("/ready"),
             http.post("/api/v1/background/refresh", json={}),
@@ -102,7 +108,6 @@ def test_without_prefect_it_says_so_at_once(url: str, api_settings: Settings) ->
             http.get("/api/v1/background/tasks"),
             http.delete("/api/v1/background/task/00000000-0000-4000-8000-000000000000"),
         ]
-        assert time.monotonic() - began < 10
     for answer in answers:
         assert "refect" in problem(answer, 503)["detail"]
         assert int(answer.headers["retry-after"]) > 0
