@@ -7,8 +7,10 @@ so that every handler, ours and others', gets them masked; whatever hands a text
 
 import json
 import logging
+import os
 import re
 import traceback
+from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -23,6 +25,8 @@ _A_NAME: Final = 15
 _IN_URL: Final = re.compile(
     r"[\w+.-]+://(?P<user>[^:/?#@]*):(?P<password>.+)@[^/]*/?(?P<name>[^/?]*)"
 )
+# Prefect's, which are no settings of ours.
+_LOGINS: Final = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_KEY")
 _URL_PASSWORD: Final = re.compile(r"(?<=://)[^\s/?#@]*:[^\s/?#]*(?=@)")
 
 
@@ -55,13 +59,15 @@ class Mask:
 _mask = Mask(())
 
 
-def hide(values: Iterable[object]) -> None:
+def hide(values: Iterable[object], *logins: str) -> None:
     """Mask from here on what is secret among the values of settings, and no more what was before.
 
-    That is whatever is a `SecretStr`, and passwords and tokens in URLs.
+    That is whatever is a `SecretStr`, and passwords and tokens in URLs. `logins`, each as
+    `user:password`, and those that the environment has for Prefect are masked, too.
     """
     global _mask  # noqa: PLW0603 - as global as the logging that it is for
-    _mask = Mask(_secrets(values))
+    known = (*logins, *(os.environ.get(name, "") for name in _LOGINS))
+    _mask = Mask([*_secrets(values), *(form for login in known for form in _told(login))])
     if logging.getLogRecordFactory() is not _masked_record:
         logging.setLogRecordFactory(_masked_record)
 
@@ -128,6 +134,11 @@ def _tokens(url: str) -> Iterable[str]:
     if url.startswith(("http://", "https://")):
         parts = urlsplit(url)
         yield from (one for one in (parts.username, parts.path) if one and len(one) > _A_NAME)
+
+
+def _told(login: str) -> Iterable[str]:
+    """The whole, the password alone, and how a request's header has it."""
+    return login, login.partition(":")[2], b64encode(login.encode()).decode()
 
 
 def _forms(secret: str) -> set[str]:

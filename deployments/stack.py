@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
+from autoindex import masking
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from deployments import (
@@ -46,6 +47,7 @@ class Stack:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.prefect_login = local_secret.ensure_prefect_login(settings.data_dir)
+        masking.hide((value for _, value in settings), self.prefect_login)
         self.env = _environment(settings) | {"PREFECT_API_AUTH_STRING": self.prefect_login}
         self.children: list[Child] = []
         self._database: EmbeddedPostgres | None = None

@@ -62,6 +62,16 @@ def test_a_name_that_is_also_a_password_stays_a_word() -> None:
     assert masking.masked(said) == "autoindex up: postgresql+psycopg://***@db/autoindex"
 
 
+@pytest.mark.parametrize("name", ["PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"])
+def test_prefects_password_is_masked_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "admin:a long, random word")
+    Settings()
+    said = "as admin with admin:a long, random word, a%20long%2C%20random%20word or "
+    assert masking.masked(said + "YWRtaW46YSBsb25nLCByYW5kb20gd29yZA==") == (
+        "as admin with ***, *** or ***"
+    )
+
+
 def test_a_record_is_masked_before_any_handler_has_it(caplog: pytest.LogCaptureFixture) -> None:
     log = logging.getLogger("somebody.else")
     log.warning("asked with %s", KEY)
