@@ -23,6 +23,7 @@ _SILENT_SECONDS = 120
 
 def main() -> None:
     """Serve until a signal."""
+    os.umask(0o077)
     _allow_connections()
     try:
         settings = Settings()

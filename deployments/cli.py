@@ -36,6 +36,7 @@ def main() -> None:
     """Run the command; an error of ours is one sentence and exit status 1."""
     # Before anything imports Prefect: it reports usage and checks versions unless told not to.
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.umask(0o077)  # logs and reports hold addresses
     _prepare_output()
     sys.excepthook = _show_masked
     console = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The stack's data folder: one that can be written to, and that holds nothing of anybody else."""
+"""The stack's data folder: its owner's alone, and with nothing of anybody else in it."""
 
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,14 +13,15 @@ _SHOWN: Final = 3
 
 
 def check(folder: Path) -> None:
-    """Make the folder where it is missing, and mark it as a stack's.
+    """Make the folder where it is missing, close it to other users, and mark it as a stack's.
 
-    Raises `ConfigurationError` where it can't be written to, and where it holds what Autoindex has
-    not made: from `/` the default is `/var`.
+    Raises `ConfigurationError` where it is not ours to write to or to close, and where it holds
+    what Autoindex has not made: from `/` the default is `/var`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _check_contents(folder)
+        folder.chmod(0o700)
         with TemporaryFile(dir=folder):
             (folder / LOCK).touch()
     except OSError as error:

@@ -40,8 +40,8 @@ def suggested_name(content: ReportContent, report_format: ReportFormat) -> str:
 def write(content: ReportContent, report_format: ReportFormat, path: Path) -> None:
     """Write `content` to `path`, whole or not at all.
 
-    It is written under another name beside `path` first, then renamed; the same content gives the
-    same bytes, so that writing twice changes nothing.
+    Only its owner can read it. It is written under another name beside `path` first, then renamed;
+    the same content gives the same bytes, so that writing twice changes nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = filenames.UNFINISHED_PREFIX
@@ -49,7 +49,6 @@ def write(content: ReportContent, report_format: ReportFormat, path: Path) -> No
         temporary = Path(file.name)
     try:
         KINDS[report_format].write(content, temporary)
-        temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -132,6 +132,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
 
     async def setup(self) -> None:
         """Become warm, and begin to look after runs."""
+        os.umask(0o077)  # of the files its runs write, too
         for sentence in misspelt(os.environ):
             self._logger.warning("%s", sentence)
         self._engine = database.async_engine(self._settings, "autoindex-worker")

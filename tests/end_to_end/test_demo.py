@@ -34,6 +34,7 @@ def test_the_demonstration_does_the_main_job(tmp_path: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
+        umask=0,
     )
     said = ended.stdout
     assert ended.returncode == 0, said
@@ -48,9 +49,15 @@ def test_the_demonstration_does_the_main_job(tmp_path: Path) -> None:
     assert f"{report['headline']['level']:,.2f}" in said
     assert len(pypdf.PdfReader(files[".pdf"]).pages) > 1
     assert not _running_in(folder)
+    assert _open_to_others(folder) == []
     assert _shape(said.replace(str(folder), "var").replace("?", "✓")) == _shape(
         _shown_in_the_readme()
     )
+
+
+def _open_to_others(folder: Path) -> list[Path]:
+    found = [path for path in (folder, *folder.rglob("*")) if not path.is_symlink()]
+    return [path for path in found if path.stat().st_mode & 0o077]
 
 
 def _shown_in_the_readme() -> str:

@@ -31,7 +31,7 @@ def test_each_kind_is_what_it_says(
     files.write(content, report_format, path)
     assert path.read_bytes().startswith(STARTS[report_format])
     assert list(path.parent.iterdir()) == [path]
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_names_and_media_types(content: ReportContent) -> None:
