@@ -20,10 +20,15 @@ class ChildFailed(AutoindexError):
     """A part of the stack ended by itself, or never became ready."""
 
 
+def prctl(option: int, value: int) -> None:
+    """Set an attribute of this process; does nothing off Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value)
+
+
 def ask_to_die_with_parent(signum: int) -> None:
     """Have the kernel send this process `signum` when its parent dies; does nothing off Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
+    prctl(_PR_SET_PDEATHSIG, signum)
 
 
 def leave_stopping_to_parent() -> None:
@@ -38,12 +43,12 @@ def leave_stopping_to_parent() -> None:
 def die_with_parent(signum: int) -> Callable[[], None]:
     """A `preexec_fn` that ties the child's life to this process."""
     # Loaded before the fork: after it, only async-signal-safe work is sound.
-    prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+    ask = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     parent = os.getpid()
 
     def ask_kernel() -> None:
-        if prctl is not None:
-            prctl(_PR_SET_PDEATHSIG, signum)
+        if ask is not None:
+            ask(_PR_SET_PDEATHSIG, signum)
         if os.getppid() != parent:  # it died between the fork and the line above
             os._exit(1)
 

@@ -23,11 +23,9 @@ class Process:
         self._pidfd = pidfd
 
     def end(self, status: int) -> None:
-        """Note how it has ended, and end what it has left behind in its session."""
+        """Note how it has ended."""
         if self.ended.done():
             return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
         os.close(self._pidfd)
         self.ended.set_result(status)
 

@@ -1,4 +1,8 @@
-"""Start a run's process: forked from the zygote, or an interpreter of its own without one."""
+"""Start a run's process: a fork of the zygote.
+
+An order that was sent is never given to another process: one token, one process, however long the
+worker or the zygote is stalled. A zygote that does not answer is ended, with all its forks.
+"""
 
 import asyncio
 import json
@@ -11,22 +15,24 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from prefect.settings import get_current_settings
 
 from deployments.child import die_with_parent
-from deployments.worker.order import ORDER, Order
+from deployments.worker.order import Order
 from deployments.worker.process import Process
+from deployments.worker.reaper import END, PARENT_ENDED
 from deployments.worker.zygote import LARGEST_MESSAGE
 
 _log = logging.getLogger("prefect.workers.autoindex")
 
 _ZYGOTE: Final = (sys.executable, "-m", "deployments.worker.zygote")
-_READY_SECONDS: Final = 120.0
-_FORK_SECONDS: Final = 10.0
-# After a zygote that could not be made: what kept it, as too little memory, may have passed.
+_READY_SECONDS: Final = 120
+_FORK_SECONDS: Final = 30
+_END_SECONDS: Final = 10.0
+# After a zygote that could not load: what kept it, as too little memory, may have passed.
 _AGAIN_SECONDS: Final = 300.0
 # Known before NumPy and Arrow are loaded: one BLAS thread gives the same numbers each time, and a
 # process that is forked must have one thread only.
@@ -38,9 +44,15 @@ _SINGLE_THREADED: Final = {
     "MPLBACKEND": "agg",
 }
 
+R = TypeVar("R")
+
+
+class Refused(OSError):
+    """No process is to be had for an order, nor will there be one."""
+
 
 class Starter:
-    """Starts processes; a zygote that cannot be made, or dies, costs warmth and nothing else."""
+    """Starts processes; where the zygote can't load the flows, each process loads its own."""
 
     def __init__(self, entrypoints: Sequence[str]) -> None:
         self._entrypoints = entrypoints
@@ -50,33 +62,26 @@ class Starter:
 
     async def open(self) -> None:
         """Make the zygote, so that the first run finds it warm."""
-        async with self._lock:
-            await self._make()
+        try:
+            await self._ready()
+        except OSError as error:
+            _log.error("no run can be started yet: %s", error)
 
     async def start(self, order: Order) -> Process:
-        """Start a process for an order."""
-        if (zygote := await self._warm()) is not None:
-            try:
-                return await zygote.fork(order)
-            except _Refused as refused:
-                _log.warning("started without the zygote: %s", refused)
-        return await _spawn(order)
+        """Start a process for an order; raises `OSError` where there is none, nor will be."""
+        return await (await self._ready()).fork(order)
 
-    async def _warm(self) -> "_Zygote | None":
-        if self._is_to_be_made():
-            async with self._lock:
-                if self._is_to_be_made():
-                    await self._make()
-        return self._zygote
+    async def _ready(self) -> "_Zygote":
+        async with self._lock:
+            if self._zygote is None or self._is_to_be_made_again(self._zygote):
+                await self.close()
+                self._zygote = await _made(self._entrypoints)
+                self._made_at = time.monotonic()
+            return self._zygote
 
-    def _is_to_be_made(self) -> bool:
-        if self._zygote is not None:
-            return self._zygote.is_gone
-        return time.monotonic() - self._made_at > _AGAIN_SECONDS
-
-    async def _make(self) -> None:
-        self._zygote = await _made(self._entrypoints)
-        self._made_at = time.monotonic()
+    def _is_to_be_made_again(self, zygote: "_Zygote") -> bool:
+        is_due = time.monotonic() - self._made_at > _AGAIN_SECONDS
+        return zygote.is_gone or (is_due and zygote.is_idle and not zygote.is_warm)
 
     async def close(self) -> None:
         """End the zygote, and with it whatever it has forked."""
@@ -84,30 +89,35 @@ class Starter:
             await self._zygote.close()
 
 
-class _Refused(Exception):
-    """There is no fork to be had."""
-
-
-async def _made(entrypoints: Sequence[str]) -> "_Zygote | None":
+async def _made(entrypoints: Sequence[str]) -> "_Zygote":
     try:
         return await _Zygote.made(entrypoints)
-    except (_Refused, OSError) as error:
+    except OSError as error:
         _log.warning("no warm start: %s", error)
-        return None
+        return await _Zygote.made([])
 
 
 class _Zygote:
     """The worker's end of the socket to a zygote."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", end: socket.socket) -> None:
+    def __init__(
+        self, reaper: "subprocess.Popen[bytes]", end: socket.socket, *, is_warm: bool
+    ) -> None:
+        self.is_warm = is_warm
         self.is_gone = False
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._process = process
+        self.ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._reaper = reaper
+        self._end_of_all: asyncio.Task[None] | None = None
         self._socket = end
         self._starting: dict[UUID, asyncio.Future[Process]] = {}
         self._running: dict[int, Process] = {}
         end.setblocking(False)
         asyncio.get_running_loop().add_reader(end, self._receive)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self._starting and not self._running
 
     @classmethod
     async def made(cls, entrypoints: Sequence[str]) -> "_Zygote":
@@ -115,7 +125,7 @@ class _Zygote:
         began = time.monotonic()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            process = subprocess.Popen(
+            reaper = subprocess.Popen(
                 [*_ZYGOTE, str(theirs.fileno()), *entrypoints],
                 env={
                     **os.environ,
@@ -126,28 +136,31 @@ class _Zygote:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - see there
+                preexec_fn=die_with_parent(PARENT_ENDED),  # noqa: PLW1509 - see there
             )
-        zygote = cls(process, ours)
+        zygote = cls(reaper, ours, is_warm=bool(entrypoints))
         try:
-            await asyncio.wait_for(zygote.ready, _READY_SECONDS)
-        except TimeoutError:
+            pid = await _answer(zygote.ready, _READY_SECONDS)
+        except Refused:
             await zygote.close()
-            raise _Refused(f"the zygote was not ready within {_READY_SECONDS:.0f} s") from None
-        _log.info("warm after %.1f s (zygote %d)", time.monotonic() - began, process.pid)
+            raise
+        _log.info("ready after %.1f s (zygote %d)", time.monotonic() - began, pid)
         return zygote
 
     async def fork(self, order: Order) -> Process:
-        """A fork that carries out an order; raises `_Refused`."""
+        """A fork that carries out an order; raises `OSError` where there is none, nor will be."""
         if self.is_gone:
-            raise _Refused("the zygote has ended")
+            raise Refused("the zygote has ended")
         started: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
         self._starting[order.task_id] = started
         try:
             self._socket.send(order.model_dump_json().encode())
-            return await asyncio.wait_for(started, _FORK_SECONDS)
-        except OSError as error:  # TimeoutError is one
-            raise _Refused(f"the zygote does not answer: {error}") from error
+            return await _answer(started, _FORK_SECONDS)
+        except Refused:
+            if not started.done():
+                started.cancel()
+                await self.close()  # as long as it lives it may still do what it was told
+            raise
         finally:
             self._starting.pop(order.task_id, None)
 
@@ -178,21 +191,22 @@ class _Zygote:
         elif "refused" in message:
             waiting = self._starting.get(UUID(message["refused"]))
             if waiting is not None and not waiting.done():
-                waiting.set_exception(_Refused(message["reason"]))
+                waiting.set_exception(Refused(message["reason"]))
         elif not self.ready.done():
-            self.ready.set_result(None)
+            self.ready.set_result(message["pid"])
 
-    def _end(self) -> None:
-        """The zygote is gone, and the kernel has ended its forks with it."""
-        if self.is_gone:
-            return
-        self.is_gone = True
-        asyncio.get_running_loop().remove_reader(self._socket)
-        self._socket.close()
-        # It may have only said that it ends; and what nobody waits for stays as a zombie.
-        self._process.kill()
-        asyncio.get_running_loop().run_in_executor(None, self._process.wait)
-        gone = _Refused("the zygote has ended")
+    def _end(self) -> "asyncio.Task[None]":
+        """Hear no more of the zygote; its forks have ended once all that it has started has."""
+        if self._end_of_all is None:
+            self.is_gone = True
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._end_of_all = asyncio.create_task(self._end_all())
+        return self._end_of_all
+
+    async def _end_all(self) -> None:
+        await asyncio.to_thread(_wait_for_end, self._reaper)
+        gone = Refused("the zygote has ended")
         if not self.ready.done():
             self.ready.set_exception(gone)
         for waiting in self._starting.values():
@@ -203,39 +217,27 @@ class _Zygote:
         self._running.clear()
 
     async def close(self) -> None:
-        """End the zygote."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        await asyncio.to_thread(self._process.wait)
-        self._end()
-        with suppress(_Refused):
-            if self.ready.done():
-                self.ready.result()
+        """End the zygote, its forks and whatever they have started."""
+        await asyncio.shield(self._end())
+        with suppress(Refused):
+            self.ready.result()
 
 
-async def _spawn(order: Order) -> Process:
-    """An interpreter of its own, which the kernel ends with the worker, too."""
-    environment = {
-        **os.environ,
-        **_SINGLE_THREADED,
-        **order.env,
-        "PREFECT__FLOW_RUN_ID": str(order.task_id),
-        ORDER: order.model_dump_json(exclude={"env"}),
-    }
-    popen = subprocess.Popen(
-        [sys.executable, "-m", "deployments.worker.run"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - see there
-    )
-    pidfd = os.pidfd_open(popen.pid)
-    process = Process(popen.pid, pidfd)
-    loop = asyncio.get_running_loop()
+async def _answer(coming: "asyncio.Future[R]", seconds: int) -> R:
+    """What the zygote answers within so many seconds, in which this process was not stalled."""
+    for _ in range(seconds):
+        await asyncio.wait([coming], timeout=1)
+        # Never lost, as from `wait_for`, where both come to pass at the same time.
+        if coming.done():
+            return coming.result()
+    raise Refused(f"the zygote has not answered within {seconds} s, and was ended")
 
-    def ended() -> None:
-        loop.remove_reader(pidfd)
-        process.end(popen.wait())
 
-    loop.add_reader(pidfd, ended)
-    return process
+def _wait_for_end(reaper: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError):
+        reaper.send_signal(END)
+    try:
+        reaper.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        reaper.kill()
+        reaper.wait()

@@ -1,11 +1,12 @@
-"""The warm process that runs are forked from: `python -m deployments.worker.zygote FD`.
+"""The warm process that runs are forked from: `python -m deployments.worker.zygote FD FLOW …`.
 
 It imports the flows and all they need once, has one thread and does nothing else, so that a fork of
-it is sound. It speaks with its worker over a socket (`FD`), one JSON object a message; the kernel
-ends it with its worker, and its forks with it.
+it is sound. Told of no flows it loads nothing, and each fork becomes an interpreter of its own. It
+speaks with its worker over a socket (`FD`), one JSON object a message. It ends with its worker, its
+forks with it, and with them whatever they have started: see `reaper`.
 
     worker: an order (`Order`)
-    zygote: {"ready": seconds}                    once, when everything is loaded
+    zygote: {"ready": seconds, "pid": …}          once, when everything is loaded
             {"started": task id, "pid": …}        with a pidfd of the fork attached
             {"refused": task id, "reason": …}     the system gives no more processes
             {"ended": pid, "status": …}           as in subprocess: negative for a signal
@@ -22,11 +23,15 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Never
+from uuid import UUID
 
 from deployments.child import ask_to_die_with_parent, leave_stopping_to_parent
-from deployments.worker.order import Order
+from deployments.worker.order import ORDER, Order
+from deployments.worker.reaper import adopt_orphans, end_orphans, stand_guard
 
 LARGEST_MESSAGE: Final = 1 << 17
 
@@ -69,22 +74,24 @@ def preload(entrypoints: list[str]) -> None:
 def main() -> None:
     """Load, say so, and fork on demand until the worker is gone."""
     began = time.monotonic()
-    ask_to_die_with_parent(signal.SIGKILL)
     leave_stopping_to_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = socket.socket(fileno=int(sys.argv[1]))
-    preload(sys.argv[2:])
+    stand_guard(worker)
+    adopt_orphans()
+    if entrypoints := sys.argv[2:]:
+        preload(entrypoints)
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
         sys.exit(f"{threads} threads after loading the flows: a fork would not be sound")
     # What is here now stays: collecting it in a fork would only copy its pages.
     gc.collect()
     gc.freeze()
-    _send(worker, {"ready": round(time.monotonic() - began, 3)})
-    _serve(worker)
+    _send(worker, {"ready": round(time.monotonic() - began, 3), "pid": os.getpid()})
+    _serve(worker, _run if entrypoints else _execute)
 
 
-def _serve(worker: socket.socket) -> None:
+def _serve(worker: socket.socket, carry_out: Callable[[Order], int]) -> None:
     selector = selectors.DefaultSelector()
     selector.register(worker, selectors.EVENT_READ)
     while True:
@@ -93,37 +100,46 @@ def _serve(worker: socket.socket) -> None:
                 message = _received(worker)
                 if not message:  # the worker is gone
                     return
-                _fork(worker, selector, Order.model_validate_json(message))
+                order = Order.model_validate_json(message)
+                _fork(worker, selector, partial(carry_out, order), order.task_id)
             else:
                 selector.unregister(key.fileobj)
                 _, status = os.waitpid(key.data, 0)
                 os.close(key.fd)
+                end_orphans({run.data for run in selector.get_map().values()})
                 _send(worker, {"ended": key.data, "status": os.waitstatus_to_exitcode(status)})
 
 
-def _fork(worker: socket.socket, selector: selectors.BaseSelector, order: Order) -> None:
+def _fork(
+    worker: socket.socket,
+    selector: selectors.BaseSelector,
+    carry_out: Callable[[], int],
+    task_id: UUID,
+) -> None:
     zygote = os.getpid()
     try:
         pid = os.fork()
     except OSError as error:
-        _send(worker, {"refused": str(order.task_id), "reason": str(error)})
+        _send(worker, {"refused": str(task_id), "reason": str(error)})
         return
     if pid == 0:
-        _become_run(zygote, worker, selector, order)
+        _become_run(zygote, worker, selector, carry_out)
     pidfd = os.pidfd_open(pid)
-    message = json.dumps({"started": str(order.task_id), "pid": pid}).encode()
+    message = json.dumps({"started": str(task_id), "pid": pid}).encode()
     socket.send_fds(worker, [message], [pidfd])
     selector.register(pidfd, selectors.EVENT_READ, pid)
 
 
 def _become_run(
-    zygote: int, worker: socket.socket, selector: selectors.BaseSelector, order: Order
+    zygote: int,
+    worker: socket.socket,
+    selector: selectors.BaseSelector,
+    carry_out: Callable[[], int],
 ) -> Never:
-    from deployments.worker import run  # noqa: PLC0415 - loaded by `preload`
-
     status = 1
     try:
         os.setsid()
+        adopt_orphans()
         ask_to_die_with_parent(signal.SIGKILL)
         if os.getppid() != zygote:
             os._exit(1)
@@ -133,14 +149,33 @@ def _become_run(
                 os.close(key.fd)
         selector.close()
         worker.close()
-        _reseed()
-        status = run.run(order)
-        run.flush()
+        status = carry_out()
     except BaseException:  # noqa: BLE001 - a fork must never return into the zygote's loop
         with contextlib.suppress(BaseException):
             traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _run(order: Order) -> int:
+    from deployments.worker import run  # noqa: PLC0415 - loaded by `preload`
+
+    _reseed()
+    status = run.run(order)
+    run.flush()
+    return status
+
+
+def _execute(order: Order) -> Never:
+    """Go on as an interpreter of its own, which loads what it needs itself."""
+    command = [sys.executable, "-m", "deployments.worker.run"]
+    environment = {
+        **os.environ,
+        **order.env,
+        "PREFECT__FLOW_RUN_ID": str(order.task_id),
+        ORDER: order.model_dump_json(exclude={"env"}),
+    }
+    os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
 
 
 def _reseed() -> None:

@@ -1,6 +1,8 @@
 """Warm starts that fail, and come back."""
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import psutil
@@ -8,7 +10,8 @@ import pytest
 
 from deployments.worker import starter
 from deployments.worker.order import Order
-from deployments.worker.starter import Starter
+from deployments.worker.process import Process
+from deployments.worker.starter import Refused, Starter
 
 pytestmark = pytest.mark.anyio
 
@@ -18,28 +21,69 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+LOOK_AROUND = "tests.deployments.worker_flows.look_around"
+
+
 def order() -> Order:
     """For a run that waits for a server that is not there."""
     return Order(task_id=uuid4(), env={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
 
 
-async def test_a_zygote_that_could_not_be_made_is_made_later(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    entrypoints = ["flows.no_such_module.flow"]
+@asynccontextmanager
+async def starter_of(entrypoints: list[str]) -> AsyncIterator[Starter]:
     made = Starter(entrypoints)
     await made.open()
     try:
-        cold = await made.start(order())
-        assert psutil.Process(cold.pid).ppid() == os.getpid()
-        entrypoints[:] = ["tests.deployments.worker_flows.look_around"]
-        monkeypatch.setattr(starter, "_AGAIN_SECONDS", 0.0)
-        warm = await made.start(order())
-        zygote = psutil.Process(warm.pid).parent()
-        assert zygote is not None
-        assert zygote.ppid() == os.getpid()
-        for process in (cold, warm):
-            process.send(starter.signal.SIGKILL)
-            await process.ended
+        yield made
     finally:
         await made.close()
+
+
+def zygote_of(run: Process) -> psutil.Process:
+    """The parent of a run, which has one process between itself and this one."""
+    zygote = psutil.Process(run.pid).parent()
+    guard = zygote and zygote.parent()
+    assert zygote is not None
+    assert guard is not None
+    assert guard.ppid() == os.getpid()
+    return zygote
+
+
+async def end(run: Process) -> None:
+    run.send(starter.signal.SIGKILL)
+    await run.ended
+
+
+async def test_a_zygote_that_could_not_load_is_made_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entrypoints = ["flows.no_such_module.flow"]
+    async with starter_of(entrypoints) as made:
+        cold = await made.start(order())
+        entrypoints[:] = [LOOK_AROUND]
+        monkeypatch.setattr(starter, "_AGAIN_SECONDS", 0.0)
+        busy = await made.start(order())
+        assert zygote_of(cold) == zygote_of(busy)
+        for run in (cold, busy):
+            await end(run)
+        warm = await made.start(order())
+        assert zygote_of(warm).memory_info().rss > 100_000_000
+        await end(warm)
+
+
+async def test_an_order_that_is_not_answered_gets_no_process_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = psutil.Process().children()
+    async with starter_of([LOOK_AROUND]) as made:
+        run = await made.start(order())
+        zygote = zygote_of(run)
+        monkeypatch.setattr(starter, "_FORK_SECONDS", 1)
+        zygote.suspend()
+        with pytest.raises(Refused, match="has not answered within 1 s"):
+            await made.start(order())
+        assert not zygote.is_running()
+        assert psutil.Process().children() == before
+        assert await run.ended == -starter.signal.SIGKILL
+        monkeypatch.undo()
+        await end(await made.start(order()))

@@ -1,5 +1,6 @@
 """The worker, as its operator and its runs see it: real processes, a real Prefect server."""
 
+import os
 import signal
 import socket
 import sys
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.chaos
 
 _numbers = count(1)
 LEASE_SECONDS = 4.0
+# A worker once waited ten seconds for the answer to an order.
+STALLED_SECONDS = 11.0
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +207,50 @@ def test_a_zygote_that_dies_takes_its_runs_along_and_all_goes_on(
     assert not alive([process])
     assert worker.zygote().pid != before.pid
     assert said(note)[1]["ppid"] == worker.zygote().pid
+
+
+@pytest.mark.parametrize("victim", ["run", "zygote", "worker"])
+def test_what_a_run_has_started_ends_with_it(
+    one_yard: Yard, worker: Started, note: str, victim: str
+) -> None:
+    run_id = one_yard.post("start_daemons", note=note)
+    run = pid(one_yard, note)
+    first = said(note)[0]["daemons"]
+    assert alive(first) == first
+    victims = {"run": run, "zygote": worker.zygote().pid, "worker": worker.process.pid}
+    os.kill(victims[victim], signal.SIGKILL)
+    if victim == "worker":
+        worker.process.wait()
+        one_yard.start("next")
+    one_yard.until(lambda: not alive([run, *first]), what="the end of all it has started")
+    Path(note + ".go").touch()
+    one_yard.until_state(run_id, "Completed")
+    _, again = said(note)
+    one_yard.until(lambda: not alive([again["pid"], *again["daemons"]]), what="the end, again")
+
+
+def test_of_an_order_whose_answer_waits_for_a_stalled_worker_one_process_comes(
+    one_yard: Yard, note: str
+) -> None:
+    for one in one_yard.started:
+        one.end()
+    worker = one_yard.start("stalled", AUTOINDEX_LEASE_SECONDS="60")
+    zygote = worker.zygote()
+    zygote.suspend()
+    run_id = one_yard.post("end_when_told", note=note)
+    one_yard.until_state(run_id, "Pending")
+    time.sleep(1)  # until it has sent its order
+    worker.process.send_signal(signal.SIGSTOP)
+    zygote.resume()
+    process = pid(one_yard, note)
+    time.sleep(STALLED_SECONDS)
+    worker.process.send_signal(signal.SIGCONT)
+    one_yard.until(lambda: one_yard.read(run_id).infrastructure_pid, what="the start")
+    assert str(one_yard.read(run_id).infrastructure_pid).endswith(f":{process}")
+    Path(note + ".go").touch()
+    one_yard.until_state(run_id, "Completed")
+    assert len(said(note)) == 1
+    worker.end()
 
 
 @pytest.mark.usefixtures("worker")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -68,6 +69,16 @@ def sleep_on_second_attempt(note: str, attempts: int = 1) -> None:
 def end_when_told(note: str) -> None:
     """By a file."""
     say(note)
+    while not Path(note + ".go").exists():
+        time.sleep(0.05)
+
+
+@flow
+def start_daemons(note: str) -> None:
+    """In sessions of their own, one of them also without a parent; then end when told."""
+    child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    orphan = subprocess.check_output(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!"])
+    say(note, daemons=[child.pid, int(orphan)])
     while not Path(note + ".go").exists():
         time.sleep(0.05)
 

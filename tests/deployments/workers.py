@@ -43,12 +43,13 @@ class Started:
         return self.log.read_text()
 
     def family(self) -> list[psutil.Process]:
-        """The worker, its zygote and its runs."""
+        """The worker, its zygote and that one's guard, and its runs."""
         own = psutil.Process(self.process.pid)
         return [own, *own.children(recursive=True)]
 
     def zygote(self) -> psutil.Process:
-        (found,) = psutil.Process(self.process.pid).children()
+        (guard,) = psutil.Process(self.process.pid).children()
+        (found,) = guard.children()
         return found
 
     def end(self) -> None:

@@ -144,7 +144,8 @@ class Storm:
 
     def zygotes(self) -> list[psutil.Process]:
         """The workers' warm processes."""
-        return [one for worker in self.crew for one in _children(psutil.Process(worker.pid))]
+        guards = [one for worker in self.crew for one in _children(psutil.Process(worker.pid))]
+        return [one for guard in guards for one in _children(guard)]
 
     # Faults: each is over by itself, or is undone by `wake`.
 

@@ -22,7 +22,8 @@ EVERYTHING_AGAIN = {"mode": "full", "force": True, "symbols": ["AAPL", "KO"]}
 def engines(stack: Stack) -> list[psutil.Process]:
     """The processes of running tasks."""
     (worker,) = [child for child in stack.children if child.name == "Worker"]
-    (zygote,) = psutil.Process(worker.pid).children()
+    (guard,) = psutil.Process(worker.pid).children()
+    (zygote,) = guard.children()
     return list(zygote.children())
 
 
