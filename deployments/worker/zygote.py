@@ -43,7 +43,6 @@ _LATE: Final = (
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_svg",
     "graphviz",
-    "openpyxl",
     "prefect._internal.observers",
     "prefect.engine",
     "prefect.flow_engine",
