@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
@@ -36,7 +37,9 @@ async def changed(
     Prefect does not confirm a subscription, and drops events for a subscriber that is slow: whoever
     needs to know for certain looks again from time to time.
     """
-    url = f"ws{api_url.removeprefix('http').rstrip('/')}/events/out"
+    where = httpx.URL(api_url)
+    scheme = "wss" if where.scheme == "https" else "ws"
+    url = str(where.copy_with(scheme=scheme, path=f"{where.path.rstrip('/')}/events/out"))
     try:
         async with connect(
             url,

@@ -1,5 +1,7 @@
 """Every setting, read once from the environment (`AUTOINDEX_*`) and passed down."""
 
+import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -8,6 +10,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, Self
+from urllib.parse import urlencode
 
 from pydantic import Field, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,6 +43,8 @@ from autoindex.setting_types import (
 
 # A Unix socket's whole path must fit into 108 bytes on Linux and 104 on macOS.
 _LONGEST_SOCKET_FOLDER: Final = 80
+# PostgreSQL and libpq take these for the ends of a folder in a list of them.
+_LISTED: Final = re.compile('[,"]')
 _PREFIX: Final = "AUTOINDEX_"
 # What pydantic puts before the text of an error of ours.
 _OURS: Final = "Value error, "
@@ -186,18 +191,19 @@ class Settings(BaseSettings):
 
     @property
     def socket_dir(self) -> Path:
-        """Folder of the embedded PostgreSQL's Unix socket; short even where `data_dir` is long."""
+        """Folder of the embedded PostgreSQL's socket; short and plain whatever `data_dir` is."""
         folder = self.data_dir / "run"
-        if len(str(folder)) <= _LONGEST_SOCKET_FOLDER:
+        path = os.fsencode(folder)
+        if len(path) <= _LONGEST_SOCKET_FOLDER and not _LISTED.search(str(folder)):
             return folder
         # Not TMPDIR: the stack's parts have one of their own, and all must find the same socket.
-        name = f"autoindex-{sha256(str(folder).encode()).hexdigest()[:12]}"
+        name = f"autoindex-{sha256(path).hexdigest()[:12]}"
         return Path("/tmp") / name  # noqa: S108
 
     def database(self, name: str = "autoindex") -> str:
         """SQLAlchemy URL of our database, or of the embedded server's database `name`."""
         if self.database_url is None:
-            return f"postgresql+psycopg://postgres@/{name}?host={self.socket_dir}"
+            return f"postgresql+psycopg://postgres@/{name}?{urlencode({'host': self.socket_dir})}"
         url = self.database_url.get_secret_value()
         scheme, _, rest = url.partition("://")
         return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else url

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import psycopg
+from sqlalchemy import URL
 
 from autoindex.errors import ConfigurationError
 from deployments import ordinary_user
@@ -64,7 +65,9 @@ class EmbeddedPostgres:
 
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy URL of one of its databases."""
-        return f"postgresql+psycopg://postgres@/{database}?host={self.socket_dir}"
+        host = {"host": str(self.socket_dir)}
+        url = URL.create("postgresql+psycopg", "postgres", database=database, query=host)
+        return url.render_as_string()
 
     def start(self) -> None:
         """Create the data folder where there is none, start it, wait until it answers."""

@@ -70,7 +70,9 @@ def async_engine(
 
 def conninfo(url: str) -> str:
     """An SQLAlchemy URL as libpq takes it."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    parsed = make_url(url)
+    _, parameters = parsed.get_dialect()().create_connect_args(parsed)
+    return psycopg.conninfo.make_conninfo(**parameters)
 
 
 def pinning(

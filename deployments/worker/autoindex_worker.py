@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 from uuid import UUID
 
 import anyio
@@ -182,7 +183,8 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
 
     async def _sign_off(self) -> None:
         """Let nobody count on this worker; where Prefect is away it finds out by itself."""
-        path = f"/work_pools/{self._work_pool_name}/workers/{self.name}"
+        pool, worker = quote(self._work_pool_name, safe=""), quote(self.name, safe="")
+        path = f"/work_pools/{pool}/workers/{worker}"
         with suppress(httpx.HTTPError, TimeoutError), asked_once():
             async with asyncio.timeout(_SIGN_OFF_SECONDS):
                 await self.client.request("DELETE", path)  # type: ignore[arg-type]

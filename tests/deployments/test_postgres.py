@@ -4,13 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import aclosing
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from autoindex.errors import ConfigurationError
+from autoindex.settings import Settings
+from autoindex.storage import listening
+from deployments import bootstrap
 from deployments.child import ChildFailed
 from deployments.postgres import EmbeddedPostgres
 from tests.bounds import HANG_SECONDS
@@ -47,6 +53,24 @@ def test_only_the_owner_can_reach_the_socket(tmp_path: Path) -> None:
         assert server.socket_dir.stat().st_mode & 0o077 == 0
         listening = psutil.Process(server.child.pid).net_connections(kind="tcp")
         assert listening == []
+
+
+@pytest.mark.parametrize("name", ["S pace ü&+%41#?", 'a,b"c'])
+@pytest.mark.anyio
+async def test_its_folder_may_have_any_name(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("odd") / name)
+    with EmbeddedPostgres(settings.data_dir / "postgres", settings.socket_dir) as server:
+        bootstrap.prepare_database(settings)
+        bootstrap.create_prefect_database(settings)
+        for url in (bootstrap.prefect_database(settings), server.url()):
+            engine = create_async_engine(url)
+            async with engine.connect() as connection:
+                assert await connection.scalar(text("select 1")) == 1
+            await engine.dispose()
+        async with aclosing(listening.notifications(settings, "some")) as told:
+            assert await anext(told) is None
 
 
 def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def fresh_settings(folder: Any) -> Settings:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    settings = fresh_settings(tmp_path_factory.mktemp("stack"))
+    # A folder of any name will do.
+    settings = fresh_settings(tmp_path_factory.mktemp("S pace ü&+%41#?"))
     with local_stack.running(settings, Progress(Console(file=StringIO()))) as running:
         universe.import_sandbox(running.settings)
         # At a full hour a scheduled run would come between a test and its own.
