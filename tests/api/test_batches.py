@@ -19,9 +19,11 @@ class Source:
         self.value = 0
         self.reads: list[Sequence[str]] = []
         self.gate = asyncio.Event()
+        self.asked = asyncio.Event()
 
     async def read(self, keys: Sequence[str]) -> dict[str, int]:
         self.reads.append(keys)
+        self.asked.set()
         seen = self.value
         await self.gate.wait()
         if "bad" in keys:
@@ -44,7 +46,7 @@ async def test_no_answer_is_older_than_its_question() -> None:
     source = Source()
     batches = Batches(source.read, InTime(HANG_SECONDS))
     early = [asyncio.create_task(batches.get("k")) for _ in range(1)]
-    await asyncio.sleep(0.01)
+    await source.asked.wait()
     source.value = 1
     late = asyncio.create_task(batches.get("k"))
     await asyncio.sleep(0.01)
@@ -66,7 +68,7 @@ async def test_one_who_gives_up_does_not_keep_the_answer_from_others() -> None:
     source = Source()
     batches = Batches(source.read, InTime(HANG_SECONDS))
     first, second = (asyncio.create_task(batches.get("k")) for _ in range(2))
-    await asyncio.sleep(0.01)
+    await source.asked.wait()
     first.cancel()
     source.gate.set()
     assert await second == 0

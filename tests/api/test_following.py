@@ -92,7 +92,6 @@ class TestWaiting:
     ) -> None:
         waiting = asyncio.create_task(http.get(f"/status/{run.id}", params={"wait": 60}))
         await until(lambda: watching.followers == 1)
-        await asyncio.sleep(0.2)
         assert not waiting.done()
         run.move("RUNNING")
         answer = await waiting
@@ -100,14 +99,14 @@ class TestWaiting:
         assert answer.headers["retry-after"]
 
     async def test_progress_is_a_change(
-        self, http: httpx.AsyncClient, run: Run, api_engine: Engine
+        self, http: httpx.AsyncClient, watching: watch.Watch, run: Run, api_engine: Engine
     ) -> None:
         run.move("RUNNING")
         known = (await http.get(f"/status/{run.id}")).headers["etag"]
         waiting = asyncio.create_task(
             http.get(f"/status/{run.id}", params={"wait": 60}, headers={"If-None-Match": known})
         )
-        await asyncio.sleep(0.2)
+        await until(lambda: watching.followers == 1)
         tell(api_engine, progress.count, run, 3, 21, "symbols fetched")
         told = (await waiting).json()["progress"]
         assert (told["completed"], told["total"], told["what"]) == (3, 21, "symbols fetched")
@@ -323,8 +322,9 @@ async def test_a_lost_hint_costs_seconds_and_not_the_change(
     settings: Settings, runner: InMemory, run: Run
 ) -> None:
     run.changed = lambda _: None
-    async with serving(create_app(settings, runner)) as http:
+    app = create_app(settings, runner)
+    async with serving(app) as http:
         waiting = asyncio.create_task(http.get(f"/status/{run.id}", params={"wait": 60}))
-        await asyncio.sleep(0.5)
+        await until(lambda: app.state.watch.followers == 1)
         run.move("RUNNING")
         assert (await waiting).json()["status"] == "started"
