@@ -4,14 +4,15 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
+from deployments.worker import outages, supervision
 from deployments.worker.configuration import AutoindexJobConfiguration
 from deployments.worker.outages import Outages
 from deployments.worker.process import Process
 from deployments.worker.supervision import Cause, Supervision
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -21,33 +22,64 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def test_while_prefect_is_away_a_run_s_time_stands_still() -> None:
-    outages = Outages()
-    command = [sys.executable, "-c", "import time; time.sleep(50)"]
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.reads = 0
+
+    def monotonic(self) -> float:
+        self.reads += 1
+        return self.now
+
+    async def looked_at(self) -> None:
+        """Wait until somebody has seen what it shows now."""
+        before = self.reads
+        async with asyncio.timeout(HANG_SECONDS):
+            while self.reads < before + 4:
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    for module in (supervision, outages):
+        monkeypatch.setattr(module, "time", made)
+    return made
+
+
+async def test_while_prefect_is_away_a_run_s_time_stands_still(clock: Clock) -> None:
+    away = Outages()
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
     sleeper = subprocess.Popen(command, start_new_session=True)
     process = Process(sleeper.pid, os.pidfd_open(sleeper.pid))
-    supervision = Supervision(AutoindexJobConfiguration(hard_time_limit_seconds=3), outages)
-    watching = asyncio.create_task(supervision.watch(process))
-    await asyncio.sleep(0.2)
-    outages.asked_in_vain("Prefect", time.monotonic())
-    await asyncio.sleep(4)
+    watched = Supervision(AutoindexJobConfiguration(hard_time_limit_seconds=3), away)
+    watching = asyncio.create_task(watched.watch(process))
+    await clock.looked_at()
+    away.asked_in_vain("Prefect", clock.now)
+    clock.now += 4
+    await clock.looked_at()
     assert sleeper.poll() is None
-    outages.answered("Prefect")
+    away.answered("Prefect")
+    clock.now += 2
+    await clock.looked_at()
+    assert sleeper.poll() is None
+    clock.now += 2
     process.end(await asyncio.to_thread(sleeper.wait))
     ending = await watching
     assert ending.cause is Cause.LIMIT
     assert ending.reason == "hard time limit of 3 s exceeded"
 
 
-def test_an_outage_lasts_until_every_part_is_back() -> None:
-    outages, began = Outages(), time.monotonic()
-    outages.asked_in_vain("Prefect", began - 5)
-    outages.asked_in_vain("the database", began - 3)
-    outages.answered("Prefect")
-    time.sleep(0.1)
-    outages.answered("the database")
-    length = outages.seconds
-    assert length >= 5.1
-    time.sleep(0.1)
-    outages.answered("the database")
-    assert outages.seconds == length
+def test_an_outage_lasts_until_every_part_is_back(clock: Clock) -> None:
+    away = Outages()
+    away.asked_in_vain("Prefect", clock.now - 5)
+    away.asked_in_vain("the database", clock.now - 3)
+    away.answered("Prefect")
+    clock.now += 2
+    away.answered("the database")
+    assert away.seconds == 7
+    clock.now += 2
+    away.answered("the database")
+    assert away.seconds == 7
