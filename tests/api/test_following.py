@@ -265,7 +265,7 @@ class TestEvents:
         self, http: httpx.AsyncClient, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(following, "HEARTBEAT_SECONDS", 0.05)
-        monkeypatch.setattr(following, "LIFE_SECONDS", 0.5)
+        monkeypatch.setattr(following, "LIFE_SECONDS", 2.0)
         answer = await http.get(f"/status/{run.id}/events")
         assert answer.text.startswith("retry: 2000\n\n")
         assert ": still here\n\n" in answer.text
