@@ -63,13 +63,13 @@ def test_an_expired_lease_is_seized_once(engine: Engine) -> None:
 async def test_a_holder_that_is_paused_while_it_renews_loses_its_lease(
     engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(database._ASYNC_OPTIONS, "idle_in_transaction_session_timeout", "500")  # type: ignore[misc]
+    monkeypatch.setattr(database, "_ASYNC_IDLE_MILLISECONDS", "2000")
     mine = taken(engine, "a", OVER)
     workers = database.async_engine(settings, "autoindex-worker")
 
     def seize() -> Lease | None:
         with engine.begin() as other:
-            other.execute(text("set local lock_timeout = '30s'"))
+            other.execute(text("set local lock_timeout = '300s'"))
             return leases.seize(other, mine, "b", LONG)
 
     async with workers.connect() as paused:
