@@ -31,11 +31,11 @@ UNUSUAL = {
     "client_encoding": "LATIN1",
     "search_path": "elsewhere",
     "default_transaction_isolation": "serializable",
-    "statement_timeout": "50ms",
-    "lock_timeout": "50ms",
-    "idle_in_transaction_session_timeout": "50ms",
-    "idle_session_timeout": "50ms",
-    "transaction_timeout": "50ms",
+    "statement_timeout": "1s",
+    "lock_timeout": "1s",
+    "idle_in_transaction_session_timeout": "1s",
+    "idle_session_timeout": "1s",
+    "transaction_timeout": "1s",
 }
 _numbers = count(1)
 
@@ -77,7 +77,7 @@ def test_a_role_that_is_set_otherwise_changes_nothing(unusual: Settings) -> None
     made = database.run_engine(unusual, TASK)
     with made.begin() as connection:
         versions.bump(connection, "ünusual")
-        connection.execute(text("select pg_sleep(0.2)"))  # longer than the role allows
+        connection.execute(text("select pg_sleep(1.5)"))  # longer than the role allows
     with made.connect() as connection:
         stamp = versions.stamp(connection, "ünusual")
         read = connection.execute(
@@ -104,7 +104,7 @@ async def test_nor_does_it_for_the_facade_and_who_listens(unusual: Settings) -> 
         name = await connection.scalar(shown, {"name": "application_name"})
     heard = listening.notifications(unusual, "unusual")
     assert await anext(heard) is None
-    await asyncio.sleep(0.2)  # longer than the role's connections may be idle
+    await asyncio.sleep(1.5)  # longer than the role's connections may be idle
     async with made.begin() as connection:
         await connection.execute(text("notify unusual, 'still there'"))
     assert await anext(heard) == "still there"
@@ -182,11 +182,15 @@ def test_copy_meets_it_the_same_way(settings: Settings) -> None:
     made.dispose()
 
 
-def test_a_transaction_that_was_left_open_too_long_is_away_too(settings: Settings) -> None:
+def test_a_transaction_that_was_left_open_too_long_is_away_too(
+    admin: psycopg.Connection, settings: Settings
+) -> None:
     made = database.engine(settings)
     with made.connect() as connection:
+        backend = connection.execute(text("select pg_backend_pid()")).scalar_one()
         connection.execute(text("set local idle_in_transaction_session_timeout = 1"))
-        time.sleep(0.2)
+        while admin.execute("select from pg_stat_activity where pid = %s", (backend,)).fetchone():
+            time.sleep(0.01)
         with pytest.raises(AWAY):
             connection.execute(text("select 1"))
     made.dispose()
