@@ -3,12 +3,11 @@
 import json
 import subprocess
 import sys
-import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from autoindex.storage import credits as ledger
 from autoindex.storage.credits import Plan
@@ -16,16 +15,16 @@ from tests.bounds import HANG_SECONDS
 from tests.market_data.stage import Switches, until_early_in_a_minute
 
 PLAN = Plan(per_minute=40, per_day=150)
-# Two minutes before midnight; forty seconds pass in one.
+# Two minutes before midnight; half a second passes with whatever one of them begins.
 START = datetime(2026, 3, 2, 23, 58, tzinfo=UTC)
 WORKERS = 4
 
 # Reserves, waits as long as a call takes, corrects; says what was counted when.
 HAMMER = """
-import json, sys, time
+import json, sys
 from datetime import datetime, timedelta
 from random import Random
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from autoindex.storage import credits as ledger
 from autoindex.storage.credits import Plan
 
@@ -33,23 +32,24 @@ url, seed, start, plan = sys.argv[1], int(sys.argv[2]), sys.argv[3], Plan(*json.
 random, engine, counted = Random(seed), create_engine(url), []
 engine.connect().close()
 print("ready", flush=True)
-began = float(sys.stdin.readline())
+sys.stdin.readline()
 
-def now():
-    return datetime.fromisoformat(start) + timedelta(seconds=40 * (time.monotonic() - began))
+def clock(ticks):
+    with engine.connect() as connection:
+        passed = connection.execute(text(ticks)).scalar_one() / 2
+    return datetime.fromisoformat(start) + timedelta(seconds=passed)
 
-while time.monotonic() < began + 4.5:
-    at = now()
+end = datetime.fromisoformat(start) + timedelta(minutes=3)
+while (at := clock("select nextval('ticks')")) < end:
     with engine.begin() as connection:
         booked = ledger.reserve(connection, random.randint(1, 9), plan, at, at_least=1)
     if not booked.granted:
-        time.sleep(0.01)
         continue
     spent = random.randint(0, booked.granted)
     # The provider counts the call when it arrives, up to two seconds after it was reserved.
     counted.append([(at + timedelta(seconds=random.random() * 1.9)).isoformat(), spent])
     with engine.begin() as connection:
-        ledger.correct(connection, booked, spent, max(at, now()))
+        ledger.correct(connection, booked, spent, max(at, clock("select last_value from ticks")))
 print(json.dumps(counted))
 """
 
@@ -68,22 +68,23 @@ def workers(source: str, *arguments: str) -> list[subprocess.Popen[str]]:
 
 
 def start_together(processes: list[subprocess.Popen[str]]) -> list[str]:
-    """Tell all when they are ready what time it is; what each of them says in the end."""
+    """Tell all to begin when they are ready; what each of them says in the end."""
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     until_early_in_a_minute()
-    began = time.monotonic()
     for process in processes:
         assert process.stdin is not None
-        process.stdin.write(f"{began}\n")
+        process.stdin.write("\n")
         process.stdin.flush()
     told = [process.communicate(timeout=HANG_SECONDS)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * WORKERS
     return told
 
 
-def test_four_processes_never_exceed_a_minute_or_a_day(database_url: str) -> None:
+def test_four_processes_never_exceed_a_minute_or_a_day(database_url: str, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("create sequence ticks"))
     plan = json.dumps([PLAN.per_minute, PLAN.per_day])
     processes = workers(HAMMER, database_url, START.isoformat(), plan)
     told = start_together(processes)
