@@ -116,7 +116,7 @@ class Stage:
         with self.database.connect() as connection:
             return bool(connection.execute(query, words).scalar_one())
 
-    def heard(self, *words: str, seconds: float = 60) -> str:
+    def heard(self, *words: str, seconds: float = HANG_SECONDS) -> str:
         """The one message with these words, once it has come."""
         deadline = time.monotonic() + seconds
         while not (found := self.told(*words)):
