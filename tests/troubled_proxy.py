@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.bounds import HANG_SECONDS
+
 _OF_THE_CONNECTION = frozenset({"connection", "transfer-encoding", "content-encoding", "host"})
 
 
@@ -20,7 +22,9 @@ class TroubledProxy:
         self.fails: Callable[[str, str], bool] = lambda _method, _path: False
         self.failed: list[str] = []
         proxy = self
-        http = httpx.Client(base_url=target.copy_with(path="/"), timeout=30, trust_env=False)
+        http = httpx.Client(
+            base_url=target.copy_with(path="/"), timeout=HANG_SECONDS, trust_env=False
+        )
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"

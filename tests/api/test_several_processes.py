@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from api import tokens
 from api.questions import Questions
 from autoindex.settings import Settings
+from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
 
 # Longer than the 5 seconds that uvicorn gives a process by itself.
@@ -47,7 +48,9 @@ class Facade:
 
     def get(self, path: str) -> httpx.Response:
         """Ask whichever process takes the connection."""
-        return httpx.get(f"{self.url}{path}", headers=self.headers, timeout=60, trust_env=False)
+        return httpx.get(
+            f"{self.url}{path}", headers=self.headers, timeout=HANG_SECONDS, trust_env=False
+        )
 
     def until_it_answers(self) -> None:
         while self.parent.poll() is None:
@@ -113,7 +116,7 @@ def test_it_starts_though_slow_and_counts_as_one_until_it_ends_as_one(facade: Fa
 
     processes = facade.processes
     facade.parent.kill()
-    assert not psutil.wait_procs(processes, timeout=60)[1]
+    assert not psutil.wait_procs(processes, timeout=HANG_SECONDS)[1]
 
 
 def test_one_process_asks_at_a_time_and_the_next_knows_what_it_saw(tmp_path: Path) -> None:
