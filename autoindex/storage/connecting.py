@@ -1,6 +1,7 @@
 """What every connection to PostgreSQL relies on, whoever opens it and whatever is in between."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 import psycopg
@@ -14,7 +15,7 @@ from autoindex.storage import transient
 
 # libpq's own, none of which reaches the server or a pooler. A peer that has gone without a word is
 # found out within half a minute; a server that takes no writes counts as one that does not answer.
-LIBPQ: Final[Mapping[str, Any]] = {
+_LIBPQ: Final[Mapping[str, Any]] = {
     "connect_timeout": 3,
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -54,7 +55,7 @@ def engine(
 
     `chosen` are settings of PostgreSQL that differ from what we otherwise rely on.
     """
-    made = create_engine(url, connect_args=dict(LIBPQ), **options)
+    made = create_engine(url, connect_args=dict(_LIBPQ), **options)
     _prepare(made, application, chosen or {})
     return made
 
@@ -63,24 +64,31 @@ def async_engine(
     url: str, application: str, chosen: Mapping[str, str] | None = None, **options: Any
 ) -> AsyncEngine:
     """The same for asyncio."""
-    made = create_async_engine(url, connect_args=dict(LIBPQ), **options)
+    made = create_async_engine(url, connect_args=dict(_LIBPQ), **options)
     _prepare(made.sync_engine, application, chosen or {})
     return made
 
 
-def conninfo(url: str) -> str:
-    """An SQLAlchemy URL as libpq takes it."""
+@asynccontextmanager
+async def connected(
+    url: str, application: str, chosen: Mapping[str, str] | None = None
+) -> AsyncIterator[psycopg.AsyncConnection]:
+    """A connection of no pool, for what lasts longer than a transaction; in autocommit mode."""
     parsed = make_url(url)
-    _, parameters = parsed.get_dialect()().create_connect_args(parsed)
-    return psycopg.conninfo.make_conninfo(**parameters)
+    _, values = parsed.get_dialect()().create_connect_args(parsed)
+    async with await psycopg.AsyncConnection.connect(
+        **values, **_LIBPQ, autocommit=True
+    ) as connection:
+        await connection.execute(*_pinning(connection.info, application, chosen or {}))
+        yield connection
 
 
-def pinning(
-    info: psycopg.ConnectionInfo, application: str, chosen: Mapping[str, str] | None = None
+def _pinning(
+    info: psycopg.ConnectionInfo, application: str, chosen: Mapping[str, str]
 ) -> tuple[str, list[str]]:
     """The one statement that makes a new connection as we rely on it, and its values."""
     later = _SINCE_17 if info.server_version >= _VERSION_17 else {}
-    wanted = {**_PINNED, **later, **(chosen or {}), "application_name": application}
+    wanted = {**_PINNED, **later, **chosen, "application_name": application}
     calls = ", ".join(["set_config(%s, %s, false)"] * len(wanted))
     return f"select {calls}", [word for pair in wanted.items() for word in pair]
 
@@ -88,7 +96,7 @@ def pinning(
 def _prepare(made: Engine, application: str, chosen: Mapping[str, str]) -> None:
     def pin(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
         info = cast("psycopg.Connection[Any]", record.driver_connection).info
-        statement, values = pinning(info, application, chosen)
+        statement, values = _pinning(info, application, chosen)
         # In a transaction it would be undone with it.
         connection.autocommit = True
         cursor = connection.cursor()

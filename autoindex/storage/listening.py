@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import sql
 
 from autoindex.errors import PartUnavailable
 from autoindex.settings import Settings
@@ -18,11 +18,8 @@ async def notifications(
     None that is committed after the first None is missed; raises `PartUnavailable` where there is
     no connection, or no longer.
     """
-    where = connecting.conninfo(settings.database())
     try:
-        connection = await AsyncConnection.connect(where, autocommit=True, **connecting.LIBPQ)
-        async with connection:
-            await connection.execute(*connecting.pinning(connection.info, application))
+        async with connecting.connected(settings.database(), application) as connection:
             await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
             yield None
             async for told in connection.notifies():
