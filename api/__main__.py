@@ -1,8 +1,10 @@
 """Serve the facade: `python -m api`, with the settings of the environment."""
 
+import asyncio
 import os
 import resource
 import socket
+from contextlib import suppress
 from tempfile import TemporaryDirectory
 
 import uvicorn
@@ -11,8 +13,9 @@ from api.app import create_app
 from api.gate import LARGEST_HEAD_BYTES
 from api.http_protocol import GuardedProtocol
 from api.metrics import FOLDER
-from autoindex.errors import ConfigurationError
+from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings
+from autoindex.storage import pooler
 
 # Those who wait for a task are told at once that the facade stops; this is for slow downloads.
 _FAREWELL_SECONDS = 10
@@ -28,6 +31,8 @@ def main() -> None:
     try:
         settings = Settings()
         _check_port(settings)
+        with suppress(PartUnavailable):  # it starts without a database, and says so at /ready
+            asyncio.run(pooler.check(settings))
         if settings.api_processes == 1:
             _serve(settings)
             return

@@ -1,5 +1,6 @@
 """Bring databases, work pool, queues, notices and deployments to what they shall be; repeatable."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from sqlalchemy import make_url
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
-from autoindex.storage import migrate
+from autoindex.storage import migrate, pooler
 from deployments import alerting, server
 from deployments.connection import answering
 from deployments.plan import PROJECT, read_plan
@@ -76,10 +77,12 @@ def _prefect_answers(api_url: str) -> Iterator[None]:
 def prepare_database(settings: Settings) -> str:
     """Create our database where it is missing and bring its tables up to date.
 
-    Raises `ConfigurationError` where PostgreSQL does not answer.
+    Raises `ConfigurationError` where PostgreSQL does not answer, or is behind a pooler that is not
+    for us.
     """
     with answering(settings):
         migrate.create_database(settings.database())
+        asyncio.run(pooler.check(settings))
         return migrate.upgrade(settings.database())
 
 

@@ -37,7 +37,7 @@ from prefect.workers.base import BaseVariables, BaseWorker, BaseWorkerResult
 
 from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings, misspelt
-from autoindex.storage import database, listening, wake
+from autoindex.storage import database, listening, pooler, wake
 from deployments.plan import read_plan
 from deployments.worker.configuration import AutoindexJobConfiguration, base_job_template
 from deployments.worker.endurance import until_back
@@ -136,9 +136,16 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         os.umask(0o077)  # of the files its runs write, too
         for sentence in misspelt(os.environ):
             self._logger.warning("%s", sentence)
+        try:
+            with suppress(PartUnavailable):  # the keeper says so, and asks again
+                await self._check_database()
+        except ConfigurationError as error:
+            raise SystemExit(f"the worker does not start: {error}") from None
         self._engine = database.async_engine(self._settings, "autoindex-worker")
         lifetime = timedelta(seconds=self._settings.lease_seconds)
-        self._keeper = Keeper(self._engine, self.name, lifetime, self._outages)
+        self._keeper = Keeper(
+            self._engine, self.name, lifetime, self._outages, self._check_database
+        )
         await self._keeper.renew_once()  # or Prefect would be told too soon that we are here
         await super().setup()
         self._starter = Starter([one.entrypoint for one in read_plan().deployments])
@@ -157,6 +164,9 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         ):
             self._services.start_soon(service)
         self._obey_signals()
+
+    async def _check_database(self) -> None:
+        await pooler.check(self._settings)
 
     async def _initialize_after_sync(self) -> None:
         """As soon as Prefect knows this worker, have the notice of absent workers know it, too."""

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.storage import leases
 from autoindex.storage.leases import Lease
 from deployments.worker.outages import Outages
@@ -35,10 +36,18 @@ R = TypeVar("R")
 
 
 class Keeper:
-    """Holds leases for a worker, and says at once which of them are lost."""
+    """Holds leases for a worker, and says at once which of them are lost.
+
+    Whenever the database begins to answer, `check` says whether it can be relied on.
+    """
 
     def __init__(
-        self, engine: AsyncEngine, worker_name: str, lifetime: timedelta, outages: Outages
+        self,
+        engine: AsyncEngine,
+        worker_name: str,
+        lifetime: timedelta,
+        outages: Outages,
+        check: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.lifetime = lifetime
         self.holder = f"{worker_name} on {socket.gethostname()}, process {os.getpid()}"
@@ -48,6 +57,7 @@ class Keeper:
         """Why no lease can be held, and so no run be claimed; None where one can."""
         self._engine = engine
         self._outages = outages
+        self._check = check
         self._held: dict[UUID, tuple[Lease, Callable[[], Awaitable[None]]]] = {}
 
     async def take(self, task_id: UUID) -> Lease | None:
@@ -88,14 +98,22 @@ class Keeper:
             self._cannot(f"the database can't be used: {str(reason).strip()}")
         else:
             self._outages.answered("the database")
-            self._can()
+            await self._can()
 
     def _cannot(self, trouble: str) -> None:
         if self.trouble is None:
             _log.error("no run is claimed: %s", trouble)
         self.trouble, self.reachable_since = trouble, None
 
-    def _can(self) -> None:
+    async def _can(self) -> None:
+        if self.reachable_since is not None:
+            return
+        try:
+            await self._in_time(self._check())
+        except (ConfigurationError, PartUnavailable, TimeoutError) as error:
+            self._cannot(f"the database can't be used: {error}")
+            return
+        self.reachable_since = asyncio.get_running_loop().time()
         if self.trouble is not None:
             _log.warning("the database can be used again: runs are claimed")
         self.trouble = None
@@ -103,8 +121,6 @@ class Keeper:
     async def _renew_all(self) -> None:
         tokens = {task_id: lease.token for task_id, (lease, _) in self._held.items()}
         lost = await self.call(leases.renew, tokens, self.lifetime)
-        if self.reachable_since is None:
-            self.reachable_since = asyncio.get_running_loop().time()
         for task_id in lost:
             if task_id in self._held:  # it may have ended meanwhile
                 _log.warning("the lease on task %s is lost to another worker", task_id)
@@ -123,8 +139,11 @@ class Keeper:
             async with self._engine.begin() as connection:
                 return await connection.run_sync(function, *args, **kwargs)
 
+        return await self._in_time(ask())
+
+    async def _in_time(self, asked: Coroutine[Any, Any, R]) -> R:
         seconds = self.lifetime.total_seconds() * _PATIENCE
-        task = asyncio.create_task(ask())
+        task = asyncio.create_task(asked)
         try:
             await asyncio.wait({task}, timeout=seconds)
             if task.done():

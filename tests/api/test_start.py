@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,8 +18,10 @@ from api import tokens
 from api.tasks import DEPLOYMENTS
 from autoindex.settings import Settings
 from deployments.plan import PREFECT_YAML
+from deployments.postgres import EmbeddedPostgres
 from tests.api.answers import EVERY_SCOPE, problem
 from tests.bounds import HANG_SECONDS
+from tests.pgbouncer import pgbouncer
 from tests.ports import free_port
 
 NOWHERE = "http://127.0.0.1:1/api"
@@ -66,6 +69,21 @@ def test_a_port_that_is_taken_is_named(api_settings: Settings) -> None:
     assert ended.returncode != 0
     assert f"AUTOINDEX_API_PORT {port}: Address already in use" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_pooler_that_keeps_no_session_is_refused(
+    api_settings: Settings, server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    with pgbouncer(server, tmp_path, pool_mode="transaction") as pooler:
+        chosen = {"AUTOINDEX_DATABASE_URL": pooler.url("facade"), "PREFECT_API_URL": NOWHERE}
+        env = {**os.environ, **api_settings.environment(), **chosen}
+        ended = subprocess.run(
+            COMMAND, env=env, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
+        )
+    assert ended.returncode != 0
+    (sentence,) = ended.stderr.splitlines()
+    assert sentence.startswith("the facade does not start: settings, notifications, locks do not")
+    assert "set pool_mode = session" in sentence
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from autoindex.storage import assets
 from deployments import cli, universe
 from deployments.connection import connected
 from deployments.postgres import EmbeddedPostgres
+from tests.pgbouncer import pgbouncer
 from tests.prefect_server import Receiver
 
 
@@ -52,6 +53,19 @@ def test_an_unreachable_database_is_named_by_its_setting(
     assert "AUTOINDEX_DATABASE_URL" in error
     assert "Connection refused" in error
     assert "hunter2" not in error
+
+
+def test_a_pooler_that_keeps_no_session_is_refused(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    server: EmbeddedPostgres,
+    tmp_path: Path,
+) -> None:
+    with pgbouncer(server, tmp_path, pool_mode="transaction") as pooler:
+        monkeypatch.setenv("AUTOINDEX_DATABASE_URL", pooler.url("postgres"))
+        error = said(capsys, "migrate")
+    assert "settings, notifications, locks do not hold" in error
+    assert "set pool_mode = session" in error
 
 
 def test_a_misspelt_variable_is_named_with_the_nearest(

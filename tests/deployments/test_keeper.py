@@ -3,16 +3,20 @@
 import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import make_url
 
 from autoindex.settings import Settings
-from autoindex.storage import database
+from autoindex.storage import database, pooler
+from deployments.postgres import EmbeddedPostgres
 from deployments.worker.keeper import Keeper
 from deployments.worker.outages import Outages
 from tests.bounds import HANG_SECONDS
+from tests.pgbouncer import pgbouncer
 from tests.relay import Relay, to_database
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +33,7 @@ async def cabled(settings: Settings) -> AsyncIterator[tuple[Keeper, Relay]]:
     far = settings.model_copy(update={"database_url": SecretStr(there)})
     engine = database.async_engine(far, "autoindex-worker")
     with relay:
-        yield Keeper(engine, "afar", LONG, Outages()), relay
+        yield Keeper(engine, "afar", LONG, Outages(), lambda: pooler.check(far)), relay
     await engine.dispose()
 
 
@@ -60,6 +64,33 @@ async def test_a_connection_that_is_forgotten_costs_a_part_of_a_lease_at_most(
         "no run is claimed: the database can't be used: no answer within 1 s",
         "the database can be used again: runs are claimed",
     ]
+
+
+async def test_a_pooler_that_keeps_no_session_is_found_out_whenever_it_comes(
+    server: EmbeddedPostgres, tmp_path: Path, settings: Settings
+) -> None:
+    with pgbouncer(server, tmp_path) as good:
+        url = good.url(str(make_url(settings.database()).database))
+        through = settings.model_copy(update={"database_url": SecretStr(url)})
+        engine = database.async_engine(through, "autoindex-worker")
+        keeper = Keeper(engine, "pooled", LONG, Outages(), lambda: pooler.check(through))
+        await keeper.renew_once()
+        assert keeper.trouble is None
+        good.stop()
+        await keeper.renew_once()
+        assert keeper.trouble is not None
+        good.set("pool_mode", "transaction")
+        good.start()
+        await keeper.renew_once()
+        assert "locks do not hold" in str(keeper.trouble)
+        assert keeper.reachable_since is None
+        good.stop()
+        good.set("pool_mode", "session")
+        good.start()
+        await keeper.renew_once()  # the old connection is gone
+        await keeper.renew_once()
+        assert keeper.trouble is None
+        await engine.dispose()
 
 
 @pytest.fixture

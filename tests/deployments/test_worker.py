@@ -21,10 +21,12 @@ from sqlalchemy import create_engine, text
 
 from autoindex.settings import Settings
 from autoindex.storage import wake
+from deployments.postgres import EmbeddedPostgres
 from flows import events
 from tests.bounds import HANG_SECONDS
 from tests.deployments.worker_flows import said
 from tests.deployments.workers import Started, Yard, alive, yard
+from tests.pgbouncer import pgbouncer
 from tests.troubled_proxy import TroubledProxy
 
 pytestmark = pytest.mark.chaos
@@ -564,6 +566,17 @@ def test_a_worker_that_reaches_prefect_but_not_the_database_claims_nothing_and_s
         assert afar.text.count("no run is claimed") == 1
         assert afar.text.count("the database can be used again") == 1
         afar.end()
+
+
+def test_a_worker_behind_a_pooler_that_keeps_no_session_does_not_start(
+    one_yard: Yard, server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    with pgbouncer(server, tmp_path, pool_mode="transaction") as pooler:
+        refused = one_yard.spawn("pooled", AUTOINDEX_DATABASE_URL=pooler.url("postgres"))
+        assert refused.process.wait(HANG_SECONDS) == 1
+    assert "the worker does not start: settings, notifications, locks do not hold" in refused.text
+    assert "Traceback" not in refused.text
+    one_yard.started.remove(refused)
 
 
 def test_a_worker_outlives_a_prefect_server_that_answers_with_errors(

@@ -76,6 +76,12 @@ class Yard:
     def start(
         self, name: str = "one", *words: str, limit: int | None = None, **changed: str
     ) -> Started:
+        one = self.spawn(name, *words, limit=limit, **changed)
+        self.until(lambda: "started!" in one.text, what=one.text)
+        return one
+
+    def spawn(self, name: str, *words: str, limit: int | None = None, **changed: str) -> Started:
+        """As `start`, for one that may not start at all."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "AUTOINDEX_"))}
         env = kept | self.settings.environment() | {"PREFECT_API_URL": self.api_url} | changed
         chosen = [] if limit is None else ["--limit", str(limit)]
@@ -91,7 +97,6 @@ class Yard:
             )
         one = Started(name, process, log)
         self.started.append(one)
-        self.until(lambda: "started!" in one.text, what=one.text)
         return one
 
     @contextmanager
