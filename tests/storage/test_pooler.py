@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+import trustme
 from sqlalchemy import Engine, make_url, text
 
 from autoindex.errors import ConfigurationError, PartUnavailable, TurnTaken
@@ -99,6 +100,26 @@ async def test_too_many_clients_are_told_so(
         pytest.raises(PartUnavailable, match="no more connections allowed"),
     ):
         await pooler.check(through(other, settings))
+
+
+async def test_it_shows_its_certificate(
+    server: EmbeddedPostgres, tmp_path: Path, settings: Settings
+) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    key, certificate, known = (tmp_path / name for name in ("key", "crt", "ca"))
+    shown = authority.issue_cert("localhost")
+    shown.private_key_pem.write_to_path(key)
+    shown.cert_chain_pems[0].write_to_path(certificate)
+    authority.cert_pem.write_to_path(known)
+    tls = {"client_tls_key_file": str(key), "client_tls_cert_file": str(certificate)}
+    with pgbouncer(server, tmp_path, client_tls_sslmode="require", **tls) as secured:
+        url = make_url(through(secured, settings).database()).set(host="localhost")
+        asked = url.update_query_dict({"sslmode": "verify-full", "sslrootcert": str(known)})
+        there = Settings(database_url=asked.render_as_string(hide_password=False))  # type: ignore[arg-type]
+        await pooler.check(there)
+        stranger.cert_pem.write_to_path(known)
+        with pytest.raises(PartUnavailable, match="certificate verify failed"):
+            await pooler.check(there)
 
 
 def test_a_runs_settings_hold_and_nobody_inherits_them(
