@@ -150,8 +150,10 @@ def _fetch_all(
     progress.show(settled, "symbols fetched")
     earlier, reason = tally.credits, None
     while queue and reason is None:
-        reason = _next_batch(run, provider, budget, universe, queue, tally)
-        tally.credits = earlier + budget.spent
+        try:
+            reason = _next_batch(run, provider, budget, universe, queue, tally)
+        finally:
+            tally.credits = earlier + budget.spent
         progress.update(len(tally.settled), "symbols fetched")
     progress.show(len(tally.settled), "symbols fetched")
     return reason
@@ -166,14 +168,14 @@ def _next_batch(
     tally: Tally,
 ) -> str | None:
     """Fetch and store the next batch; a reason to stop, where there is one."""
-    # It leaves the queue once it is here, so that a limit met on the way defers it.
     brought = fetch(provider, budget, queue[0], may_defer=bool(tally.fetched))
     with time_limit.finishing():
+        stored = upsert(run, universe, brought.reply, tally) if brought.reply else None
+        # It leaves the queue once it is stored, so that a limit met on the way defers it.
         queue.popleft()
         if brought.later is not None:
             queue.appendleft(brought.later)
-        if brought.reply is not None:
-            stored = upsert(run, universe, brought.reply, tally)
+        if brought.reply is not None and stored is not None:
             tally.add(brought.reply, stored)
             queue.extend(plan.batches(stored.unjoined, budget.plan.per_minute))
     return brought.stop

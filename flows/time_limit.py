@@ -5,7 +5,8 @@ has to pass through code of others. It raises a `KeyboardInterrupt`, which they 
 cancels its query, SQLAlchemy gives the connection up, no `except Exception` makes another error of
 it. `felt` turns it into `SoftTimeLimit` at the edge of a subtask, and of the flow.
 
-What must not be cut in two, a transaction above all, is put between `finishing()`.
+What must not be cut in two, as a commit and what follows from it, is put between `finishing()`;
+what leads up to it and may take long, in there, between `interruptible()`.
 """
 
 from collections.abc import Callable, Iterator
@@ -89,3 +90,14 @@ def finishing() -> Iterator[None]:
     finally:
         _limit.waits -= 1
     _limit.raise_if_due()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have the block interrupted all the same: what it does is undone where it does not end."""
+    waits, _limit.waits = _limit.waits, 0
+    try:
+        _limit.raise_if_due()
+        yield
+    finally:
+        _limit.waits = waits

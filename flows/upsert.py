@@ -8,6 +8,7 @@ from autoindex.market_data.pages import BatchReply
 from autoindex.storage import checkpoints, fetches, prices
 from autoindex.storage.assets import Asset
 from autoindex.storage.prices import Counts
+from flows import time_limit
 from flows.retry import retrying
 from flows.runtime import Runtime
 from flows.tally import Stored, Tally
@@ -21,7 +22,8 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, tally: Tally)
     """
     known = {asset.symbol: asset for asset in universe}
     counts, sound, restated, unjoined = Counts(), [], set[str](), []
-    with run.engine.begin() as connection:
+    # Up to the commit, which must not be cut off from what is told of it.
+    with run.engine.begin() as connection, time_limit.interruptible():
         for one in reply.fetched:
             asset = known[one.due.symbol]
             known_closes = prices.closes_of(connection, asset.id, one.due.start)

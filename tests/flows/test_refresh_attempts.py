@@ -2,9 +2,14 @@
 
 # ruff: noqa: F811  fixtures that come from another folder are imported by name
 
+import os
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Event, Thread
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +17,7 @@ import pytest
 from prefect import State
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.flow_engine import run_flow
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Connection, Engine, insert, text
 
 from autoindex.settings import Settings
 from autoindex.storage import assets, checkpoints, locks, progress
@@ -20,7 +25,7 @@ from autoindex.storage import credits as ledger
 from autoindex.storage.assets import UniverseRow
 from autoindex.storage.credits import Plan
 from autoindex.storage.tables import leases
-from flows import attempt
+from flows import attempt, time_limit
 from flows import refresh_market_data as refresh
 from flows.budget import DAY_SHARED, MINUTE_SPENT
 from flows.holding import LEASE_TOKEN
@@ -118,6 +123,48 @@ def test_what_does_not_fit_an_attempt_goes_on_in_another_of_the_same_task(desk: 
     assert (result["symbols_processed"], result["symbols_fetched"]) == (3, 3)
     assert (result["deferred"], result["credits_spent"]) == ({}, 3)
     assert result["records_inserted"] == 3 * 249
+
+
+@contextmanager
+def limit_in_upsert(engine: Engine) -> Iterator[None]:
+    """Reach the soft time limit once an upsert waits for its turn; have it wait a while longer."""
+
+    def waiting(connection: Connection) -> bool:
+        query = "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+        return bool(connection.scalar(text(query)))
+
+    def hold(held: Event) -> None:
+        with engine.begin() as connection:
+            locks.until_commit(connection, locks.PRICES)
+            held.set()
+            while not waiting(connection):
+                time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            until = time.monotonic() + 5
+            while waiting(connection) and time.monotonic() < until:
+                time.sleep(0.05)
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: time_limit.reach("the soft time limit"))
+    holder = Thread(target=hold, args=[held := Event()], daemon=True)
+    holder.start()
+    held.wait()
+    yield
+    holder.join()
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_the_soft_time_limit_does_not_wait_for_a_batch(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_limit, "_limit", time_limit._Limit())
+    desk.plan(per_minute=100)
+    desk.result(desk.ask(), mode="full")
+    with desk.engine.begin() as connection:
+        connection.execute(text("delete from prices where session > '2022-11-30'"))
+    with limit_in_upsert(desk.engine):
+        result = desk.result(desk.ask(), mode="full")
+    assert result["deferred"] == dict.fromkeys(SYMBOLS, "the soft time limit")
+    assert (result["records_updated"], result["credits_spent"]) == (0, 3)
 
 
 def test_full_refreshes_take_up_where_the_last_left_off_and_leave_credits_for_smart_ones(

@@ -215,6 +215,21 @@ def test_what_is_being_finished_ends_first() -> None:
     assert steps == ["finished"]
 
 
+def test_what_leads_up_to_it_may_be_interrupted() -> None:
+    begun, steps = Event(), []
+
+    def work() -> None:
+        with time_limit.finishing():
+            with time_limit.interruptible():
+                begun.set()
+                time.sleep(LONG)
+            steps.append("never")
+
+    with limit_after(begun), pytest.raises(SoftTimeLimit, match=REASON):
+        resumable(work)()
+    assert steps == []
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_one_that_a_destructor_swallows_is_felt_by_the_next_step() -> None:
     begun = Event()
