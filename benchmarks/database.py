@@ -1,7 +1,8 @@
 """A PostgreSQL of the benchmark's own, and made-up prices to fill it with."""
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
@@ -23,18 +24,22 @@ Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 @contextmanager
 def empty() -> Iterator[Engine]:
-    """An embedded server as the local stack runs it, all tables in place, gone afterwards."""
-    with TemporaryDirectory() as folder:
-        place = Path(folder)
-        with EmbeddedPostgres(place / "pg", place / "run") as server:
-            url = server.url("autoindex")
-            migrate.create_database(url)
-            migrate.upgrade(url)
-            engine = create_engine(url)
-            try:
-                yield engine
-            finally:
-                engine.dispose()
+    """An embedded server as the local stack runs it, all tables in place, gone afterwards.
+
+    `BENCH_DATABASE_URL` names a database to make on another server instead; it stays there.
+    """
+    with ExitStack() as stack:
+        url = os.environ.get("BENCH_DATABASE_URL")
+        if url is None:
+            place = Path(stack.enter_context(TemporaryDirectory()))
+            url = stack.enter_context(EmbeddedPostgres(place / "pg", place / "run")).url(
+                "autoindex"
+            )
+        migrate.create_database(url)
+        migrate.upgrade(url)
+        engine = create_engine(url)
+        stack.callback(engine.dispose)
+        yield engine
 
 
 def url_of(engine: Engine) -> str:

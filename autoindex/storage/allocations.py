@@ -18,7 +18,6 @@ from autoindex.storage.tables import allocations, index_levels
 # What is held is gathered of so many rebalances at a time, which bounds the memory that takes.
 _REBALANCES_A_LOAD: Final = 64
 _ROWS: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
-# By the whole key, which needs no index of its own for the assets.
 _RESTATE: Final = text("""
     update allocations a set units = a.units * f.factor
     from unnest(

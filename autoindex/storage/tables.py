@@ -117,6 +117,8 @@ allocations = Table(
     Column("weight", Double, nullable=False),
     Column("units", Double, nullable=False),
     CheckConstraint("weight >= 0 and weight <= 1", name="weight"),
+    # For a split, which restates one asset in every index.
+    Index("ix_allocations_asset_id", "asset_id"),
 )
 
 # values: {window: {metric: number or null}}, windows as in autoindex.index.metrics.

@@ -108,3 +108,33 @@ def test_a_split_costs_the_same_statements_however_many_rebalances_there_are(
             transaction.rollback()
         counts.append(len(seen))
     assert counts[0] == counts[1] < 20
+
+
+def test_a_split_finds_its_allocations_by_asset(engine: Engine, asset_id: int) -> None:
+    others = text("""
+        insert into assets (symbol, exchange, currency, name, role)
+        select 'S' || n, 'NYSE', 'USD', 'Sample', 'constituent' from generate_series(1, 500) as n
+    """)
+    held = text("""
+        insert into allocations select 'composite', 'daily', day, id, 0.002, 1
+        from unnest(cast(:days as date[])) as day, assets
+    """)
+    scans = text("select pg_stat_get_xact_numscans('ix_allocations_asset_id'::regclass)")
+    with engine.begin() as connection:
+        prices.upsert(connection, [bars(pd.Series(80.0, DAYS))], {"AAPL": asset_id})
+        connection.execute(others)
+        connection.execute(held, {"days": [day.date() for day in DAYS[:100]]})
+        # Most levels have no allocations, as with monthly rebalances: a look-up each is too much.
+        levels = text("""
+            insert into index_levels select strategy, 'daily', day, 100
+            from unnest(cast(:days as date[])) as day,
+                unnest(cast(:strategies as text[])) as strategy
+        """)
+        strategies = ["composite", *(f"other {n}" for n in range(20))]
+        days = [day.date() for day in DAYS]
+        connection.execute(levels, {"days": days, "strategies": strategies})
+        connection.execute(text("analyze allocations"))
+        prices.replace(connection, bars(pd.Series(20.0, DAYS)), asset_id)
+        assert connection.scalar(scans) == 1
+        changed = text("select count(*) from allocations where units = 4")
+        assert connection.scalar(changed) == 100
