@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from api.dependencies import Permission
-from api.in_time import InTime
+from api.in_time import InTime, unless_gone
 from api.problems import MOST_ERRORS, FieldError, Problem, unprocessable
 
 # Prefect's server renders a value with this key: jinja could then read its variables.
@@ -19,6 +19,9 @@ TEMPLATE_KEY: Final = "__prefect_kind"
 MOST_FIELDS: Final = MOST_ERRORS
 # A request is one object with a list or two; each more is work, for the garbage collector too.
 _MOST_BRACKETS: Final = 100
+
+# Only the log hears of it; nginx writes the same.
+CLIENT_HAS_GONE: Final = 499
 
 
 class GuardedRoute(APIRoute):
@@ -49,8 +52,14 @@ class GuardedRoute(APIRoute):
             is_busy = partial(self.is_busy, request)
             if user is None:
                 return await in_time.answer(handle(request), is_busy)
-            async with request.app.state.turns.of(user.name):
-                return await in_time.answer(handle(request), is_busy)
+
+            async def in_turn() -> Response:
+                async with request.app.state.turns.of(user.name):
+                    return await in_time.answer(handle(request), is_busy)
+
+            if request.method != "GET":  # what changes something is not left half done
+                return await in_turn()
+            return await unless_gone(request, in_turn()) or Response(status_code=CLIENT_HAS_GONE)
 
         return guarded
 

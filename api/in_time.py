@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from starlette.requests import Request
+
 R = TypeVar("R")
 
 _LOOK_SECONDS: Final = 0.5
@@ -18,6 +20,19 @@ def never() -> bool:
     return False
 
 
+async def unless_gone(request: Request, answering: Coroutine[Any, Any, R]) -> R | None:
+    """The answer; None where its client has gone, and what would be answered is given up."""
+    await request.body()  # what is received after it can only be that the client has gone
+    answer = asyncio.ensure_future(answering)
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return await answer if answer.done() else None
+    finally:
+        for task in (answer, gone):
+            task.cancel()
+
+
 class InTime:
     """Answers within so many seconds, or raises `TimeoutError` then.
 
@@ -26,13 +41,18 @@ class InTime:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._late: set[asyncio.Task[Any]] = set()
+
+    @property
+    def line_seconds(self) -> float:
+        """How long a question may wait for its turn: what then begins has time to be answered."""
+        return self.seconds * 2 / 3
 
     @property
     def part_seconds(self) -> float:
         """How long one part is waited for: less than for all, so that it can be named."""
-        return self._seconds * 8 / 9
+        return self.seconds * 8 / 9
 
     async def answer(
         self, handling: Coroutine[Any, Any, R], is_busy: Callable[[], bool] = never
@@ -44,8 +64,8 @@ class InTime:
         """
         task = asyncio.create_task(handling)
         try:
-            await asyncio.wait({task}, timeout=self._seconds)
-            latest = time.monotonic() + self._seconds
+            await asyncio.wait({task}, timeout=self.seconds)
+            latest = time.monotonic() + self.seconds
             while not task.done() and is_busy() and time.monotonic() < latest:
                 await asyncio.wait({task}, timeout=_LOOK_SECONDS)
         finally:

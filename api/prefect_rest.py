@@ -8,7 +8,8 @@ import asyncio
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from math import inf
 from typing import Any, Final
@@ -18,6 +19,7 @@ import httpx
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api.tasks import Overload
 from autoindex.errors import ConfigurationError, PartUnavailable
 
 # More would not be answered sooner: Prefect's server works on one core. The others wait here, reads
@@ -112,6 +114,7 @@ class Rest:
     ) -> httpx.Response:
         """The answer, read; raises `PartUnavailable` where there is none, or none that helps.
 
+        Raises `Overload`, before anything is sent, where as long was waited for a place.
         Few requests go `aside`, and do not wait with the others.
         """
         answer = await self._exchange(
@@ -131,8 +134,20 @@ class Rest:
             raise PartUnavailable("Prefect", f"answers {answer.status_code}")
         return answer
 
+    @asynccontextmanager
+    async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await places.acquire()
+        except TimeoutError:
+            raise Overload from None
+        try:
+            yield
+        finally:
+            places.release()
+
     async def _exchange(self, request: httpx.Request, places: asyncio.Semaphore) -> httpx.Response:
-        async with places:
+        async with self._place(places):
             try:
                 answer = await self._http.handle_async_request(request)
                 try:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api.backlog import QueueFull
-from api.tasks import TaskFinished, TaskUnknown
+from api.tasks import Overload, TaskFinished, TaskUnknown
 from api.turns import TooManyAtOnce
 from api.watch import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
@@ -123,6 +123,7 @@ def install(app: FastAPI) -> None:
         TaskUnknown: _task_unknown,
         TaskFinished: _task_finished,
         TooManyFollowers: _too_many_followers,
+        Overload: _overload,
         PartUnavailable: _part_unavailable,
         **dict.fromkeys(AWAY, _database),
         TimeoutError: _too_slow,
@@ -186,6 +187,10 @@ async def _too_many_followers(_: Request, __: TooManyFollowers) -> Response:
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     detail = "too many requests wait for tasks to change; ask for /status without `wait`"
     return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=headers).response
+
+
+async def _overload(_: Request, error: Overload) -> Response:
+    return unavailable(f"{error}; try again soon").response
 
 
 async def _part_unavailable(_: Request, error: PartUnavailable) -> Response:

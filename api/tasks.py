@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from autoindex.errors import PartUnavailable
+
 
 class Kind(StrEnum):
     """The four kinds of background task."""
@@ -136,10 +138,18 @@ class TaskFinished(Exception):
         self.status = status
 
 
+class Overload(PartUnavailable):
+    """More is asked of whoever runs the tasks than can be answered in time; it was not asked."""
+
+    def __init__(self) -> None:
+        super().__init__("Prefect", "is asked for more than it can answer in time")
+
+
 class TaskRunner(Protocol):
     """Starts, follows and cancels tasks.
 
-    Every method raises `autoindex.errors.PartUnavailable` when whoever runs them does not answer.
+    Every method raises `autoindex.errors.PartUnavailable` when whoever runs them does not answer,
+    and `Overload` instead of asking where it could only be answered late.
     """
 
     async def start(

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from api import tokens
 from api.dependencies import CurrentUser, Following, requires
-from api.in_time import InTime
+from api.in_time import InTime, unless_gone
 from api.routes.background import PREFIX
 from api.schemas import TaskId, TaskLine, TaskStatus
 from api.snapshots import Snapshot
@@ -81,7 +81,7 @@ async def status(
     if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
         with watch.follow(task_id, user.name) as followed:
             waiting = _until_changed(watch, followed, snapshot, known, wait)
-            snapshot = await _unless_gone(request, waiting) or snapshot
+            snapshot = await unless_gone(request, waiting) or snapshot
     return _answer(snapshot, known)
 
 
@@ -104,19 +104,6 @@ async def _until_changed(
     except TimeoutError:
         pass
     return snapshot
-
-
-async def _unless_gone(request: Request, waiting: Any) -> Any:
-    """What is waited for; None where the client has gone, who then needs no answer."""
-    await request.body()  # what is received after it can only be that the client has gone
-    answer = asyncio.ensure_future(waiting)
-    gone = asyncio.ensure_future(request.receive())
-    try:
-        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return await answer if answer.done() else None
-    finally:
-        for task in (answer, gone):
-            task.cancel()
 
 
 def _answer(snapshot: Snapshot, known: frozenset[str]) -> Response:

@@ -7,6 +7,7 @@ import pytest
 
 from api.batches import Batches
 from api.in_time import InTime
+from api.tasks import Overload
 from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
@@ -72,3 +73,48 @@ async def test_one_who_gives_up_does_not_keep_the_answer_from_others() -> None:
     first.cancel()
     source.gate.set()
     assert await second == 0
+
+
+async def test_a_question_is_dropped_when_its_last_asker_goes() -> None:
+    source = Source()
+    batches = Batches(source.read, InTime(HANG_SECONDS), most_in_one=1, most_at_once=1)
+    held = asyncio.create_task(batches.get("held"))
+    waiting = [asyncio.create_task(batches.get(key)) for key in ("left", "kept", "left", "kept")]
+    await asyncio.sleep(0)
+    for one in waiting[:3]:
+        one.cancel()
+    await asyncio.sleep(0)
+    source.gate.set()
+    assert await held == 0
+    assert await waiting[3] == 0
+    assert source.reads == [["held"], ["kept"]]
+
+
+async def test_a_read_that_nobody_waits_for_gives_its_place_to_the_next() -> None:
+    source = Source()
+    batches = Batches(source.read, InTime(HANG_SECONDS), most_in_one=1, most_at_once=1)
+    left = [asyncio.create_task(batches.get("left")) for _ in range(2)]
+    kept = asyncio.create_task(batches.get("kept"))
+    while not source.reads:
+        await asyncio.sleep(0)
+    for one in left:
+        one.cancel()
+    source.gate.set()
+    assert await kept == 0
+    assert source.reads == [["left"], ["kept"]]
+
+
+async def test_a_question_whose_turn_comes_too_late_is_not_read() -> None:
+    source, in_time = Source(), InTime(HANG_SECONDS)
+    batches = Batches(source.read, in_time, most_in_one=1, most_at_once=1)
+    held, late = (asyncio.create_task(batches.get(key)) for key in ("held", "late"))
+    while not source.reads:
+        await asyncio.sleep(0)
+    in_time.seconds = 0.0  # as if so long had passed
+    source.gate.set()
+    with pytest.raises(Overload):
+        await late
+    in_time.seconds = HANG_SECONDS
+    assert await held == 0
+    assert await batches.get("again") == 0
+    assert source.reads == [["held"], ["again"]]

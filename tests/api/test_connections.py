@@ -22,6 +22,7 @@ from api.strangers import Strangers
 from autoindex.settings import Settings
 from autoindex.storage import reports
 from tests.api.answers import EVERY_SCOPE
+from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
 
@@ -198,6 +199,27 @@ async def test_clients_that_go_away_leave_nothing_behind(facade: Facade) -> None
         writer.transport.abort()
     await facade.without_connections()
     assert await facade.answers()
+
+
+async def test_what_a_client_that_goes_has_asked_is_dropped(
+    facade: Facade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, dropped = asyncio.Event(), asyncio.Event()
+
+    async def search(*_: object, **__: object) -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            dropped.set()
+
+    monkeypatch.setattr(InMemory, "search", search)
+    _, writer = await facade.connect()
+    writer.write(b"GET /api/v1/background/tasks HTTP/1.1\r\n" + facade.head + b"\r\n")
+    await asked.wait()
+    writer.transport.abort()
+    await asyncio.wait_for(dropped.wait(), HANG_SECONDS / 10)  # sooner than any is given up
+    await facade.without_connections()
 
 
 async def test_who_does_not_take_an_answer_is_dropped(

@@ -4,7 +4,7 @@ import asyncio
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from api import prefect_deployments
 from api.prefect import Prefect
 from api.prefect_rest import Connection
-from api.tasks import Kind, Query, TaskUnknown
+from api.tasks import Kind, Overload, Query, TaskUnknown
 from autoindex.errors import ConfigurationError, PartUnavailable
 from tests.bounds import HANG_SECONDS
 
@@ -131,7 +131,7 @@ async def test_a_busy_server_is_waited_for_in_turn() -> None:
             await runner.read(UUID(int=number))
         ended.append(number)
 
-    async with answering_in_turn(0.05) as (url, _), connected(url, seconds=3) as runner:
+    async with answering_in_turn(0.05) as (url, _), connected(url, seconds=HANG_SECONDS) as runner:
         assert not runner.is_busy()
         began = time.monotonic()
         reads = [asyncio.create_task(read(runner, number)) for number in range(80)]
@@ -142,6 +142,24 @@ async def test_a_busy_server_is_waited_for_in_turn() -> None:
         assert time.monotonic() - began > 3
         assert not runner.is_busy()
     assert all(abs(number - place) <= 12 for place, number in enumerate(ended))
+
+
+async def test_who_waits_in_line_for_too_long_asks_nothing() -> None:
+    async with (
+        answering(says("404 Not Found")) as (url, asked),
+        connected(url, seconds=HANG_SECONDS) as runner,
+    ):
+        places = runner._rest._places
+        runner._rest._answer_seconds = 0.05
+        async with AsyncExitStack() as held:
+            while not places.locked():
+                await held.enter_async_context(places)
+            with pytest.raises(Overload):
+                await runner.cancel(UUID(int=1), user="ada")
+        assert not asked
+        runner._rest._answer_seconds = HANG_SECONDS
+        with pytest.raises(TaskUnknown):
+            await runner.cancel(UUID(int=1), user="ada")
 
 
 async def test_a_server_that_falls_silent_is_not_busy() -> None:
