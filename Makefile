@@ -26,8 +26,8 @@ up: .venv/runtime  ## the whole stack in the foreground, until Ctrl-C
 test: .venv/dev  ## every test: unit, storage, flows, API, the whole stack
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
 
-chaos: .venv/dev  ## tasks in a storm of killed, stopped and starved processes (a quarter of an hour)
-	$(BIN)/python -m tests.end_to_end.chaos
+chaos: .venv/dev  ## 100 tasks in a storm of 40 faults, to every part there is (OPTIONS="--seed 2")
+	$(BIN)/python -m tests.end_to_end.chaos $(OPTIONS)
 
 lint: .venv/dev  ## style and formatting
 	$(BIN)/ruff check

@@ -1,6 +1,7 @@
 """A network between a process and a server that can be cut: what is sent then comes later."""
 
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Self
 from sqlalchemy import make_url
 
 _CHUNK = 1 << 16
+Target = tuple[str, int] | Path
 
 
 class Relay:
@@ -21,14 +23,14 @@ class Relay:
     forgets, connections can also be lost for good, of which nobody is told either.
     """
 
-    def __init__(self, target: tuple[str, int] | Path, port: int = 0) -> None:
+    def __init__(self, target: Target, port: int = 0, host: str = "127.0.0.1") -> None:
         self._target = target
         self._whole = threading.Event()
         self._whole.set()
         self._forgotten: list[threading.Event] = []
         self._open: set[socket.socket] = set()
         self._held: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", port), reuse_port=bool(port))
+        self._listener = socket.create_server((host, port), reuse_port=bool(port))
         self.port = int(self._listener.getsockname()[1])
         self._start(self._accept)
 
@@ -53,6 +55,16 @@ class Relay:
         self._forgotten.append(forgotten)
         self._whole.set()
         forgotten.clear()
+
+    def reset(self) -> None:
+        """End the connections that there are at once; both ends are told."""
+        for one in tuple(self._open):
+            with suppress(OSError):
+                # With RST. Whoever still reads would keep it open.
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                one.shutdown(socket.SHUT_RD)
+            self._open.discard(one)
+            one.close()
 
     @property
     def held(self) -> bytes:
