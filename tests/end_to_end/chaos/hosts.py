@@ -97,7 +97,7 @@ class Namespace:
 
     def __init__(self, number: int, targets: Mapping[str, Target]) -> None:
         self.name = f"aix{os.getpid()}-{number}"
-        self.gateway = f"{_NETWORK}.{(os.getpid() * 2 + number) % 250 + 1}.1"
+        self.gateway = _free_gateway()
         self._cable = f"aix{os.getpid() % 10**8}{number}"
         self.enter = ("nsenter", f"--net=/run/netns/{self.name}")
         self._last = 2
@@ -105,13 +105,13 @@ class Namespace:
         self._relays = {part: Relay(target, host=self.gateway) for part, target in targets.items()}
 
     def _make(self) -> None:
-        _ip("netns", "add", self.name)
-        _ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
-        _ip("address", "add", f"{self.gateway}/24", "dev", self._cable)
-        _ip("link", "set", self._cable, "up")
-        self._inside("address", "add", f"{self._own}/24", "dev", "eth0")
+        _ip(f"netns add {self.name}")
+        _ip(f"link add {self._cable} type veth peer name eth0 netns {self.name}")
+        _ip(f"address add {self.gateway}/24 dev {self._cable}")
+        _ip(f"link set {self._cable} up")
+        self._inside(f"address add {self._own}/24 dev eth0")
         for device in ("lo", "eth0"):
-            self._inside("link", "set", device, "up")
+            self._inside(f"link set {device} up")
 
     @property
     def _own(self) -> str:
@@ -122,40 +122,22 @@ class Namespace:
 
     def cut(self) -> None:
         # What is sent goes to a machine that is not there.
-        _ip(
-            "neighbour",
-            "replace",
-            self._own,
-            "lladdr",
-            _NOBODY,
-            "nud",
-            "permanent",
-            "dev",
-            self._cable,
-        )
-        self._inside(
-            "neighbour",
-            "replace",
-            self.gateway,
-            "lladdr",
-            _NOBODY,
-            "nud",
-            "permanent",
-            "dev",
-            "eth0",
-        )
+        nobody = f"lladdr {_NOBODY} nud permanent"
+        _ip(f"neighbour replace {self._own} {nobody} dev {self._cable}")
+        self._inside(f"neighbour replace {self.gateway} {nobody} dev eth0")
 
     def heal(self) -> None:
+        # Where it has not been cut, or another address was given meanwhile, there is none.
         with suppress(subprocess.CalledProcessError):
-            _ip("neighbour", "del", self._own, "dev", self._cable)
+            _ip(f"neighbour del {self._own} dev {self._cable}")
         with suppress(subprocess.CalledProcessError):
-            self._inside("neighbour", "del", self.gateway, "dev", "eth0")
+            self._inside(f"neighbour del {self.gateway} dev eth0")
 
     def forget(self) -> None:
         # Another address, as after a failover: what is on its way to the old one reaches nobody.
-        self._inside("address", "del", f"{self._own}/24", "dev", "eth0")
+        self._inside(f"address del {self._own}/24 dev eth0")
         self._last = self._last % 250 + 2
-        self._inside("address", "add", f"{self._own}/24", "dev", "eth0")
+        self._inside(f"address add {self._own}/24 dev eth0")
 
     def reset(self) -> None:
         subprocess.run([*self.enter, "ss", "--kill"], check=True, capture_output=True)
@@ -163,11 +145,11 @@ class Namespace:
     def close(self) -> None:
         for relay in self._relays.values():
             relay.close()
-        _ip("link", "del", self._cable)
-        _ip("netns", "del", self.name)
+        _ip(f"link del {self._cable}")
+        _ip(f"netns del {self.name}")
 
-    def _inside(self, *words: str) -> None:
-        _ip("-netns", self.name, *words)
+    def _inside(self, words: str) -> None:
+        _ip(f"-netns {self.name} {words}")
 
 
 class Host:
@@ -231,12 +213,19 @@ def _remove_leftovers() -> None:
     folder = Path("/run/netns")
     for path in folder.glob("aix*-*") if folder.exists() else ():
         if not psutil.pid_exists(int(path.name[3:].partition("-")[0])):
-            _ip("netns", "del", path.name)
+            _ip(f"netns del {path.name}")
+
+
+def _free_gateway() -> str:
+    taken = _ip("-oneline address")
+    gateways = (f"{_NETWORK}.{number}.1" for number in range(1, 255))
+    return next(one for one in gateways if f" {one}/" not in taken)
 
 
 def _joined(address: tuple[str, int]) -> str:
     return f"{address[0]}:{address[1]}"
 
 
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
+def _ip(words: str) -> str:
+    done = subprocess.run(["ip", *words.split()], check=True, capture_output=True, text=True)
+    return done.stdout

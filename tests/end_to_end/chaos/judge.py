@@ -161,6 +161,10 @@ def _succeeded(verdict: Verdict) -> bool:
     return verdict.status is not None and verdict.status["status"] == "success"
 
 
+def _failed(verdict: Verdict) -> bool:
+    return verdict.status is not None and verdict.status["status"] == "failure"
+
+
 def _ends(states: Sequence[Mapping[str, Any]]) -> int:
     """How often a run has ended after it ran; what came too late was put back."""
     ended = [state["type"] in FINAL for state in states if state["type"] in RAN]
@@ -194,7 +198,7 @@ def story(stage: Stage, verdict: Verdict) -> str:
 
 def wrongs(verdict: Verdict) -> dict[str, list[str]]:
     """What is wrong, by its kind."""
-    return {kind: getattr(verdict, kind) for kind in ("lost", "doubled", "untruthful")}
+    return {kind: getattr(verdict, kind) for kind in wrongs_kinds()}
 
 
 def extra_runs(storm: Storm, since: datetime) -> int:
@@ -247,8 +251,11 @@ def temporary_files(stage: Stage) -> tuple[int, int]:
 
 
 def table(storm: Storm, found: Sequence[Verdict]) -> list[tuple[str, ...]]:
-    """A line for each fault: how often, tasks affected, and what became of them."""
-    rows = [("fault", "times", "tasks", "lost", "doubled", "untruthful")]
+    """A line for each fault: how often, tasks affected, and what became of them.
+
+    A task that failed, and says why, is not wrong: it may have been asked too much.
+    """
+    rows = [("fault", "times", "tasks", "failed", *wrongs_kinds())]
     times = Counter(strike.fault.name for strike in storm.strikes)
     for name in sorted(times):
         spans = [
@@ -257,11 +264,13 @@ def table(storm: Storm, found: Sequence[Verdict]) -> list[tuple[str, ...]]:
             if one.fault.name == name and one.ended is not None
         ]
         hit = [one for one in found if any(one.was_under_way(*span) for span in spans)]
-        wrong = [sum(bool(wrongs(one)[kind]) for one in hit) for kind in wrongs_kinds()]
-        rows.append((name, str(times[name]), str(len(hit)), *map(str, wrong)))
-    total = [sum(bool(wrongs(one)[kind]) for one in found) for kind in wrongs_kinds()]
-    rows.append(("all", str(len(storm.strikes)), str(len(found)), *map(str, total)))
-    return rows
+        rows.append((name, str(times[name]), *_counted(hit)))
+    return [*rows, ("all", str(len(storm.strikes)), *_counted(found))]
+
+
+def _counted(found: Sequence[Verdict]) -> list[str]:
+    wrong = [sum(bool(wrongs(one)[kind]) for one in found) for kind in wrongs_kinds()]
+    return [str(number) for number in (len(found), sum(map(_failed, found)), *wrong)]
 
 
 def wrongs_kinds() -> tuple[str, ...]:

@@ -12,12 +12,11 @@ from tests.end_to_end.chaos.faults import Fault
 from tests.end_to_end.chaos.parts import left_over
 from tests.end_to_end.chaos.stage import Stage, opened
 from tests.end_to_end.chaos.storm import Storm
+from tests.end_to_end.chaos.tasks import computations
 from tests.end_to_end.chaos.tasks import tasks as make_tasks
 
 _TAKEOVER_SECONDS: Final = 30.0
 _SETTLE_SECONDS: Final = 420.0
-# Every kind of task, every strategy and every format once.
-_REHEARSED: Final = 16
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def _storm(
     # An index that is computed for the first time has nothing to go on from, and may differ in its
     # last digit from one that has.
     for _ in range(2):
-        blowing.quiet(make_tasks(_REHEARSED))
+        blowing.quiet(computations())
     quiet = judge.digest(stage.engine)
     took = takeover.measured(stage)
     say(f"host killed to Running elsewhere: {took:.1f} s")

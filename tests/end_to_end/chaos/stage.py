@@ -34,7 +34,7 @@ from tests.end_to_end.chaos.disk import Disk
 from tests.end_to_end.chaos.hosts import Host, Namespace, Network, networks
 from tests.end_to_end.chaos.mail import MailServer
 from tests.end_to_end.chaos.parts import Part
-from tests.end_to_end.conftest import EVERYTHING, App, pause_schedules
+from tests.end_to_end.conftest import EVERYTHING, App, pause_schedules, prefect_client
 from tests.relay import Target
 
 HOSTS: Final = 2
@@ -81,8 +81,7 @@ class Stage:
 
     def prefect_client(self) -> httpx.Client:
         """A client of the stack's Prefect server."""
-        url = f"{self.stack.prefect_url}/api/"
-        return httpx.Client(base_url=url, timeout=HANG_SECONDS, trust_env=False)
+        return prefect_client(self.stack)
 
     def provider_faults(self, faults: list[dict[str, Any]]) -> None:
         """Have the sandbox answer as a provider in trouble does."""

@@ -34,8 +34,17 @@ def tasks(number: int) -> Iterator[Task]:
                 named = [_SYMBOLS[round_ % 5], _SYMBOLS[(round_ + 2) % 5]]
                 yield Task("refresh", {"mode": "full", "force": True, "symbols": named})
             case 2:
-                index = {"strategy": STRATEGIES[round_ % 4], "frequency": FREQUENCY}
-                yield Task("compute-index", index | {"start_date": SINCE})
+                yield _computation(STRATEGIES[round_ % 4])
             case _:
                 made = {"report_type": "monthly", "format": _FORMATS[one // 2 % 3]}
                 yield Task("generate-report", made | {"email": f"reader-{one}@example.com"})
+
+
+def computations() -> Iterator[Task]:
+    """One of each index that `tasks` computes."""
+    return map(_computation, STRATEGIES)
+
+
+def _computation(strategy: str) -> Task:
+    index = {"strategy": strategy, "frequency": FREQUENCY}
+    return Task("compute-index", index | {"start_date": SINCE})
