@@ -11,9 +11,10 @@ from tests.end_to_end.chaos.faults import FAULTS
 @pytest.mark.chaos
 @pytest.mark.xdist_group("stack")
 def test_a_storm_loses_nothing_doubles_nothing_and_tells_no_lies(tmp_path: Path) -> None:
-    said: list[str] = []
     # By its seed it may be any of the faults.
-    outcome = report.storm(
-        tmp_path, FAULTS, tasks=12, strikes=6, every=4, seed=7, lease_seconds=6, say=said.append
+    plan = report.Plan(
+        FAULTS, tasks=12, strikes=6, every=4, seed=7, lease_seconds=6, takeover=False
     )
+    said: list[str] = []
+    outcome = report.storm(tmp_path, plan, said.append)
     assert not outcome.wrong, "\n".join([*said, outcome.text])

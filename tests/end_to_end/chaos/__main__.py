@@ -10,6 +10,7 @@ its file and its mail; what failed says why. Nothing is left over.
 
 import argparse
 import logging
+import signal
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
@@ -41,17 +42,18 @@ def main() -> int:
         say("\n".join(one.name for one in FAULTS))
         return 0 if chosen.list else 2
     logging.disable(logging.WARNING)
+    # Whoever stops it wants nothing to be left.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with TemporaryDirectory(prefix="aix-") as folder:
-        outcome = report.storm(
-            (chosen.keep or Path(folder)).resolve(),
-            faults,
+        plan = report.Plan(
+            faults=faults,
             tasks=chosen.tasks,
             strikes=chosen.faults,
             every=chosen.every,
             seed=chosen.seed,
             lease_seconds=chosen.lease,
-            say=say,
         )
+        outcome = report.storm((chosen.keep or Path(folder)).resolve(), plan, say)
     say(outcome.text)
     return int(bool(outcome.wrong))
 

@@ -46,6 +46,16 @@ class Verdict:
         """Whether nothing is wrong."""
         return not (self.lost or self.doubled or self.untruthful)
 
+    @property
+    def end(self) -> str:
+        """The status it has ended with."""
+        return str(self.status["status"]) if self.status is not None else "nothing yet"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether its status says so."""
+        return self.end == "success"
+
     def was_under_way(self, began: datetime, ended: datetime) -> bool:
         """Whether it had begun, and not ended, at some time in between."""
         instants = [_instant(state) for state in self.states if state["type"] in _CLAIMED]
@@ -128,7 +138,7 @@ def _judge_end(verdict: Verdict) -> None:
 
 def _judge_data(verdict: Verdict, differs: set[str]) -> None:
     index = verdict.task.body.get("strategy", "prices")
-    if _succeeded(verdict) and verdict.task.path != "generate-report" and index in differs:
+    if verdict.succeeded and verdict.task.path != "generate-report" and index in differs:
         verdict.untruthful.append(f"success, but {index} is not what a quiet run leaves")
 
 
@@ -137,7 +147,7 @@ def _judge_file(stage: Stage, verdict: Verdict) -> None:
     made = [path for path in _files(folder) if filenames.is_report(path.name)]
     if len(made) > 1:
         verdict.doubled.append(f"{len(made)} report files")
-    if _succeeded(verdict):
+    if verdict.succeeded:
         answer = stage.app.http.get(f"/api/v1/reports/{verdict.task.task_id}/file")
         expected = (verdict.status or {})["result"]["sha256"]
         if hashlib.sha256(answer.content).hexdigest() != expected:
@@ -149,20 +159,12 @@ def _judge_mail(stage: Stage, verdict: Verdict) -> None:
     count = stage.mail.mails[str(verdict.task.task_id)]
     if count > 1:
         verdict.doubled.append(f"{count} mails")
-    if _succeeded(verdict):
+    if verdict.succeeded:
         said = (verdict.status or {})["result"]["email"]
         if said not in ("sent", "unknown") or (said == "sent" and not count):
             verdict.untruthful.append(f"mail {said!r}, but {count} mails")
     elif verdict.status is not None and count:
         verdict.untruthful.append("failed, but its mail went out")
-
-
-def _succeeded(verdict: Verdict) -> bool:
-    return verdict.status is not None and verdict.status["status"] == "success"
-
-
-def _failed(verdict: Verdict) -> bool:
-    return verdict.status is not None and verdict.status["status"] == "failure"
 
 
 def _ends(states: Sequence[Mapping[str, Any]]) -> int:
@@ -270,7 +272,9 @@ def table(storm: Storm, found: Sequence[Verdict]) -> list[tuple[str, ...]]:
 
 def _counted(found: Sequence[Verdict]) -> list[str]:
     wrong = [sum(bool(wrongs(one)[kind]) for one in found) for kind in wrongs_kinds()]
-    return [str(number) for number in (len(found), sum(map(_failed, found)), *wrong)]
+    return [
+        str(number) for number in (len(found), sum(one.end == "failure" for one in found), *wrong)
+    ]
 
 
 def wrongs_kinds() -> tuple[str, ...]:

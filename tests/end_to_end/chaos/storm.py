@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httpx
 
+from tests.bounds import HANG_SECONDS
 from tests.end_to_end.chaos.faults import Fault, NotHere
 from tests.end_to_end.chaos.stage import Stage
 from tests.end_to_end.chaos.tasks import Task
@@ -55,14 +56,12 @@ class Storm:
         self._http.close()
 
     def quiet(self, tasks: Iterable[Task]) -> None:
-        """Tasks without a fault, not among those that are judged."""
-        kept, self.asked = self.asked, []
-        for task in tasks:
-            self._ask(task)
-        for task_id, status in self.settle(300).items():
+        """Tasks without a fault, before those that are judged."""
+        self.blow(list(tasks), [], 0)
+        for task_id, status in self.settle(HANG_SECONDS).items():
             assert status is not None, task_id
             assert status["status"] == "success", status
-        self.asked = kept
+        self.asked = []
 
     def blow(self, tasks: Sequence[Task], faults: Sequence[Fault], every: float) -> None:
         """Spread the tasks over the faults, of which one begins every so many seconds."""
@@ -70,8 +69,9 @@ class Storm:
         waiting, coming = list(tasks), list(faults)
         while waiting or coming:
             gone = time.monotonic() - began
-            if waiting and gone >= (len(tasks) - len(waiting)) * total / len(tasks):
-                self._ask(waiting.pop(0))
+            due = waiting and gone >= (len(tasks) - len(waiting)) * total / len(tasks)
+            if due and self._is_accepted(waiting[0]):
+                self.asked.append(waiting.pop(0))
             if coming and gone >= (len(faults) - len(coming) + 0.5) * every:
                 self._strike_one(coming)
             self._tick()
@@ -98,19 +98,16 @@ class Storm:
                 return dict(answer.json())
         return None
 
-    def _ask(self, task: Task) -> None:
-        """Until it is accepted; under the same key, so that it is made once."""
-        task.asked_at = time.monotonic()
-        self.asked.append(task)
+    def _is_accepted(self, task: Task) -> bool:
+        """Ask for it, again under the same key where the answer was none or "later"."""
         url, key = f"/api/v1/background/{task.path}", {"Idempotency-Key": task.key}
-        while task.task_id is None:
-            with suppress(httpx.TransportError):
-                answer = self._http.post(url, json=task.body, headers=key)
-                if answer.status_code == httpx.codes.ACCEPTED:
-                    task.task_id = answer.json()["task_id"]
-                    return
-                assert answer.status_code in (409, 429, 503), answer.text
-            self._tick()
+        with suppress(httpx.TransportError):
+            answer = self._http.post(url, json=task.body, headers=key)
+            if answer.status_code == httpx.codes.ACCEPTED:
+                task.task_id = answer.json()["task_id"]
+                return True
+            assert answer.status_code in (409, 429, 503), answer.text
+        return False
 
     def _strike_one(self, coming: list[Fault]) -> None:
         """The first that finds its target in peace; all wait where none does."""

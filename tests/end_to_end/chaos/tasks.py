@@ -1,6 +1,5 @@
 """What is asked for in a storm: tasks of every kind that changes or makes something."""
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,13 +15,12 @@ _FORMATS: Final = ("json", "excel", "pdf")
 
 @dataclass
 class Task:
-    """One task as it was asked for; `task_id` is None until the facade has accepted it."""
+    """One task; `task_id` is None until the facade has accepted it."""
 
     path: str
     body: Mapping[str, Any]
     key: str = field(default_factory=lambda: uuid4().hex)
     task_id: str | None = None
-    asked_at: float = field(default_factory=time.monotonic)
 
 
 def tasks(number: int) -> Iterator[Task]:
