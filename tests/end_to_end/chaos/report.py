@@ -65,6 +65,7 @@ def storm(folder: Path, plan: Plan, say: Callable[[str], None]) -> Outcome:
 def _storm(blowing: Storm, plan: Plan, say: Callable[[str], None]) -> Outcome:
     stage = blowing.stage
     stage.app.succeed("refresh", {"mode": "full"})
+    say(f"{datetime.now(UTC):%H:%M:%S} refreshed")
     # An index that is computed for the first time has nothing to go on from, and may differ in its
     # last digit from one that has.
     for _ in range(2):
@@ -72,9 +73,12 @@ def _storm(blowing: Storm, plan: Plan, say: Callable[[str], None]) -> Outcome:
     quiet = judge.digest(stage.engine)
     took = {_TAKEOVER: takeover.measured(stage)} if plan.takeover else {}
     judge.forget_indexes(stage.engine)
+    say(f"{datetime.now(UTC):%H:%M:%S} begun, with indexes to find again")
     since = datetime.now(UTC)
     blowing.blow(list(make_tasks(plan.tasks)), _chosen(stage, plan), plan.every)
+    say(f"{datetime.now(UTC):%H:%M:%S} all asked for")
     statuses = blowing.settle(_SETTLE_SECONDS + plan.tasks * _SETTLE_SECONDS_A_TASK)
+    say(f"{datetime.now(UTC):%H:%M:%S} ended")
     found = judge.verdicts(blowing, statuses, quiet)
     for verdict in found:
         if not (verdict.is_good and verdict.succeeded):

@@ -131,9 +131,11 @@ def opened(folder: Path, seed: int, lease_seconds: float) -> Iterator[Stage]:
         pause_schedules(stack)
         engine = create_engine(url, pool_pre_ping=True)
         parts.callback(engine.dispose)
+        app = App(stack, "chaos", EVERYTHING)
+        parts.callback(app.http.close)
         yield Stage(
             stack=stack,
-            app=App(stack, "chaos", EVERYTHING),
+            app=app,
             random=random.Random(seed),
             postgres=postgres,
             prefect=Part(_child(stack, "Prefect server")),
