@@ -69,7 +69,7 @@ def _storm(blowing: Storm, plan: Plan, say: Callable[[str], None]) -> Outcome:
     # An index that is computed for the first time has nothing to go on from, and may differ in its
     # last digit from one that has.
     for _ in range(2):
-        blowing.quiet(computations())
+        blowing.quiet(computations(make_tasks(plan.tasks)))
     quiet = judge.digest(stage.engine)
     took = {_TAKEOVER: takeover.measured(stage)} if plan.takeover else {}
     judge.forget_indexes(stage.engine)

@@ -1,6 +1,6 @@
 """What is asked for in a storm: tasks of every kind that changes or makes something."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
@@ -38,9 +38,10 @@ def tasks(number: int) -> Iterator[Task]:
                 yield Task("generate-report", made | {"email": f"reader-{one}@example.com"})
 
 
-def computations() -> Iterator[Task]:
-    """One of each index that `tasks` computes."""
-    return map(_computation, STRATEGIES)
+def computations(asked: Iterable[Task]) -> list[Task]:
+    """One of each index that they compute."""
+    bodies = [task.body for task in asked if task.path == "compute-index"]
+    return [_computation(strategy) for strategy in sorted({body["strategy"] for body in bodies})]
 
 
 def _computation(strategy: str) -> Task:
