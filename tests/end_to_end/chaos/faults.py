@@ -151,6 +151,12 @@ def zygote_killed(stage: Stage, host: Host) -> Iterator[float]:
     yield 0
 
 
+def guard_killed(stage: Stage, host: Host) -> Iterator[float]:
+    """What looks after the warm process ends; neither that nor a run is to outlive it."""
+    _send(_one_of(stage, host.guards), SIGKILL)
+    yield 0
+
+
 def zygote_stalled(stage: Stage, host: Host) -> Iterator[float]:
     """Orders wait for it."""
     zygote = _one_of(stage, host.zygotes)
@@ -265,6 +271,7 @@ FAULTS: Final = (
     Fault("run killed", "host", run_killed),
     Fault("run paused", "host", run_paused),
     Fault("zygote killed", "host", zygote_killed),
+    Fault("guard killed", "host", guard_killed),
     Fault("zygote stalled", "host", zygote_stalled),
     Fault("worker killed", "host", worker_killed),
     Fault("worker stopped in order", "host", worker_stopped),

@@ -181,11 +181,16 @@ class Host:
         return self.name
 
     @property
-    def zygotes(self) -> list[psutil.Process]:
-        """Its worker's warm process; none where it is being started."""
+    def guards(self) -> list[psutil.Process]:
+        """What its worker starts its warm process by; none where it is being started."""
         with suppress(psutil.NoSuchProcess):
             return children(psutil.Process(self.worker.child.pid))
         return []
+
+    @property
+    def zygotes(self) -> list[psutil.Process]:
+        """Its worker's warm process."""
+        return [zygote for guard in self.guards for zygote in children(guard)]
 
     @property
     def runs(self) -> list[psutil.Process]:
