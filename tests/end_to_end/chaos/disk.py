@@ -71,14 +71,15 @@ class SmallFiles:
         self._limit(zygotes, 2048)
 
     def free(self, zygotes: list[psutil.Process]) -> None:
-        self._limit(zygotes, -1)
+        self._limit(zygotes, None)
 
     def close(self) -> None:
         pass
 
-    def _limit(self, zygotes: list[psutil.Process], size: int) -> None:
+    def _limit(self, zygotes: list[psutil.Process], size: int | None) -> None:
         for zygote in zygotes:
-            zygote.rlimit(psutil.RLIMIT_FSIZE, (size, -1))
+            _, most = zygote.rlimit(psutil.RLIMIT_FSIZE)
+            zygote.rlimit(psutil.RLIMIT_FSIZE, (most if size is None else size, most))
 
 
 def small(folder: Path) -> Disk:

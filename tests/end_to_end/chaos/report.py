@@ -50,7 +50,8 @@ def storm(folder: Path, plan: Plan, say: Callable[[str], None]) -> Outcome:
     """Storm a stack of its own in an empty folder."""
     with opened(folder, plan.seed, plan.lease_seconds) as stage:
         say(f"the disk for reports is {stage.disk.kind}")
-        say(f"between the hosts are {type(stage.hosts[0].network).__name__.lower()}s")
+        networks = {type(host.network).__name__.lower() for host in stage.hosts}
+        say(f"each host has a network of its own, by {', '.join(networks)}")
         blowing = Storm(stage, say)
         try:
             outcome = _storm(blowing, plan, say)
