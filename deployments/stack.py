@@ -232,6 +232,8 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": bootstrap.prefect_database(settings),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": _prefect_ui(settings.prefect_port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Prefect copies its pages there, by default beside its code, for the first user alone.
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.data_dir / "prefect" / "ui"),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         # After 15 seconds, as is the default, a run is not late: all slots may be taken.

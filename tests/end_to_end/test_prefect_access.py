@@ -56,6 +56,13 @@ def test_only_its_own_pages_may_ask(stack: Stack) -> None:
                 assert allowed == (origin if origin in own else None)
 
 
+def test_its_pages_are_the_stacks_own(stack: Stack) -> None:
+    # Beside Prefect's code only the first user of an installation could read them.
+    page = stack.settings.data_dir / "prefect" / "ui" / "v2" / "index.html"
+    with stranger(stack) as prefect:
+        assert prefect.get(f"{stack.prefect_url}/v2/").text == page.read_text()
+
+
 def test_the_password_is_its_owners_alone(stack: Stack) -> None:
     file = local_secret.prefect_login(stack.settings.data_dir)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
