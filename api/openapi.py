@@ -103,7 +103,8 @@ _ALWAYS: Final = (
     ),
     _Error(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "Prefect or the database does not answer; try again after `Retry-After` seconds.",
+        "Prefect or the database does not answer; try again after `Retry-After` seconds. A start "
+        "that may have queued its task all the same is `…:outcome-unknown`: repeat it unchanged.",
         "Prefect does not answer; try again soon",
         headers=("Retry-After",),
     ),

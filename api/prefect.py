@@ -18,11 +18,12 @@ from pydantic import BaseModel, Field
 
 from api import prefect_events, states
 from api.prefect_deployments import Deployments
-from api.prefect_rest import Connection, Rest
+from api.prefect_rest import Connection, Rest, Unanswered
 from api.tasks import (
     Activity,
     Census,
     Kind,
+    OutcomeUnknown,
     Page,
     Query,
     Started,
@@ -144,7 +145,10 @@ class Prefect:
             "job_variables": {},
             "state": {"type": "SCHEDULED"},
         }
-        answer = await self._rest.send("POST", "/flow_runs/", body)
+        try:
+            answer = await self._rest.send("POST", "/flow_runs/", body)
+        except Unanswered as unsure:
+            raise OutcomeUnknown(unsure.part, unsure.reason) from unsure
         if answer.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
             what = f"The flow or the work queue of {kind.value} tasks"
             raise PartUnavailable(what, "is missing: run `autoindex bootstrap`")

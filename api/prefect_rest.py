@@ -28,6 +28,8 @@ _AT_ONCE: Final = 10
 # What the facade asks for itself (is Prefect there, how long is a queue) does not wait there.
 _ASIDE: Final = 4
 
+_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
 
 class Connection(BaseSettings):
     """Where Prefect's API is, in the variables that Prefect itself reads."""
@@ -63,6 +65,10 @@ def _parsed(url: str) -> httpx.URL:
         raise ConfigurationError(
             "PREFECT_API_URL is no URL, as http://127.0.0.1:4200/api is"
         ) from None
+
+
+class Unanswered(PartUnavailable):
+    """A request was sent, and may have done what it asks for."""
 
 
 class Rest:
@@ -131,7 +137,8 @@ class Rest:
         if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise PartUnavailable("Prefect", "refuses the facade: see PREFECT_API_AUTH_STRING")
         if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-            raise PartUnavailable("Prefect", f"answers {answer.status_code}")
+            unsure = Unanswered if answer.is_server_error else PartUnavailable
+            raise unsure("Prefect", f"answers {answer.status_code}")
         return answer
 
     @asynccontextmanager
@@ -154,8 +161,10 @@ class Rest:
                     await answer.aread()
                 finally:
                     await answer.aclose()
-            except httpx.TransportError as problem:
+            except _UNSENT as problem:
                 raise PartUnavailable("Prefect") from problem
+            except httpx.TransportError as problem:
+                raise Unanswered("Prefect") from problem
         self._heard_at = time.monotonic()
         answer.request = request
         return answer

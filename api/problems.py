@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api.backlog import QueueFull
-from api.tasks import Overload, TaskFinished, TaskUnknown
+from api.tasks import OutcomeUnknown, Overload, TaskFinished, TaskUnknown
 from api.turns import TooManyAtOnce
 from api.watch import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
@@ -99,10 +99,18 @@ def unprocessable(errors: Sequence[FieldError]) -> Problem:
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
 
 
-def unavailable(detail: str) -> Problem:
+def unavailable(detail: str, name: str | None = None) -> Problem:
     """A part we need is away for now."""
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers)
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers, name=name)
+
+
+def _unsure(what: str) -> Response:
+    return unavailable(
+        f"{what}, and the task may have been queued; repeat the same request with the same "
+        "Idempotency-Key, or without one if it had none, and there is one task",
+        "outcome-unknown",
+    ).response
 
 
 def unexpected() -> Problem:
@@ -124,6 +132,7 @@ def install(app: FastAPI) -> None:
         TaskFinished: _task_finished,
         TooManyFollowers: _too_many_followers,
         Overload: _overload,
+        OutcomeUnknown: _outcome_unknown,
         PartUnavailable: _part_unavailable,
         **dict.fromkeys(AWAY, _database),
         TimeoutError: _too_slow,
@@ -193,6 +202,11 @@ async def _overload(_: Request, error: Overload) -> Response:
     return unavailable(f"{error}; try again soon").response
 
 
+async def _outcome_unknown(_: Request, error: OutcomeUnknown) -> Response:
+    log.warning("%s", error, exc_info=error)
+    return _unsure(str(error))
+
+
 async def _part_unavailable(_: Request, error: PartUnavailable) -> Response:
     log.warning("%s", error, exc_info=error)
     return unavailable(f"{error}; try again soon").response
@@ -203,8 +217,10 @@ async def _database(_: Request, error: Exception) -> Response:
     return unavailable("The database does not answer; try again soon").response
 
 
-async def _too_slow(_: Request, error: TimeoutError) -> Response:
+async def _too_slow(request: Request, error: TimeoutError) -> Response:
     log.warning("a request took too long", exc_info=error)
+    if request.method == "POST":  # how far it had come is not known
+        return _unsure("This took too long")
     return unavailable("This took too long; try again soon").response
 
 

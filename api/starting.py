@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -19,7 +20,7 @@ from api.dependencies import CurrentUser, Runner, Stored
 from api.identity import User
 from api.problems import Problem
 from api.schemas import TaskQueued
-from api.tasks import Kind, Started, Status, TaskRunner
+from api.tasks import Kind, Started, Status, Task, TaskRunner
 from autoindex.requests import TaskRequest
 from autoindex.storage import bookings, wake
 from autoindex.storage.bookings import Booking
@@ -79,8 +80,8 @@ class Starting:
             started = await self._joined(kind, parameters)
             known = "is queued already by an identical request"
         else:
-            started = await self._start(kind, parameters, None)
-            known = ""
+            started = await self._again(kind, parameters)
+            known = "was queued before by an identical request"
         task = started.task
         self.response.headers["Location"] = f"/api/v1/background/status/{task.id}"
         message = f"{NAMES[kind]} task {'queued' if started.new else known}"
@@ -96,17 +97,30 @@ class Starting:
             raise _conflict(booking.task_id)
         return await self._start(kind, parameters, booking)
 
+    async def _again(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
+        """A new task, unless this user's same request may have made one and was not told so."""
+        key = _digest("unsure", self.user.name, kind, parameters)
+        booking = await self.database.write(bookings.book_until_known, key)
+        return await self._start(kind, parameters, booking)
+
     async def _joined(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
         """The task of equal work that is still queued, or a new one."""
         key = _digest("work", kind, parameters)
         booking = await self.database.write(bookings.book_while_queued, key)
         for _ in range(_MOST_RENEWALS):
             started = await self._start(kind, parameters, booking)
-            if started.new or started.task.status is Status.PENDING:
+            queued = started.new or started.task.status is Status.PENDING
+            if queued or self._was_unsure(started.task, booking):
                 return started
             booking = await self.database.write(bookings.renew, booking)
         # Each was taken by somebody else and has begun within milliseconds: rather one too many.
         return await self._start(kind, parameters, None)
+
+    def _was_unsure(self, task: Task, booking: Booking) -> bool:
+        """Whether this user's request made it minutes ago, and may not have been told so."""
+        if booking.task_id is not None or task.user != self.user.name or task.due_at is None:
+            return False
+        return datetime.now(UTC) - task.due_at < bookings.UNKNOWN_FOR
 
     async def _start(
         self, kind: Kind, parameters: Mapping[str, Any], booking: Booking | None

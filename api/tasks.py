@@ -145,6 +145,10 @@ class Overload(PartUnavailable):
         super().__init__("Prefect", "is asked for more than it can answer in time")
 
 
+class OutcomeUnknown(PartUnavailable):
+    """A task was asked for, and nobody said whether it is queued; the same key finds it."""
+
+
 class TaskRunner(Protocol):
     """Starts, follows and cancels tasks.
 
@@ -161,7 +165,10 @@ class TaskRunner(Protocol):
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
     ) -> Started:
-        """Queue a task; with a key seen before, return the task that the key had started."""
+        """Queue a task; with a key seen before, return the task that the key had started.
+
+        Raises `OutcomeUnknown` where it may have been queued.
+        """
         ...
 
     async def read(self, task_id: UUID) -> Task:

@@ -108,6 +108,7 @@ class PartUnavailable(TransientError):
     def __init__(self, part: str, reason: str = "does not answer") -> None:
         super().__init__(f"{part} {reason}")
         self.part = part
+        self.reason = reason
 
 
 class TurnTaken(TransientError):

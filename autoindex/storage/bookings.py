@@ -7,7 +7,8 @@ asks at the same moment, ends with one run.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
@@ -23,6 +24,9 @@ from sqlalchemy import (
 )
 
 from autoindex.storage.tables import bookings
+
+UNKNOWN_FOR: Final = timedelta(minutes=5)
+"""How long a request that may have made a task is known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,19 @@ _BOOK_WHILE_QUEUED = text("""
     )
     returning key, asked, run_key, task_id
 """)
+_BOOK_UNTIL_KNOWN = text("""
+    insert into bookings as mine (key, asked, run_key) values (:key, :asked, :run_key)
+    on conflict (key) do update
+    set (run_key, task_id, booked_at) = (
+        select case when is_over then excluded.run_key else mine.run_key end,
+               cast(null as uuid),
+               case when is_over then now() else mine.booked_at end
+        from (
+            select mine.task_id is not null or mine.booked_at < now() - :unknown_for as is_over
+        ) as looked_up
+    )
+    returning key, asked, run_key, task_id
+""").bindparams(unknown_for=UNKNOWN_FOR)
 _SETTLE = text("update bookings set task_id = :task_id where key = :key and run_key = :run_key")
 
 
@@ -70,6 +87,11 @@ def book_while_queued(connection: Connection, key: str) -> Booking:
     Not every run that has left the queue is known here: see `renew`.
     """
     return _booked(connection, _BOOK_WHILE_QUEUED, key, key)
+
+
+def book_until_known(connection: Connection, key: str) -> Booking:
+    """The booking of one request; a new one where its task is known, or it is minutes old."""
+    return _booked(connection, _BOOK_UNTIL_KNOWN, key, key)
 
 
 def renew(connection: Connection, booking: Booking) -> Booking:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from api import prefect_deployments
 from api.prefect import Prefect
 from api.prefect_rest import Connection
-from api.tasks import Kind, Overload, Query, TaskUnknown
+from api.tasks import Kind, OutcomeUnknown, Overload, Query, TaskUnknown
 from autoindex.errors import ConfigurationError, PartUnavailable
 from tests.bounds import HANG_SECONDS
 
@@ -142,6 +142,25 @@ async def test_a_busy_server_is_waited_for_in_turn() -> None:
         assert time.monotonic() - began > 3
         assert not runner.is_busy()
     assert all(abs(number - place) <= 12 for place, number in enumerate(ended))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "unsure"),
+    [("500 Internal Server Error", True), ("", True), ("429 Too Many", False), (None, False)],
+)
+async def test_a_start_that_was_heard_is_told_from_one_that_was_not(
+    prefect_url: str, monkeypatch: pytest.MonkeyPatch, trouble: str | None, unsure: bool
+) -> None:
+    monkeypatch.setattr(prefect_deployments, "OLD_SECONDS", 3_600.0)
+    async with (
+        connected(prefect_url, seconds=HANG_SECONDS) as runner,
+        answering(says(trouble) if trouble else b"") as (url, _),
+    ):
+        await runner.missing()  # the deployments are known from here on
+        runner._rest._url = httpx.URL("http://127.0.0.1:1/api" if trouble is None else url)
+        with pytest.raises(PartUnavailable) as told:
+            await runner.start(Kind.REPORT, {}, user="ada")
+    assert isinstance(told.value, OutcomeUnknown) is unsure
 
 
 async def test_who_waits_in_line_for_too_long_asks_nothing() -> None:

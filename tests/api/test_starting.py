@@ -10,15 +10,15 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, update
 
 from api.app import create_app
 from api.in_memory import InMemory
 from api.prefect import Prefect
 from api.prefect_rest import Connection
-from api.tasks import Kind, Query
+from api.tasks import Kind, OutcomeUnknown, Query, TaskRunner
 from autoindex.settings import Settings
-from autoindex.storage import bookings, leases
+from autoindex.storage import bookings, leases, tables
 from autoindex.storage.bookings import Booking
 from tests.api.answers import client, problem
 from tests.api.stages import PrefectStage
@@ -33,7 +33,7 @@ KEY = "Idempotency-Key"
 class Watched:
     """Notes the bookings that are made, and can die at a given step as a process would."""
 
-    def __init__(self, runner: Prefect) -> None:
+    def __init__(self, runner: TaskRunner) -> None:
         self.runner = runner
         self.run_keys: list[str | None] = []
         self.dies: str | None = None
@@ -48,6 +48,8 @@ class Watched:
         started = await self.runner.start(*args, **kwargs)
         if self.dies == "after":
             raise asyncio.CancelledError
+        if self.dies == "unheard":
+            raise OutcomeUnknown("Prefect")
         return started
 
 
@@ -206,6 +208,63 @@ async def test_who_dies_before_or_after_creating_the_run_leaves_one(
     assert len(ids(answers)) == 1
     assert await tasks_of(app, user) == 1
     assert len(set(runner.run_keys)) == 1
+
+
+@pytest.mark.parametrize("path", ["compute-index", "generate-report"])
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_a_request_that_may_have_made_a_task_is_told_so_and_finds_it(
+    settings: Settings, user: str, path: str, keyed: bool
+) -> None:
+    report = {"report_type": "daily", "format": "json"}
+    body = report if path == "generate-report" else unheard_of()
+    key = uuid4().hex if keyed else None
+    memory = InMemory()
+    runner = Watched(memory)
+    app = create_app(settings, runner)  # type: ignore[arg-type]
+    async with (
+        app.router.lifespan_context(app),
+        client(app, user) as http,
+        client(app, f"{user}-2") as other,
+    ):
+        runner.dies = "unheard"
+        unsure = [await post(http, path, body, key) for _ in range(5)]
+        runner.dies = None
+        for answer in unsure:
+            assert problem(answer, 503)["type"].endswith(":outcome-unknown")
+            assert answer.headers["retry-after"]
+        (made,) = memory.runs.values()
+        made.begin()
+        again = await post(http, path, body, key)
+        assert again.json()["task_id"] == str(made.id)
+        assert again.json()["status"] == "started"
+        later = [await post(one, path, body) for one in (http, other)]
+    assert str(made.id) not in ids(later)
+
+
+async def test_nor_is_a_task_told_of_whose_start_takes_too_long(settings: Settings) -> None:
+    class Slow(InMemory):
+        async def start(self, *_: Any, **__: Any) -> Any:
+            await asyncio.Event().wait()
+
+    app = create_app(settings.model_copy(update={"api_answer_seconds": 1.0}), Slow())
+    async with app.router.lifespan_context(app), client(app) as http:
+        answer = await post(http, "generate-report", {"report_type": "daily", "format": "json"})
+    assert problem(answer, 503)["type"].endswith(":outcome-unknown")
+
+
+def test_a_request_is_known_again_for_minutes_or_until_its_task_is(api_engine: Engine) -> None:
+    key, task_id = uuid4().hex, uuid4()
+    with api_engine.begin() as connection:
+        first = bookings.book_until_known(connection, key)
+        assert bookings.book_until_known(connection, key) == first
+        bookings.settle(connection, first, task_id)
+        second = bookings.book_until_known(connection, key)
+        assert second.run_key != first.run_key
+        assert second.task_id is None
+        past = func.now() - bookings.UNKNOWN_FOR - timedelta(seconds=1)
+        mine = update(tables.bookings).where(tables.bookings.c.key == key)
+        connection.execute(mine.values(booked_at=past))
+        assert bookings.book_until_known(connection, key).run_key != second.run_key
 
 
 @pytest.mark.parametrize("path", ["refresh", "compute-index"])
