@@ -22,6 +22,7 @@ from api.in_time import InTime
 from api.limits import Limits
 from api.lists import Lists
 from api.metrics import Metrics
+from api.pool_owner import PoolOwner
 from api.prefect import Prefect
 from api.prefect_rest import Connection
 from api.readiness import ReadyChecks
@@ -93,6 +94,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     runner = runner or Prefect(Connection(), answer_seconds=in_time.part_seconds)
     backlog = Backlog(runner, settings.queued_tasks_per_kind)
     stored = Database(database.async_engine(settings, "autoindex-api", in_time.part_seconds))
+    owner = PoolOwner(runner, stored)
     snapshots = Snapshots(runner, stored, in_time)
     watch = Watch(snapshots, runner, lambda: notifications(settings, CHANNEL))
     folder = ReportFolder(settings.reports_dir)
@@ -123,7 +125,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.backlog, app.state.cache = backlog, SharedCache(settings)
     app.state.in_time, app.state.turns = in_time, Turns(in_time.part_seconds)
     app.state.watch, app.state.reports = watch, folder
-    app.state.checks = ReadyChecks(runner, stored, in_time)
+    app.state.owner, app.state.checks = owner, ReadyChecks(runner, stored, owner, in_time)
     app.state.metrics, app.state.lists = metrics, Lists(runner, in_time)
     modules = (background, following, index, reports, health, monitoring)
     routers = [module.router for module in modules]

@@ -93,6 +93,7 @@ class InMemory:
         self.runs: dict[UUID, Run] = {}
         self.online: list[str] = []
         self.lacks: list[Kind] = []
+        self.described = ""
         self._looking: list[asyncio.Queue[UUID | None]] = []
 
     def schedule(self, kind: Kind, parameters: Mapping[str, Any], due_in: timedelta) -> Run:
@@ -200,6 +201,10 @@ class InMemory:
     async def missing(self) -> Sequence[Kind]:
         """Kinds that can't be started."""
         return tuple(self.lacks)
+
+    async def owner(self) -> str | None:
+        """What is said of the database that tasks use."""
+        return self.described
 
     def is_busy(self) -> bool:
         """It answers at once."""

@@ -432,6 +432,13 @@ class Prefect:
         """Kinds of which there is no deployment that can run."""
         return await self._deployments.missing()
 
+    async def owner(self) -> str | None:
+        """The pool's description; None where there is no pool yet."""
+        answer = await self._rest.send("GET", f"/work_pools/{POOL}", aside=True)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        return answer.raise_for_status().json()["description"] or ""
+
     async def _run(self, task_id: UUID) -> tuple[FlowRun, Kind]:
         answer = await self._rest.send("GET", f"/flow_runs/{task_id}")
         if answer.status_code == HTTPStatus.NOT_FOUND:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from psycopg.errors import UndefinedTable
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from api.database import Database
 from api.in_time import InTime
+from api.pool_owner import OtherDatabase, PoolOwner
 from api.tasks import Kind, TaskRunner
 from autoindex.errors import PartUnavailable
 from autoindex.storage.transient import AWAY
@@ -22,8 +23,9 @@ _UNKNOWN: Final = "unknown"
 _NO_WORKER: Final = "none is online"
 _NO_TABLES: Final = "lacks tables"
 _REFUSES: Final = "refuses the facade"
+_OTHER: Final = "is not the work pool's, the facade's log says more"
 _NOT_DEPLOYED: Final = "not all are there, run `autoindex bootstrap`"
-MISSING: Final = frozenset({_SILENT, _NO_TABLES, _REFUSES, _NO_WORKER, _NOT_DEPLOYED})
+MISSING: Final = frozenset({_SILENT, _NO_TABLES, _REFUSES, _NO_WORKER, _OTHER, _NOT_DEPLOYED})
 
 log = logging.getLogger("autoindex.api")
 
@@ -34,9 +36,12 @@ class ReadyChecks:
     Who asks needs no token, so that a flood of questions must be no flood for the parts.
     """
 
-    def __init__(self, runner: TaskRunner, database: Database, in_time: InTime) -> None:
+    def __init__(
+        self, runner: TaskRunner, database: Database, owner: PoolOwner, in_time: InTime
+    ) -> None:
         self._runner = runner
         self._database = database
+        self._owner = owner
         self._in_time = InTime(in_time.part_seconds)
         self._asked_at = float("-inf")
         self._asking: asyncio.Task[Mapping[str, str]] | None = None
@@ -55,8 +60,19 @@ class ReadyChecks:
         return time.monotonic() - self._asked_at > _KEPT_SECONDS
 
     async def _ask(self) -> Mapping[str, str]:
-        database, prefect = await asyncio.gather(self._ask_database(), self._ask_prefect())
-        return {"database": database, **prefect}
+        database, prefect, is_shared = await asyncio.gather(
+            self._ask_database(), self._ask_prefect(), self._is_shared()
+        )
+        return {"database": database if is_shared else _OTHER, **prefect}
+
+    async def _is_shared(self) -> bool:
+        try:
+            await self._in_time.answer(self._owner.check())
+        except OtherDatabase:
+            return False
+        except (TimeoutError, PartUnavailable, SQLAlchemyError):
+            pass  # it is away, which the others find out
+        return True
 
     async def _ask_database(self) -> str:
         try:

@@ -54,6 +54,12 @@ async def _backlog(request: Request) -> Backlog:
     return backlog
 
 
+async def _shared(request: Request, database: Stored) -> Database:
+    """The database, which tasks use too: they are looked for there."""
+    await request.app.state.owner.check()
+    return database
+
+
 @dataclass
 class Starting:
     """Queues the task of one request."""
@@ -168,7 +174,7 @@ async def _starting(
     afterwards: BackgroundTasks,
     user: CurrentUser,
     runner: Runner,
-    database: Stored,
+    database: Annotated[Database, Depends(_shared)],
     backlog: Annotated[Backlog, Depends(_backlog)],
     idempotency_key: IdempotencyKey = None,
 ) -> Starting:

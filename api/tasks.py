@@ -215,6 +215,10 @@ class TaskRunner(Protocol):
         """Kinds that can't be started, since nobody has set them up."""
         ...
 
+    async def owner(self) -> str | None:
+        """What is said of the database that tasks use; None where they can't be run yet."""
+        ...
+
     def is_busy(self) -> bool:
         """Whether it serves as many others as it can just now, so that waiting helps."""
         ...

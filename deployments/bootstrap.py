@@ -19,9 +19,9 @@ from sqlalchemy import make_url
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
-from autoindex.storage import migrate, pooler
+from autoindex.storage import migrate, pool_owner, pooler
 from deployments import alerting, server
-from deployments.connection import answering
+from deployments.connection import answering, connected
 from deployments.plan import PROJECT, read_plan
 from deployments.progress import Progress
 from deployments.worker import POOL
@@ -52,7 +52,7 @@ def bootstrap(settings: Settings, progress: Progress) -> None:
         step.done(prepare_database(settings))
     with _prefect_answers(api):
         with progress.step("Work queues", api) as step:
-            step.done(register_pool(api))
+            step.done(register_pool(api, owner(settings)))
         with progress.step("Notices", api) as step:
             notices = alerting.apply(settings, api)
             step.done(notices.sentence)
@@ -100,22 +100,33 @@ def create_prefect_database(settings: Settings) -> None:
         migrate.create_database(url.render_as_string(hide_password=False))
 
 
-def register_pool(api_url: str) -> str:
-    """Create or mend the work pool and its queues on a Prefect server."""
+def owner(settings: Settings) -> str:
+    """The description of the work pool: it names our database, so that all its users share one."""
+    with connected(settings) as connection:
+        return pool_owner.description(connection)
+
+
+def register_pool(api_url: str, description: str | None = None) -> str:
+    """Create or update the work pool and its queues on a Prefect server."""
     queues = read_plan().queues
     with server.client(api_url) as client:
-        _pool(client)
+        _pool(client, description)
         _queues(client, queues)
     return ", ".join(f"{name} {rank}" for name, rank in queues.items())
 
 
-def _pool(client: SyncPrefectClient) -> None:
+def _pool(client: SyncPrefectClient, description: str | None) -> None:
     template = AutoindexWorker.get_default_base_job_template()
     try:
         pool: WorkPool = client.read_work_pool(POOL)
     except ObjectNotFound:
         client.create_work_pool(
-            WorkPoolCreate(name=POOL, type=AutoindexWorker.type, base_job_template=template)
+            WorkPoolCreate(
+                name=POOL,
+                type=AutoindexWorker.type,
+                base_job_template=template,
+                description=description,
+            )
         )
         return
     if pool.type != AutoindexWorker.type:
@@ -125,6 +136,8 @@ def _pool(client: SyncPrefectClient) -> None:
         )
     if pool.base_job_template != template:  # made by an earlier version
         client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+    if description not in (None, pool.description):
+        client.update_work_pool(POOL, WorkPoolUpdate(description=description))
 
 
 def _queues(client: SyncPrefectClient, wanted: Mapping[str, int]) -> None:

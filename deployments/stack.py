@@ -174,7 +174,7 @@ def _start(stack: Stack, progress: Progress) -> None:
         step.done(stack.prefect_url)
     with progress.step("Deployments", "work pool and queues") as step:
         api = stack.env["PREFECT_API_URL"]
-        bootstrap.register_pool(api)
+        bootstrap.register_pool(api, bootstrap.owner(settings))
         notices = alerting.apply(settings, api)
         stack.start("Worker", "prefect", "worker", "start", "--pool", POOL)
         step.update("`prefect deploy --all`")

@@ -37,7 +37,7 @@ from prefect.workers.base import BaseVariables, BaseWorker, BaseWorkerResult
 
 from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings, misspelt
-from autoindex.storage import database, listening, pooler, wake
+from autoindex.storage import database, listening, pool_owner, pooler, wake
 from deployments.plan import read_plan
 from deployments.worker.configuration import AutoindexJobConfiguration, base_job_template
 from deployments.worker.endurance import until_back
@@ -170,9 +170,24 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
 
     async def _initialize_after_sync(self) -> None:
         """As soon as Prefect knows this worker, have the notice of absent workers know it, too."""
+        if self._work_pool is not None and not self._has_successfully_synced:
+            await self._check_owner(self._work_pool.description or "")
         await super()._initialize_after_sync()
         if self._has_successfully_synced:
             await self._say_that_it_is_here()
+
+    async def _check_owner(self, pools: str) -> None:
+        """End where the pool's runs use another database."""
+        ours = await until_back(self._describe, "the worker waits for the database")
+        try:
+            pool_owner.check(ours, pools)
+        except ConfigurationError as error:
+            await self._sign_off()
+            raise SystemExit(f"the worker does not start: {error}") from None
+
+    async def _describe(self) -> str:
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(pool_owner.description)
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop looking after runs; what still runs is ended, and found by another worker."""

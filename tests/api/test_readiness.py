@@ -12,6 +12,7 @@ from sqlalchemy import text
 from api import readiness
 from api.in_memory import InMemory
 from api.tasks import Kind
+from autoindex.storage import pool_owner
 from deployments.postgres import EmbeddedPostgres
 from tests.api.answers import client, problem
 
@@ -108,3 +109,20 @@ async def test_a_prefect_that_was_not_set_up_is_not_ready(
     runner.lacks = [Kind.REPORT]
     answer = problem(await http.get("/ready"), 503)
     assert answer["detail"] == "deployments: not all are there, run `autoindex bootstrap`"
+
+
+async def test_a_facade_of_another_database_starts_no_task(
+    app: FastAPI, http: httpx.AsyncClient, runner: InMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = await app.state.database.read(pool_owner.description)
+    runner.described = "Runs of Autoindex, which use the database other (1-2)"
+    assert problem(await http.get("/ready"), 503)["detail"] == (
+        "database: is not the work pool's, the facade's log says more"
+    )
+    refused = await http.post("/api/v1/background/refresh", json={"mode": "smart"})
+    assert "is not the work pool's" in problem(refused, 503)["detail"]
+    assert "names facade (" in caplog.text
+    assert runner.runs == {}
+    runner.described = ours
+    started = await http.post("/api/v1/background/refresh", json={"mode": "smart"})
+    assert started.status_code == 202
