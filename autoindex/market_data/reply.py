@@ -151,7 +151,9 @@ def _mismatch(asked: Due, meta: object) -> str | None:
     for field, (wanted, served) in expected.items():
         named = [name for name in served if name]
         missing = not named and field == "symbol"
-        if missing or (named and wanted.upper() not in map(str.upper, named)):
+        # Of currencies alone the case tells: GBp is a penny.
+        same = str if field == "currency" else str.upper
+        if missing or (named and same(wanted) not in map(same, named)):
             answered = named[0] if named else "missing"
             return f"asked for {field} {wanted}, the provider answered with {answered}"
     return None

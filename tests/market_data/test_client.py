@@ -145,6 +145,7 @@ def test_one_bad_symbol_fails_alone_and_is_named(refresh: Refresh) -> None:
         ("wrong_symbol", "symbol AMD, the provider answered with STLGF"),
         ("wrong_exchange", "exchange NASDAQ, the provider answered with OTC"),
         ("wrong_currency", "currency USD, the provider answered with EUR"),
+        ("wrong_unit", "currency USD, the provider answered with USd"),
         ("wrong_interval", "interval 1day, the provider answered with 1week"),
     ],
 )

@@ -39,6 +39,7 @@ SymbolFault = Literal[
     "wrong_symbol",
     "wrong_exchange",
     "wrong_currency",
+    "wrong_unit",  # hundredths of the currency
     "wrong_interval",
     "intraday_rows",  # rows dated in the middle of a day
 ]
@@ -137,6 +138,7 @@ _WRONG: Final = {
     "wrong_symbol": ("symbol", "STLGF"),
     "wrong_exchange": ("exchange", "OTC"),
     "wrong_currency": ("currency", "EUR"),
+    "wrong_unit": ("currency", "USd"),
     "wrong_interval": ("interval", "1week"),
 }
 
