@@ -73,7 +73,7 @@ _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 Symbol = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Z][A-Z0-9]{0,9}([.\-][A-Z0-9]{1,4})?$"),
+    StringConstraints(pattern=r"^[A-Z0-9]{1,10}([.\-][A-Z0-9]{1,4})?$"),
     Field(description="A ticker in capitals, as in the universe.", examples=["AAPL"]),
 ]
 

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import Engine
 
 from autoindex.errors import UnknownSymbols
+from autoindex.requests import RefreshRequest
 from autoindex.storage import assets
 
 
@@ -22,6 +23,18 @@ def test_rows_are_imported_by_symbol_and_left_out_only_when_told(engine: Engine)
         assert [one.name for one in assets.list_assets(connection)] == ["GE Aerospace", "Coca-Cola"]
         with pytest.raises(UnknownSymbols, match="KO"):
             assets.resolve(connection, ["GE", "KO"])
+
+
+def test_a_symbol_may_begin_with_a_digit(engine: Engine) -> None:
+    symbols = ["0700", "3IN", "7203.T"]
+    rows = [
+        assets.UniverseRow(symbol=symbol, exchange="XTKS", currency="JPY", name="Sample")
+        for symbol in symbols
+    ]
+    asked = RefreshRequest(symbols=symbols).symbols
+    with engine.begin() as connection:
+        assets.import_universe(connection, rows)
+        assert [one.symbol for one in assets.resolve(connection, asked)] == symbols
 
 
 def test_a_universe_of_any_size_is_imported_at_once(engine: Engine) -> None:
