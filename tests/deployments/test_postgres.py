@@ -1,5 +1,6 @@
 """The embedded PostgreSQL as a process: starts, survives, refuses, and leaves nothing behind."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -56,21 +57,22 @@ def test_only_the_owner_can_reach_the_socket(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["S pace ü&+%41#?", 'a,b"c'])
-@pytest.mark.anyio
-async def test_its_folder_may_have_any_name(
-    tmp_path_factory: pytest.TempPathFactory, name: str
-) -> None:
+def test_its_folder_may_have_any_name(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     settings = Settings(data_dir=tmp_path_factory.mktemp("odd") / name)
     with EmbeddedPostgres(settings.data_dir / "postgres", settings.socket_dir) as server:
         bootstrap.prepare_database(settings)
         bootstrap.create_prefect_database(settings)
-        for url in (bootstrap.prefect_database(settings), server.url()):
-            engine = create_async_engine(url)
-            async with engine.connect() as connection:
-                assert await connection.scalar(text("select 1")) == 1
-            await engine.dispose()
-        async with aclosing(listening.notifications(settings, "some")) as told:
-            assert await anext(told) is None
+        asyncio.run(_reach(settings, bootstrap.prefect_database(settings), server.url()))
+
+
+async def _reach(settings: Settings, *urls: str) -> None:
+    for url in urls:
+        engine = create_async_engine(url)
+        async with engine.connect() as connection:
+            assert await connection.scalar(text("select 1")) == 1
+        await engine.dispose()
+    async with aclosing(listening.notifications(settings, "some")) as told:
+        assert await anext(told) is None
 
 
 def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
