@@ -223,6 +223,9 @@ def test_what_a_run_has_started_ends_with_it(
     first = said(note)[0]["daemons"]
     assert alive(first) == first
     victims = {"run": run, "zygote": worker.zygote().pid, "worker": worker.process.pid}
+    if victim == "worker":  # whose children are stopped
+        for child in (worker.guard(), worker.zygote()):
+            child.suspend()
     os.kill(victims[victim], signal.SIGKILL)
     if victim == "worker":
         worker.process.wait()
@@ -241,12 +244,22 @@ def test_of_an_order_whose_answer_waits_for_a_stalled_worker_one_process_comes(
         one.end()
     worker = one_yard.start("stalled", AUTOINDEX_LEASE_SECONDS="60")
     zygote = worker.zygote()
+
+    def has_an_order_that_the_worker_hears_nothing_of() -> bool:
+        worker.process.send_signal(signal.SIGCONT)
+        time.sleep(1)
+        worker.process.send_signal(signal.SIGSTOP)
+        zygote.resume()
+        time.sleep(0.5)
+        forked = bool(zygote.children())
+        if not forked:
+            zygote.suspend()
+        return forked
+
     zygote.suspend()
     run_id = one_yard.post("end_when_told", note=note)
     one_yard.until_state(run_id, "Pending")
-    time.sleep(1)  # until it has sent its order
-    worker.process.send_signal(signal.SIGSTOP)
-    zygote.resume()
+    one_yard.until(has_an_order_that_the_worker_hears_nothing_of)
     process = pid(one_yard, note)
     time.sleep(STALLED_SECONDS)
     worker.process.send_signal(signal.SIGCONT)

@@ -47,9 +47,12 @@ class Started:
         own = psutil.Process(self.process.pid)
         return [own, *own.children(recursive=True)]
 
+    def guard(self) -> psutil.Process:
+        (found,) = psutil.Process(self.process.pid).children()
+        return found
+
     def zygote(self) -> psutil.Process:
-        (guard,) = psutil.Process(self.process.pid).children()
-        (found,) = guard.children()
+        (found,) = self.guard().children()
         return found
 
     def end(self) -> None:
