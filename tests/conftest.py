@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import hypothesis
 import pytest
@@ -22,8 +23,13 @@ hypothesis.settings.load_profile("ci")
 _numbers = count(1)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Keep out of the tests what the developer's shell is set to, and how it has started them."""
+    if not hasattr(config, "workerinput"):  # one home for all of xdist's processes
+        # Prefect's profiles, and a home where nothing may be written, are none of the tests'.
+        home = TemporaryDirectory(prefix="autoindex-home-")
+        config.add_cleanup(home.cleanup)
+        os.environ["HOME"] = home.name
     for name in list(os.environ):
         if name.startswith("AUTOINDEX_"):
             del os.environ[name]
