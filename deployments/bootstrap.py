@@ -1,6 +1,5 @@
 """Bring databases, work pool, queues, notices and deployments to what they shall be; repeatable."""
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from http import HTTPStatus
 from typing import Final
 
 import httpx
+from anyio.from_thread import start_blocking_portal
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import WorkPool, WorkQueue
@@ -82,7 +82,8 @@ def prepare_database(settings: Settings) -> str:
     """
     with answering(settings):
         migrate.create_database(settings.database())
-        asyncio.run(pooler.check(settings))
+        with start_blocking_portal() as portal:  # the caller's thread may have a loop of its own
+            portal.call(pooler.check, settings)
         return migrate.upgrade(settings.database())
 
 
