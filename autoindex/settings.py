@@ -10,7 +10,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, Self
-from urllib.parse import urlencode
+from urllib.parse import quote
 
 from pydantic import Field, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -203,7 +203,7 @@ class Settings(BaseSettings):
     def database(self, name: str = "autoindex") -> str:
         """SQLAlchemy URL of our database, or of the embedded server's database `name`."""
         if self.database_url is None:
-            return f"postgresql+psycopg://postgres@/{name}?{urlencode({'host': self.socket_dir})}"
+            return f"postgresql+psycopg://postgres@/{name}?host={quote(str(self.socket_dir))}"
         url = self.database_url.get_secret_value()
         scheme, _, rest = url.partition("://")
         return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else url

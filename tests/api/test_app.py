@@ -662,7 +662,12 @@ async def test_many_who_ask_a_prefect_that_is_silent_are_told_in_time(settings: 
         answers = await asyncio.gather(*reads, *lists)
     # Sent and silent, or given up before: nobody waits until his own question has been sent.
     told = {problem(answer, 503)["detail"].partition(";")[0] for answer in answers}
-    assert told == {"Prefect does not answer", "This took too long"}
+    assert "Prefect does not answer" in told
+    assert told <= {
+        "Prefect does not answer",
+        "Prefect is asked for more than it can answer in time",
+        "This took too long",
+    }
     await prefect.aclose()
     server.close()
 

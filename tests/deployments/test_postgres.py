@@ -101,6 +101,7 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_socket_folder_open_to_others_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir(mode=0o755)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run").chmod(0o755)
     with pytest.raises(ConfigurationError, match="must belong to you alone"):
         EmbeddedPostgres(tmp_path / "pg", tmp_path / "run").start()

@@ -76,6 +76,10 @@ class Scene:
         return (await self.client.read_flow_run(run_id)).state_name
 
 
+async def _holds() -> None:
+    """No pooler is in between."""
+
+
 @pytest.fixture
 async def scene(
     prefect_api: str, database_url: str, monkeypatch: pytest.MonkeyPatch
@@ -83,9 +87,11 @@ async def scene(
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)  # for the process that calls hooks
     engine = create_async_engine(database_url)
     outages = Outages()
-    keeper = Keeper(engine, "one", timedelta(seconds=30), outages)
+    keeper = Keeper(engine, "one", timedelta(seconds=30), outages, _holds)
+    starter = Starter([])
     async with _Overtaken(prefect_api) as client:
-        yield Scene(client, keeper, Settlement(client, keeper, Starter([]), outages))
+        yield Scene(client, keeper, Settlement(client, keeper, starter, outages))
+    await starter.close()
     await engine.dispose()
 
 

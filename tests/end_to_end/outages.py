@@ -138,12 +138,12 @@ def _has_ended(task: Task) -> bool:
 
 
 def _execute(stack: Stack, statement: str, *values: Any) -> list[Any]:
-    where = make_url(stack.settings.database()).set(drivername="postgresql")
-    url = where.render_as_string(hide_password=False)
+    parsed = make_url(stack.settings.database())
+    _, where = parsed.get_dialect()().create_connect_args(parsed)
     deadline = time.monotonic() + HANG_SECONDS
     while True:
         try:
-            with psycopg.connect(url, autocommit=True) as connection:
+            with psycopg.connect(**where, autocommit=True) as connection:
                 done = connection.execute(statement, values or None)  # type: ignore[call-overload]
                 return done.fetchall() if done.description else []
         except OperationalError:
