@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 import uvicorn
 
 from api.app import create_app
-from api.gate import LARGEST_HEAD_BYTES
-from api.http_protocol import GuardedProtocol
-from api.metrics import FOLDER
+from api.monitoring.prometheus import FOLDER
+from api.server.http_protocol import GuardedProtocol
+from api.server.middleware import LARGEST_HEAD_BYTES
 from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings
-from autoindex.storage import pooler
+from autoindex.storage.postgres import pooler
 
 # Those who wait for a task are told at once that the facade stops; this is for slow downloads.
 _FAREWELL_SECONDS = 10

@@ -13,33 +13,41 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import browsers, json_logs, openapi, problems
-from api.backlog import Backlog
-from api.database import Database
-from api.gate import AccessLog, Gate
-from api.identity import Identity
-from api.in_time import InTime
-from api.limits import Limits
-from api.lists import Lists
-from api.metrics import Metrics
-from api.pool_owner import PoolOwner
-from api.prefect import Prefect
-from api.prefect_rest import Connection
-from api.readiness import ReadyChecks
-from api.report_folder import ReportFolder
-from api.routes import background, following, health, index, monitoring, reports
+from api import openapi, problems
+from api.async_storage import Database
+from api.auth.identity import Identity
+from api.auth.rate_limits import Limits
+from api.auth.user_slots import Turns
+from api.monitoring.prometheus import Metrics
+from api.monitoring.readiness import ReadyChecks
+from api.prefect.rest import Connection
+from api.prefect.runs import Prefect
+from api.routes import (
+    follow_routes,
+    health_routes,
+    index_routes,
+    metrics_routes,
+    report_routes,
+    task_routes,
+)
+from api.routes.report_folder import ReportFolder
+from api.server import cors, json_logs
+from api.server.middleware import AccessLog, Gate
+from api.server.shutdown import told_to_stop
 from api.shared_cache import SharedCache
-from api.snapshots import Snapshots
-from api.stopping import told_to_stop
-from api.tasks import TaskRunner
-from api.turns import Turns
-from api.watch import Watch
+from api.tasks.deadline import InTime
+from api.tasks.pool_check import PoolOwner
+from api.tasks.queue_limit import Backlog
+from api.tasks.runner import TaskRunner
+from api.tasks.status import Snapshots
+from api.tasks.subscriptions import Watch
+from api.tasks.task_lists import Lists
 from autoindex.errors import ConfigurationError
-from autoindex.reports import links
+from autoindex.reports.mail import links
 from autoindex.settings import Settings, misspelt
-from autoindex.storage import database
-from autoindex.storage.listening import notifications
-from autoindex.storage.progress import CHANNEL
+from autoindex.storage.postgres import engines
+from autoindex.storage.postgres.listening import notifications
+from autoindex.storage.runs.task_progress import CHANNEL
 
 log = logging.getLogger("autoindex.api")
 
@@ -93,7 +101,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     in_time = InTime(settings.api_answer_seconds)
     runner = runner or Prefect(Connection(), answer_seconds=in_time.part_seconds)
     backlog = Backlog(runner, settings.queued_tasks_per_kind)
-    stored = Database(database.async_engine(settings, "autoindex-api", in_time.part_seconds))
+    stored = Database(engines.async_engine(settings, "autoindex-api", in_time.part_seconds))
     owner = PoolOwner(runner, stored)
     snapshots = Snapshots(runner, stored, in_time)
     watch = Watch(snapshots, runner, lambda: notifications(settings, CHANNEL))
@@ -127,7 +135,14 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.watch, app.state.reports = watch, folder
     app.state.owner, app.state.checks = owner, ReadyChecks(runner, stored, owner, in_time)
     app.state.metrics, app.state.lists = metrics, Lists(runner, in_time)
-    modules = (background, following, index, reports, health, monitoring)
+    modules = (
+        task_routes,
+        follow_routes,
+        index_routes,
+        report_routes,
+        health_routes,
+        metrics_routes,
+    )
     routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)
@@ -136,6 +151,6 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     open_paths = _OPEN | _DOCUMENTATION if settings.api_docs else _OPEN
     app.add_middleware(Gate, identity=identity, limits=limits, open_paths=frozenset(open_paths))
     if settings.api_origins:
-        browsers.admit(app, settings.api_origins.split())
+        cors.admit(app, settings.api_origins.split())
     app.add_middleware(AccessLog, metrics=metrics)
     return app

@@ -9,11 +9,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api.dependencies import Permission
-from api.gate import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
+from api.auth.tokens import Scope
 from api.problems import MEDIA_TYPE, NAMESPACE, ProblemDetails
-from api.tokens import Scope
-from autoindex.reports import links
+from api.routes.dependencies import Permission
+from api.server.middleware import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
+from autoindex.reports.mail import links
 
 DESCRIPTION: Final = """\
 Starts, follows and cancels the background tasks that keep the index up to date.

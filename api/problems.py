@@ -12,17 +12,17 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.backlog import QueueFull
-from api.tasks import OutcomeUnknown, Overload, TaskFinished, TaskUnknown
-from api.turns import TooManyAtOnce
-from api.watch import TooManyFollowers
+from api.auth.user_slots import TooManyAtOnce
+from api.tasks.queue_limit import QueueFull
+from api.tasks.runner import OutcomeUnknown, Overload, TaskFinished, TaskUnknown
+from api.tasks.subscriptions import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
 from autoindex.masking import masked
-from autoindex.storage.transient import AWAY
+from autoindex.storage.postgres.transient import AWAY
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
-# No request is looked at that could have more (see `api.bodies`, and each list's `fail_fast`).
+# No request is looked at that could have more (see `guarded_route`, and each list's `fail_fast`).
 MOST_ERRORS: Final = 20
 NAMESPACE: Final = "urn:problem-type:autoindex:"
 # About as long as a few tasks take.

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.tasks import Kind, Status, Task
-from autoindex.storage.progress import Line, Progress
+from api.tasks.runner import Kind, Status, Task
+from autoindex.storage.runs.task_progress import Line, Progress
 
 TaskId = Annotated[
     UUID, Field(description="The task's id.", examples=["0196f3f4-8f7a-7c3e-9d53-0c2f5a7e9b10"])

@@ -25,7 +25,7 @@
         ├── MemoryLimit           more memory was asked for at once than a task may have
         └── LeaseLost             another worker has taken the task over
 
-Transient errors are retried by the flows, from one policy (`flows.retry`); the others are not.
+Transient errors are retried by the flows, by one policy (`flows.attempts.retry`); others are not.
 """
 
 from collections.abc import Sequence

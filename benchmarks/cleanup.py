@@ -22,9 +22,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from sqlalchemy import Engine, create_engine, text
 
-from autoindex.storage import assets, cleanup, prices
+from autoindex.storage import assets, prices
 from autoindex.storage.assets import Asset
-from autoindex.storage.cleanup import Removed
+from autoindex.storage.retention import deletion
+from autoindex.storage.retention.deletion import Removed
 from benchmarks import database, table
 from benchmarks.table import Ratio, say
 from benchmarks.upsert import settle, timed
@@ -72,7 +73,7 @@ def fill(engine: Engine) -> date:
 
 def clean(engine: Engine, older_than: date, folder: str) -> list[Removed]:
     """The clean-up as the flow asks for it."""
-    return cleanup.clean(
+    return deletion.clean(
         engine,
         types=["prices"],
         older_than=older_than,

@@ -26,7 +26,8 @@ from sqlalchemy import Connection, Engine, text
 
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
-from autoindex.storage import cache, copying
+from autoindex.storage import cache
+from autoindex.storage.postgres import binary_copy
 from benchmarks import database, own_memory, panels, stored, table
 from benchmarks import index as in_memory
 from benchmarks import prices as reading
@@ -34,8 +35,8 @@ from benchmarks.panels import Panel
 from benchmarks.table import Ratio, say
 from benchmarks.upsert import timed
 from flows import compute_index as flow
+from flows.attempts.runtime import Runtime
 from flows.compute_index import Computed
-from flows.runtime import Runtime
 
 SIZES = (125, 250, 500)
 LARGE = 3_000
@@ -131,7 +132,7 @@ def floors(engine: Engine, panel: Panel, computed: Computed) -> dict[str, float]
         columns = prepared(connection, computed)
     with timed() as storing, engine.begin() as connection:
         for name, arrays in columns.items():
-            copying.load(connection, f"raw_{name}", arrays)
+            binary_copy.load(connection, f"raw_{name}", arrays)
     return dict(zip(_PARTS, (*read, *computing, *storing), strict=True))
 
 
@@ -162,8 +163,8 @@ def prepared(connection: Connection, computed: Computed) -> dict[str, database.C
 def which(length: int) -> database.Columns:
     """The columns that name the index."""
     return {
-        "strategy": copying.repeated(REQUEST.strategy, length),
-        "frequency": copying.repeated(REQUEST.frequency, length),
+        "strategy": binary_copy.repeated(REQUEST.strategy, length),
+        "frequency": binary_copy.repeated(REQUEST.frequency, length),
     }
 
 

@@ -15,7 +15,7 @@ from autoindex import sessions
 from autoindex.market_data.bars import Bars
 from autoindex.storage import assets, migrate
 from autoindex.storage.assets import UniverseRow
-from deployments.postgres import EmbeddedPostgres
+from deployments.local.embedded_postgres import EmbeddedPostgres
 
 LAST_SESSION = "2022-12-28"
 

@@ -25,15 +25,16 @@ import httpx
 import psutil
 from rich.console import Console
 
-from api import tokens
+from api.auth import tokens
 from autoindex.settings import Settings
-from autoindex.storage import database, results
+from autoindex.storage.postgres import engines
+from autoindex.storage.runs import results
 from benchmarks import refusals, table
 from benchmarks.ports import free_ports
 from benchmarks.table import Ratio
-from deployments import stack
-from deployments.progress import Progress
-from deployments.stack import Stack
+from deployments.local import stack
+from deployments.local.console import Progress
+from deployments.local.stack import Stack
 
 TASKS = "/api/v1/background"
 SCOPES = ["tasks:read", "tasks:run"]
@@ -99,7 +100,7 @@ class Bench:
     def move(self, task_id: str, state: str) -> str:
         """Put a run into a state, as a worker would; a result is stored with success."""
         if state == "COMPLETED":
-            engine = database.engine(self.settings)
+            engine = engines.engine(self.settings)
             with engine.begin() as connection:
                 now, day = datetime.now(UTC), timedelta(days=1)
                 results.store(connection, UUID(task_id), "compute", {"level": 100.0}, now, day)

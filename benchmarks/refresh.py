@@ -21,9 +21,9 @@ import httpx
 from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, text
 
-from autoindex.market_data import plan
+from autoindex.market_data import fetch_plan
 from autoindex.market_data.client import TwelveData
-from autoindex.market_data.plan import Batch
+from autoindex.market_data.fetch_plan import Batch
 from autoindex.requests import Mode
 from autoindex.settings import Settings
 from autoindex.storage import assets
@@ -76,7 +76,7 @@ def beside_floor(engine: Engine, url: str) -> tuple[float, float, float]:
 @contextmanager
 def sandbox(symbols: int) -> Iterator[str]:
     """The sandbox with so many made-up symbols; its address."""
-    command = [sys.executable, "-m", "autoindex.market_data.sandbox", "--port", "0"]
+    command = [sys.executable, "-m", "sandbox", "--port", "0"]
     # Of 21 copies one is an index, which is no stock.
     copies = str(symbols + symbols // 20)
     command += ["--copies", copies, "--per-minute", str(CREDITS_A_MINUTE)]
@@ -112,8 +112,8 @@ def calls(database_url: str) -> list[Batch]:
     """What a full refresh asks for."""
     with create_engine(database_url).connect() as connection:
         universe: list[Asset] = assets.list_assets(connection)
-    due = plan.due_symbols(universe, {}, CLOCK, Mode.FULL)
-    return list(plan.batches(due, CREDITS_A_MINUTE))
+    due = fetch_plan.due_symbols(universe, {}, CLOCK, Mode.FULL)
+    return list(fetch_plan.batches(due, CREDITS_A_MINUTE))
 
 
 def fetch(url: str, database_url: str) -> dict[str, float]:
@@ -149,7 +149,7 @@ def oldest(client: httpx.Client, batch: Batch, before: date) -> date:
         "interval": "1day",
         "start_date": batch.start.isoformat(),
         "end_date": before.isoformat(),
-        "outputsize": str(plan.PAGE_BARS),
+        "outputsize": str(fetch_plan.PAGE_BARS),
         "apikey": "any",
     }
     body = json.loads(client.get("/time_series", params=parameters).content)

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from api.bodies import TEMPLATE_KEY
-from api.gate import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
+from api.routes.guarded_route import TEMPLATE_KEY
+from api.server.middleware import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
 from benchmarks.table import Ratio
 
 _TASKS = "/api/v1/background"

@@ -37,26 +37,18 @@ from autoindex.requests import (
     ReportType,
 )
 from autoindex.settings import Settings
-from autoindex.storage import (
-    assets,
-    cleanup,
-    deliveries,
-    maintenance,
-    news,
-    prices,
-    reports,
-    results,
-    universe_file,
-)
+from autoindex.storage import assets, deliveries, news, prices, stored_reports, universe_file
 from autoindex.storage.cache import from_settings
-from autoindex.storage.reports import StoredReport
+from autoindex.storage.retention import deletion, maintenance
+from autoindex.storage.runs import results
+from autoindex.storage.stored_reports import StoredReport
 from autoindex.storage.tables import metadata
 from benchmarks import database
 from benchmarks.reports import closes_and_benchmark
 from benchmarks.table import say
-from deployments.universe import SANDBOX_FILE
+from deployments.commands.universe_command import SANDBOX_FILE
 from flows import compute_index, generate_report
-from flows.runtime import Runtime
+from flows.attempts.runtime import Runtime
 
 START: Final = datetime(2020, 1, 1, tzinfo=UTC)
 MONTHS: Final = 36
@@ -194,13 +186,13 @@ class Replay:
             created_at=now,
         )
         with self._engine.begin() as connection:
-            reports.record(connection, report)
+            stored_reports.record(connection, report)
             deliveries.claim(connection, run.task_id, "reader@example.org", str(run.task_id))
         self._keep_result("report", now)
 
     def _clean_up(self, now: datetime) -> None:
         day = now - timedelta(days=KEPT_DAYS)
-        cleanup.clean(
+        deletion.clean(
             self._engine,
             types=["prices", "news", "logs"],
             older_than=day.date(),

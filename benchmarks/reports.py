@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from autoindex.market_data import sandbox
+import sandbox
 from autoindex.reports import files
 from autoindex.reports.compose import compose
 from autoindex.reports.inputs import AssetFacts, ReportInputs

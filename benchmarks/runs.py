@@ -22,10 +22,11 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from autoindex.settings import Settings
 from benchmarks.ports import free_ports
 from benchmarks.table import say
-from deployments import stack, universe
-from deployments.demo import App
-from deployments.progress import Progress
-from deployments.stack import Stack
+from deployments.commands import universe_command
+from deployments.local import stack
+from deployments.local.console import Progress
+from deployments.local.demo import App
+from deployments.local.stack import Stack
 
 RUNS: Final = 500
 # Prefect keeps events for 7 days, everything else about a run for 90.
@@ -91,7 +92,7 @@ def running() -> Iterator[Stack]:
         )
         progress = Progress(Console())
         with stack.running(settings, progress) as made:
-            universe.import_sandbox(made.settings)
+            universe_command.import_sandbox(made.settings)
             app = App(made)
             with progress.step("Warm up") as step:
                 app.follow(app.start("refresh", {"mode": "full"}), step)

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from sqlalchemy import Engine, text
 
 from autoindex.market_data.bars import Bars
-from autoindex.storage import copying, prices
+from autoindex.storage import prices
+from autoindex.storage.postgres import binary_copy
 from benchmarks import database, table
 from benchmarks.table import Ratio
 
@@ -55,7 +56,7 @@ def raw_copy(engine: Engine, bars: Sequence[Bars], ids: dict[str, int]) -> float
         connection.execute(text("create table raw_prices (like prices including all)"))
     with timed() as seconds, engine.begin() as connection:
         columns = prices.columns([(ids[one.symbol], one) for one in bars])
-        copying.load(connection, "raw_prices", columns)
+        binary_copy.load(connection, "raw_prices", columns)
     return seconds[0]
 
 

@@ -21,15 +21,15 @@ from rich.console import Console
 from sqlalchemy import create_engine
 
 from autoindex.settings import Settings
-from autoindex.storage import wake
+from autoindex.storage.runs import worker_notify
 from benchmarks import worker_flow
 from benchmarks.ports import free_ports
 from benchmarks.table import Ratio, main, say
-from deployments import stack
-from deployments.plan import PROJECT
-from deployments.progress import Progress
-from deployments.stack import Stack
-from deployments.worker import POOL
+from deployments.local import stack
+from deployments.local.console import Progress
+from deployments.local.stack import Stack
+from worker import POOL
+from worker.prefect_yaml import PROJECT
 
 LIMIT: Final = 4
 STARTS: Final = 20
@@ -72,7 +72,7 @@ class Bench:
         )
         if pool == POOL:
             with self._engine.begin() as connection:
-                wake.notify(connection)
+                worker_notify.notify(connection)
         return run.id
 
     def ended(self, run_id: UUID) -> FlowRun:

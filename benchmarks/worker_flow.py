@@ -4,7 +4,7 @@ import time
 
 from prefect import flow
 
-import flows.clean_up
+import flows.cleanup
 import flows.compute_index
 import flows.generate_report
 import flows.refresh_market_data  # noqa: F401 - what is measured is that it is there

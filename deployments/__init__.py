@@ -1,1 +1,1 @@
-"""Where it runs: the command line, the worker, bootstrap and the local stack."""
+"""Where it runs: the `autoindex` command, bootstrap, notices and the local stack."""

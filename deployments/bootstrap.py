@@ -19,13 +19,16 @@ from sqlalchemy import make_url
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
-from autoindex.storage import migrate, pool_owner, pooler
-from deployments import alerting, server
-from deployments.connection import answering, connected
-from deployments.plan import PROJECT, read_plan
-from deployments.progress import Progress
-from deployments.worker import POOL
-from deployments.worker.autoindex_worker import AutoindexWorker
+from autoindex.storage import migrate
+from autoindex.storage.postgres import pooler
+from autoindex.storage.runs import pool_owner
+from deployments import prefect_server
+from deployments.alerts import alerting
+from deployments.database_connection import answering, connected
+from deployments.local.console import Progress
+from worker import POOL
+from worker.autoindex_worker import AutoindexWorker
+from worker.prefect_yaml import PROJECT, read_plan
 
 _REFUSES: Final = "the Prefect server refuses us: see PREFECT_API_AUTH_STRING"
 _REASONS: Final[Mapping[int, str]] = {
@@ -110,7 +113,7 @@ def owner(settings: Settings) -> str:
 def register_pool(api_url: str, description: str | None = None) -> str:
     """Create or update the work pool and its queues on a Prefect server."""
     queues = read_plan().queues
-    with server.client(api_url) as client:
+    with prefect_server.client(api_url) as client:
         _pool(client, description)
         _queues(client, queues)
     return ", ".join(f"{name} {rank}" for name, rank in queues.items())

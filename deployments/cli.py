@@ -17,8 +17,8 @@ from rich.markup import escape
 from autoindex.errors import ArchiveUnverified, AutoindexError
 from autoindex.masking import masked
 from autoindex.settings import Settings, misspelt
-from deployments import data_folder, demo_settings, environment
-from deployments.child import ask_to_die_with_parent
+from deployments.local import data_folder, demo_settings, environment
+from worker.parent_death import ask_to_die_with_parent
 
 # Modules that import Prefect or pandas are imported by the commands that need them, so that
 # `autoindex token` answers at once.
@@ -78,7 +78,7 @@ def up(with_parent: WithParent = False) -> None:
         ask_to_die_with_parent(signal.SIGTERM)
     settings = Settings()
     _enter_stack(settings)
-    from deployments import up as stack_up  # noqa: PLC0415 - see above
+    from deployments.local import up as stack_up  # noqa: PLC0415 - see above
 
     stack_up.run(settings, Console())
 
@@ -93,7 +93,7 @@ def demo(
         ask_to_die_with_parent(signal.SIGTERM)
     settings = demo_settings.of(Settings())
     _enter_stack(settings)
-    from deployments import demo as demonstration  # noqa: PLC0415
+    from deployments.local import demo as demonstration  # noqa: PLC0415
 
     demonstration.run(settings, Console(), keep=keep)
 
@@ -116,7 +116,7 @@ def bootstrap() -> None:
     settings = _settings()
     environment.check_network()
     from deployments import bootstrap as setup  # noqa: PLC0415
-    from deployments.progress import Progress  # noqa: PLC0415
+    from deployments.local.console import Progress  # noqa: PLC0415
 
     setup.bootstrap(settings, Progress(Console()))
 
@@ -145,8 +145,8 @@ def token(
     settings = _settings()
     from datetime import timedelta  # noqa: PLC0415
 
-    from api import tokens  # noqa: PLC0415
-    from deployments import local_secret  # noqa: PLC0415
+    from api.auth import tokens  # noqa: PLC0415
+    from deployments.local import local_secret  # noqa: PLC0415
 
     settings = local_secret.fill_in(settings)
     print(tokens.mint(settings, user=user, scopes=scope, lifetime=timedelta(hours=hours)))
@@ -155,12 +155,12 @@ def token(
 @app.command()
 def archive() -> None:
     """Show what the clean-up has archived, every file read back and verified."""
-    from deployments import archived  # noqa: PLC0415
+    from deployments.commands import archive_command  # noqa: PLC0415
 
     settings = _settings()
-    table, damaged = archived.table(settings)
+    table, damaged = archive_command.table(settings)
     Console().print(table if table.row_count else "The archive is empty: nothing was removed yet.")
-    if found := archived.ignored(settings):
+    if found := archive_command.ignored(settings):
         print(found)
     if damaged:
         raise ArchiveUnverified("; ".join(damaged))
@@ -177,15 +177,15 @@ def restore(
     ],
 ) -> None:
     """Bring archived rows of some days back; rows that are stored stay as they are."""
-    from deployments import archived  # noqa: PLC0415
+    from deployments.commands import archive_command  # noqa: PLC0415
 
-    print(archived.bring_back(_settings(), kind, start.date(), end.date()))
+    print(archive_command.bring_back(_settings(), kind, start.date(), end.date()))
 
 
 @universe.command("import")
 def import_universe(file: Annotated[Path, typer.Argument(help="CSV file.", exists=True)]) -> None:
     """Read stocks from a CSV file; existing ones are updated, none is removed."""
-    from deployments import universe as assets  # noqa: PLC0415
+    from deployments.commands import universe_command as assets  # noqa: PLC0415
 
     print(assets.import_file(_settings(), file))
 
@@ -193,7 +193,7 @@ def import_universe(file: Annotated[Path, typer.Argument(help="CSV file.", exist
 @universe.command("list")
 def list_universe() -> None:
     """Show every stock, and whether it is active."""
-    from deployments import universe as assets  # noqa: PLC0415
+    from deployments.commands import universe_command as assets  # noqa: PLC0415
 
     Console().print(assets.table(_settings()))
 
@@ -201,7 +201,7 @@ def list_universe() -> None:
 @universe.command()
 def deactivate(symbols: Annotated[list[str], typer.Argument(help="Symbols.")]) -> None:
     """Take stocks out of the index from its next rebalance on; their prices stay."""
-    from deployments import universe as assets  # noqa: PLC0415
+    from deployments.commands import universe_command as assets  # noqa: PLC0415
 
     print(assets.deactivate(_settings(), symbols))
 

@@ -26,23 +26,24 @@ from autoindex.storage import (
     allocations,
     assets,
     holdings,
+    index_metrics,
     levels,
-    locks,
-    metrics,
     prices,
-    renewals,
+    recompute_marks,
     versions,
 )
 from autoindex.storage.allocations import Allocations
 from autoindex.storage.assets import Asset
 from autoindex.storage.holdings import Holdings
-from autoindex.storage.metrics import Values
-from autoindex.storage.renewals import Renewal
-from flows import artifacts, disclosure, failures, names, succession
-from flows.attempt import resumable
-from flows.outcome import finish, invalidate_cache
-from flows.retry import retrying
-from flows.runtime import Runtime, opened
+from autoindex.storage.index_metrics import Values
+from autoindex.storage.postgres import locks
+from autoindex.storage.recompute_marks import Renewal
+from flows.attempts import skip_superseded
+from flows.attempts.attempt import resumable
+from flows.attempts.outcome import finish, invalidate_cache
+from flows.attempts.retry import retrying
+from flows.attempts.runtime import Runtime, opened
+from flows.visibility import artifacts, disclosure, failures, run_names
 
 # More sessions than a lookback, because a gap in a stock's bars is carried over up to five.
 GAP_SESSIONS = 10
@@ -50,7 +51,7 @@ GAP_SESSIONS = 10
 
 @flow(
     name="compute-index",
-    flow_run_name=names.compute,
+    flow_run_name=run_names.compute,
     on_failure=[failures.track],
 )
 @resumable
@@ -65,7 +66,7 @@ def compute_index(
         start_date=start_date, end_date=end_date, strategy=strategy, frequency=frequency
     )
     with opened() as run:
-        if (end := succession.skipped(run, "compute")) is not None:
+        if (end := skip_superseded.skipped(run, "compute")) is not None:
             return end
         return finish(run, "compute", recompute(run, request))
 
@@ -111,7 +112,7 @@ class Computed:
 def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
     """Read closes from as far back as the first new session needs, and where to go on from."""
     with run.engine.begin() as connection:
-        renewal = renewals.open_for(connection, request.strategy, request.frequency)
+        renewal = recompute_marks.open_for(connection, request.strategy, request.frequency)
     with run.engine.connect() as connection:
         stored = prices.stored_window(connection)
         if stored is None:
@@ -254,9 +255,9 @@ def store(run: Runtime, request: ComputeIndexRequest, loaded: Loaded, computed: 
         ids = {asset.symbol: asset.id for asset in loaded.constituents}
         allocations.store(connection, *which, rows, ids, first)
         newest = computed.levels.index[-1].date()
-        metrics.store(connection, *which, newest, computed.metrics)
+        index_metrics.store(connection, *which, newest, computed.metrics)
         if loaded.renewal.is_met_from(request.start_date):
-            renewals.settle(connection, *which, loaded.renewal)
+            recompute_marks.settle(connection, *which, loaded.renewal)
 
 
 def _summary(request: ComputeIndexRequest, loaded: Loaded, computed: Computed) -> dict[str, Any]:

@@ -19,10 +19,12 @@ from autoindex.errors import (
 )
 from autoindex.index import metrics
 from autoindex.mail_address import MailAddress
-from autoindex.reports import delivery, files, links, quality
+from autoindex.reports import files
 from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
+from autoindex.reports.figures import quality
 from autoindex.reports.inputs import AssetFacts, ReportInputs
+from autoindex.reports.mail import delivery, links
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
     PUBLISHED_STRATEGY,
@@ -30,20 +32,22 @@ from autoindex.requests import (
     ReportRequest,
     ReportType,
 )
-from autoindex.storage import allocations, assets, deliveries, levels, prices, reports, waiting
-from autoindex.storage.reports import StoredReport
-from flows import failure_mail, failures, names, report_artifacts, succession
-from flows.attempt import resumable
-from flows.outcome import finish
-from flows.retry import retrying
-from flows.runtime import Runtime, opened
+from autoindex.storage import allocations, assets, deliveries, levels, prices, stored_reports
+from autoindex.storage.postgres import waiting
+from autoindex.storage.stored_reports import StoredReport
+from flows.attempts import skip_superseded
+from flows.attempts.attempt import resumable
+from flows.attempts.outcome import finish
+from flows.attempts.retry import retrying
+from flows.attempts.runtime import Runtime, opened
+from flows.visibility import failure_mail, failures, report_artifacts, run_names
 
 USER_TAG = "user:"
 
 
 @flow(
     name="generate-report",
-    flow_run_name=names.report,
+    flow_run_name=run_names.report,
     on_failure=[failures.track, failure_mail.mail],
 )
 @resumable
@@ -56,7 +60,7 @@ def generate_report(
     request = ReportRequest(report_type=report_type, format=format, email=email)
     with opened() as run:
         request.check_mail(run.settings)
-        if (end := succession.skipped(run, "report")) is not None:
+        if (end := skip_superseded.skipped(run, "report")) is not None:
             return end
         began = time.monotonic()
         content = aggregate(run, request)
@@ -146,7 +150,7 @@ def store(run: Runtime, request: ReportRequest, content: ReportContent, path: Pa
         created_at=datetime.now(UTC),
     )
     with run.engine.begin() as connection:
-        reports.record(connection, report)
+        stored_reports.record(connection, report)
     return report
 
 

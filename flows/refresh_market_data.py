@@ -17,24 +17,26 @@ from autoindex.errors import (
     ProviderUnavailable,
     SoftTimeLimit,
 )
-from autoindex.market_data import plan
+from autoindex.market_data import fetch_plan
 from autoindex.market_data.client import TwelveData
-from autoindex.market_data.pages import BatchReply
-from autoindex.market_data.plan import Batch, Due
+from autoindex.market_data.fetch_plan import Batch, Due
+from autoindex.market_data.paging import BatchReply
 from autoindex.requests import ComputeIndexRequest, Mode, RefreshRequest, Symbol
 from autoindex.settings import Settings
-from autoindex.storage import assets, fetches, locks, prices, versions
+from autoindex.storage import assets, fetches, prices, versions
 from autoindex.storage.assets import Asset
-from flows import artifacts, failures, names, succession, time_limit
-from flows.attempt import goes_on, patience, resumable
-from flows.budget import DAY_SHARED, DAY_SPENT, TIME_LIMIT, Budget
+from autoindex.storage.postgres import locks
+from flows.attempts import skip_superseded, time_limit
+from flows.attempts.attempt import goes_on, patience, resumable
+from flows.attempts.credit_budget import DAY_SHARED, DAY_SPENT, TIME_LIMIT, Budget
+from flows.attempts.outcome import Progress, finish, invalidate_cache
+from flows.attempts.refresh_tally import Tally, hand_over, resume
+from flows.attempts.retry import longest_delay, retrying
+from flows.attempts.runtime import Runtime, opened
+from flows.attempts.upsert import upsert
 from flows.compute_index import recompute
-from flows.outcome import Progress, finish, invalidate_cache
-from flows.retry import longest_delay, retrying
-from flows.runtime import Runtime, opened
-from flows.tally import Tally, hand_over, resume
-from flows.upsert import upsert
-from flows.watch import watch
+from flows.visibility import artifacts, failures, run_names
+from flows.visibility.monitors import watch
 
 # What fetching may take of an attempt's time, of which `prefect.yaml` allows 240 s; the rest is for
 # the index.
@@ -45,7 +47,7 @@ CALL_SECONDS: Final = 30
 
 @flow(
     name="refresh-market-data",
-    flow_run_name=names.refresh,
+    flow_run_name=run_names.refresh,
     on_failure=[failures.track],
 )
 @resumable
@@ -58,7 +60,7 @@ def refresh_market_data(
         began = time.monotonic()
         tally = resume(run)
         # A run that has begun its work finishes it.
-        if not tally.settled and (end := succession.skipped(run, "refresh")) is not None:
+        if not tally.settled and (end := skip_superseded.skipped(run, "refresh")) is not None:
             return end
         universe, due = resolve_symbols(run, request, tally)
         if due and (left := _bring_in(run, request, universe, due, tally)) is not None:
@@ -88,12 +90,12 @@ def resolve_symbols(
             )
         newest = prices.newest_sessions(connection, universe)
         answered = fetches.load(connection, universe)
-    wanted = plan.due_symbols(
+    wanted = fetch_plan.due_symbols(
         universe, newest, run.now, request.mode, force=request.force, answered=answered
     )
     # Who names a symbol wants it asked for.
     smart = request.symbols is None and not _is_whole(request)
-    silent = plan.silent_symbols(newest, answered, run.now) if smart else frozenset()
+    silent = fetch_plan.silent_symbols(newest, answered, run.now) if smart else frozenset()
     # What an earlier attempt has brought in is not asked for again, whatever the mode.
     due = [one for one in wanted if one.symbol not in silent | tally.settled]
     tally.silent = set(silent - tally.settled)
@@ -120,7 +122,7 @@ def _bring_in(
     with _provider(run.settings) as provider:
         budget = Budget(run, FETCH_SECONDS, leave)
         reason = None if budget.is_known else ask_plan(provider, budget)
-        queue = deque(plan.batches(due, budget.plan.per_minute))
+        queue = deque(fetch_plan.batches(due, budget.plan.per_minute))
         try:
             reason = reason or _fetch_all(run, provider, budget, universe, queue, tally)
         except SoftTimeLimit as limit:
@@ -177,7 +179,7 @@ def _next_batch(
             queue.appendleft(brought.later)
         if brought.reply is not None and stored is not None:
             tally.add(brought.reply, stored)
-            queue.extend(plan.batches(stored.unjoined, budget.plan.per_minute))
+            queue.extend(fetch_plan.batches(stored.unjoined, budget.plan.per_minute))
     return brought.stop
 
 

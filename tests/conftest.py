@@ -14,8 +14,8 @@ from sqlalchemy import Engine, create_engine, make_url, text
 
 from autoindex.settings import Settings
 from autoindex.storage import migrate
-from deployments import environment
-from deployments.postgres import EmbeddedPostgres
+from deployments.local import environment
+from deployments.local.embedded_postgres import EmbeddedPostgres
 
 # Everywhere as on a server for tests: the same examples each time, which may take their time.
 hypothesis.settings.load_profile("ci")

@@ -13,12 +13,12 @@ from typing import Final
 
 import pytest
 
-from deployments import ordinary_user
-from deployments.child import Child
-from deployments.plan import PROJECT
-from deployments.postgres import EmbeddedPostgres
+from deployments.local import ordinary_user
+from deployments.local.child import Child
+from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
+from worker.prefect_yaml import PROJECT
 
 _GUIDE: Final = (PROJECT / "docs" / "operations.md").read_text()
 # As in a shell of root: Debian puts it where ordinary users do not look.

@@ -8,7 +8,7 @@ from uuid import UUID
 import yaml
 
 from autoindex.settings import Settings
-from deployments import automations
+from deployments.alerts import automations
 
 PROJECT = Path(__file__).resolve().parent.parent
 GUIDE = (PROJECT / "docs" / "operations.md").read_text()

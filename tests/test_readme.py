@@ -6,8 +6,8 @@ from typing import get_args
 
 import yaml
 
-from autoindex.market_data.sandbox.faults import CallFault, RowFault, SymbolFault
 from autoindex.settings import Settings
+from sandbox.faults import CallFault, RowFault, SymbolFault
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()

@@ -12,11 +12,11 @@ import httpx
 from pydantic import SecretStr, ValidationError
 
 from autoindex.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, SymbolRefused
-from autoindex.market_data import quota, reply
-from autoindex.market_data.pages import BatchReply, Pages
-from autoindex.market_data.plan import PAGE_BARS, Batch, Due
+from autoindex.market_data import quota, responses
+from autoindex.market_data.fetch_plan import PAGE_BARS, Batch, Due
+from autoindex.market_data.paging import BatchReply, Pages
 from autoindex.market_data.quota import Credits, Payer, Unmetered, Usage
-from autoindex.market_data.reply import Failure, Outcome
+from autoindex.market_data.responses import Failure, Outcome
 from autoindex.masking import Mask
 
 _CONNECT_SECONDS: Final = 10.0
@@ -93,7 +93,7 @@ class TwelveData:
         parameters = {
             "symbol": ",".join(one.symbol for one in asked),
             "exchange": asked[0].exchange,
-            "interval": reply.INTERVAL,
+            "interval": responses.INTERVAL,
             "start_date": asked[0].start.isoformat(),
             "end_date": before.isoformat(),
             "outputsize": str(PAGE_BARS),
@@ -104,7 +104,7 @@ class TwelveData:
         if not isinstance(body, Failure):
             return self._by_symbol(body, asked), cost
         if body.is_no_data:
-            return {one.symbol: reply.nothing() for one in asked}, cost
+            return {one.symbol: responses.nothing() for one in asked}, cost
         if not body.may_be_one_symbol:
             raise body.for_everyone()
         if len(asked) == 1:
@@ -121,7 +121,7 @@ class TwelveData:
         status, headers, body = self._read(path, parameters)
         cost = quota.from_headers(headers, expected)
         payer.paid(cost)
-        content = reply.content(status, _json(body))
+        content = responses.content(status, _json(body))
         if isinstance(content, Failure):
             content = Failure(content.code, self._mask(content.message))
         return content, cost
@@ -152,7 +152,7 @@ class TwelveData:
 
     def _by_symbol(self, body: dict[str, Any], asked: tuple[Due, ...]) -> dict[str, Outcome]:
         try:
-            outcomes = reply.by_symbol(body, asked)
+            outcomes = responses.by_symbol(body, asked)
         except ProviderRefused as error:
             raise ProviderRefused(self._mask(str(error))) from None
         return {symbol: self._masked(outcome) for symbol, outcome in outcomes.items()}

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from autoindex.reports import charts
 from autoindex.reports.content import ReportContent
+from autoindex.reports.pdf import charts
 from autoindex.reports.wording import day
 
 _HIGHS: Final = "Below the highest close so far"

@@ -8,16 +8,7 @@ import numpy as np
 import pandas as pd
 
 from autoindex import labels
-from autoindex.reports import (
-    attribution,
-    measures,
-    method,
-    performance,
-    periods,
-    risk,
-    summary,
-    turnover,
-)
+from autoindex.reports import method, summary
 from autoindex.reports.content import (
     Allocations,
     Comparison,
@@ -27,9 +18,10 @@ from autoindex.reports.content import (
     ReportContent,
     Series,
 )
-from autoindex.reports.history import Floats, History
+from autoindex.reports.figures import attribution, measures, performance, periods, risk, turnover
+from autoindex.reports.figures.history import Floats, History
+from autoindex.reports.figures.portfolio import Portfolio
 from autoindex.reports.inputs import AssetFacts, ReportInputs
-from autoindex.reports.portfolio import Portfolio
 from autoindex.reports.wording import day
 
 _ADDS_UP: Final = 1e-6

@@ -7,8 +7,10 @@ from tempfile import NamedTemporaryFile
 from typing import Final
 
 from autoindex import filenames
-from autoindex.reports import excel, json_file, pdf
+from autoindex.reports import json_file
 from autoindex.reports.content import ReportContent
+from autoindex.reports.pdf import document
+from autoindex.reports.workbook import excel
 from autoindex.requests import ReportFormat
 
 
@@ -22,7 +24,7 @@ class FileKind:
 
 
 KINDS: Final = {
-    ReportFormat.PDF: FileKind("application/pdf", "pdf", pdf.write),
+    ReportFormat.PDF: FileKind("application/pdf", "pdf", document.write),
     ReportFormat.EXCEL: FileKind(
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx", excel.write
     ),

@@ -11,8 +11,9 @@ from psycopg import sql
 from sqlalchemy import Connection, delete, func, select, text
 
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage import copying, versions
+from autoindex.storage import versions
 from autoindex.storage.assets import Asset
+from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import allocations, index_levels
 
 # What is held is gathered of so many rebalances at a time, which bounds the memory that takes.
@@ -58,10 +59,10 @@ def store(
         held = _held(part, ids)
         count = len(held["session"])
         which = {
-            "strategy": copying.repeated(strategy, count),
-            "frequency": copying.repeated(frequency, count),
+            "strategy": binary_copy.repeated(strategy, count),
+            "frequency": binary_copy.repeated(frequency, count),
         }
-        copying.load(connection, "allocations", which | held)
+        binary_copy.load(connection, "allocations", which | held)
     versions.bump(connection, versions.INDEX)
 
 
@@ -121,8 +122,8 @@ def load(
         "where strategy = {} and frequency = {} and session between {} and {} "
         "order by session, asset_id"
     ).format(*map(sql.Literal, (str(strategy), str(frequency), start, end)))
-    rows = np.concatenate(list(copying.unload(connection, query, _ROWS)))
-    days, at = np.unique(copying.as_days(rows["session"]), return_inverse=True)
+    rows = np.concatenate(list(binary_copy.unload(connection, query, _ROWS)))
+    days, at = np.unique(binary_copy.as_days(rows["session"]), return_inverse=True)
     held, column = np.unique(rows["asset_id"], return_inverse=True)
     symbols = {asset.id: asset.symbol for asset in assets}
     index = pd.DatetimeIndex(days).as_unit("ns")

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select, text
 
-from autoindex.market_data.plan import Answered
+from autoindex.market_data.fetch_plan import Answered
 from autoindex.storage.assets import Asset
 from autoindex.storage.tables import fetches
 

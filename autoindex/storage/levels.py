@@ -10,7 +10,8 @@ from psycopg import sql
 from sqlalchemy import Connection, delete, func, select
 
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage import copying, versions
+from autoindex.storage import versions
+from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import index_levels
 
 _SERIES: Final = {"session": "date", "level": "float8"}
@@ -42,12 +43,12 @@ def store(
         )
     )
     columns = {
-        "strategy": copying.repeated(strategy, len(levels)),
-        "frequency": copying.repeated(frequency, len(levels)),
+        "strategy": binary_copy.repeated(strategy, len(levels)),
+        "frequency": binary_copy.repeated(frequency, len(levels)),
         "session": levels.index.to_numpy().astype("datetime64[D]"),
         "level": levels.to_numpy(np.float64),
     }
-    copying.load(connection, "index_levels", columns)
+    binary_copy.load(connection, "index_levels", columns)
     versions.bump(connection, versions.INDEX)
 
 
@@ -63,8 +64,8 @@ def load(
         "select session, level from index_levels where strategy = {} and frequency = {} "
         "and session between {} and {} order by session"
     ).format(*map(sql.Literal, (str(strategy), str(frequency), start, end)))
-    rows = np.concatenate(list(copying.unload(connection, query, _SERIES)))
-    index = pd.DatetimeIndex(copying.as_days(rows["session"])).as_unit("ns")
+    rows = np.concatenate(list(binary_copy.unload(connection, query, _SERIES)))
+    index = pd.DatetimeIndex(binary_copy.as_days(rows["session"])).as_unit("ns")
     return pd.Series(rows["level"].astype(np.float64), index, name="level")
 
 

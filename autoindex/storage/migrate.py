@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from autoindex.storage import connecting, locks
+from autoindex.storage.postgres import connecting, locks
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
 

@@ -14,9 +14,10 @@ from sqlalchemy import Connection, func, select, text
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import allocations, copying, differences, locks, renewals, versions
+from autoindex.storage import allocations, price_diff, recompute_marks, versions
 from autoindex.storage.assets import Asset
-from autoindex.storage.differences import Difference
+from autoindex.storage.postgres import binary_copy, locks
+from autoindex.storage.price_diff import Difference
 from autoindex.storage.tables import prices
 
 # A factor between old and new closes that is this steady changes no return: see `_first_return`.
@@ -75,7 +76,7 @@ def upsert(connection: Connection, bars: Sequence[Bars], ids: Mapping[str, int])
     indexes have to be renewed.
     """
     locks.until_commit(connection, locks.PRICES)
-    return _noted(connection, _write(connection, differences.find(connection, bars, ids)))
+    return _noted(connection, _write(connection, price_diff.find(connection, bars, ids)))
 
 
 def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
@@ -85,7 +86,7 @@ def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
     """
     locks.until_commit(connection, locks.PRICES)
     stored = closes_of(connection, asset_id)
-    found = differences.find(connection, [bars], {bars.symbol: asset_id}, whole=True)
+    found = price_diff.find(connection, [bars], {bars.symbol: asset_id}, whole=True)
     deleted = sum(_delete(connection, one) for one in found)
     written = _write(connection, found)
     _restate_units(connection, asset_id, stored, bars)
@@ -97,7 +98,7 @@ def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
 
 def _noted(connection: Connection, counts: Counts) -> Counts:
     if counts.first_changed is not None:
-        renewals.note(connection, counts.first_changed)
+        recompute_marks.note(connection, counts.first_changed)
     return counts
 
 
@@ -108,7 +109,7 @@ def _write(connection: Connection, found: Sequence[Difference]) -> Counts:
         (one.asset_id, one.bars.select(one.is_changed)) for one in found if one.is_changed.any()
     ]
     if new:
-        copying.load(connection, "prices", columns(new))
+        binary_copy.load(connection, "prices", columns(new))
     if changed:
         _update(connection, changed)
     if new or changed:
@@ -122,7 +123,7 @@ def _write(connection: Connection, found: Sequence[Difference]) -> Counts:
 
 def _update(connection: Connection, changed: Sequence[tuple[int, Bars]]) -> None:
     connection.execute(text("create temporary table staged_prices (like prices) on commit drop"))
-    copying.load(connection, "staged_prices", columns(changed))
+    binary_copy.load(connection, "staged_prices", columns(changed))
     connection.execute(text("analyze staged_prices"))
     connection.execute(_UPDATE)
     connection.execute(text("drop table staged_prices"))
@@ -184,13 +185,13 @@ def closes_of(connection: Connection, asset_id: int, start: date | None = None) 
     """The stored closes of one asset, from `start` on."""
     query = sql.SQL("select {}, {} from prices where asset_id = {} and session >= {}").format(
         sql.Literal(asset_id),
-        copying.packed(_CLOSES),
+        binary_copy.packed(_CLOSES),
         sql.Literal(asset_id),
         sql.Literal(start or date.min),
     )
-    ((_, (days, closes)),) = copying.unload_packed(connection, query, _CLOSES)
+    ((_, (days, closes)),) = binary_copy.unload_packed(connection, query, _CLOSES)
     order = np.argsort(days)
-    return Closes(copying.as_days(days[order]), closes[order].astype(np.float64))
+    return Closes(binary_copy.as_days(days[order]), closes[order].astype(np.float64))
 
 
 def newest_sessions(connection: Connection, assets: Sequence[Asset]) -> dict[str, date]:
@@ -239,10 +240,10 @@ def _fill(
     column_of = {asset_id: column for column, asset_id in enumerate(ids)}
     query = _MATRIX.format(
         sql.Literal(list(ids)),
-        copying.packed(_CLOSES),
+        binary_copy.packed(_CLOSES),
         *(sql.Literal(day.item()) for day in (days[0], days[-1])),
     )
-    for asset_id, (stored, closes) in copying.unload_packed(connection, query, _CLOSES):
-        at = row_of[(copying.as_days(stored) - days[0]).astype(int)]
+    for asset_id, (stored, closes) in binary_copy.unload_packed(connection, query, _CLOSES):
+        at = row_of[(binary_copy.as_days(stored) - days[0]).astype(int)]
         known = at >= 0  # a bar on a day that is no session has no place
         matrix[at[known], column_of[asset_id]] = closes[known]

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from api import tokens
+from api.auth import tokens
 
 EVERY_SCOPE = ["tasks:read", "tasks:run", "tasks:admin"]
 

@@ -15,14 +15,15 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from api.app import create_app
-from api.in_memory import InMemory
-from api.prefect import POOL
-from api.tasks import DEPLOYMENTS
+from api.prefect.runs import POOL
+from api.tasks.runner import DEPLOYMENTS
 from autoindex.settings import Settings
-from autoindex.storage import assets, database
+from autoindex.storage import assets
+from autoindex.storage.postgres import engines
 from deployments import bootstrap
-from deployments.postgres import EmbeddedPostgres
+from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.api.answers import client
+from tests.api.in_memory import InMemory
 from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
 
@@ -47,7 +48,7 @@ def api_settings(tmp_path_factory: pytest.TempPathFactory, server: EmbeddedPostg
 @pytest.fixture(scope="session")
 def api_engine(api_settings: Settings) -> Iterator[Engine]:
     """The facade's database, to put there what a flow would."""
-    engine = database.engine(api_settings)
+    engine = engines.engine(api_settings)
     row = {"exchange": "NYSE", "currency": "USD"}
     rows = [assets.UniverseRow(symbol=name, name=name, **row) for name in ("AAPL", "JPM")]
     with engine.begin() as connection:

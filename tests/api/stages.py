@@ -7,9 +7,9 @@ from uuid import UUID
 
 import httpx
 
-from api.in_memory import InMemory
-from api.prefect import POOL
-from api.tasks import DEPLOYMENTS, Kind
+from api.prefect.runs import POOL
+from api.tasks.runner import DEPLOYMENTS, Kind
+from tests.api.in_memory import InMemory
 
 
 class Stage(Protocol):

@@ -19,17 +19,17 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from api import report_file
 from api.app import create_app
-from api.in_memory import InMemory
-from api.prefect import Prefect
-from api.prefect_rest import Connection
-from api.tasks import Kind
-from autoindex.reports import links
+from api.prefect.rest import Connection
+from api.prefect.runs import Prefect
+from api.routes import report_file
+from api.tasks.runner import Kind
+from autoindex.reports.mail import links
 from autoindex.settings import Settings
-from autoindex.storage import results
+from autoindex.storage.runs import results
 from autoindex.storage.tables import reports
 from tests.api.answers import client, problem
+from tests.api.in_memory import InMemory
 
 pytestmark = pytest.mark.anyio
 

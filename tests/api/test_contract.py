@@ -18,12 +18,12 @@ from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from api import tokens
 from api.app import create_app
-from api.http_protocol import GuardedProtocol
-from api.in_memory import InMemory
+from api.auth import tokens
+from api.server.http_protocol import GuardedProtocol
 from autoindex.settings import Settings
 from tests.api.answers import EVERY_SCOPE
+from tests.api.in_memory import InMemory
 
 
 @pytest.fixture(scope="module")

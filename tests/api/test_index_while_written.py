@@ -16,12 +16,12 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from api.app import create_app
-from api.in_memory import InMemory
 from autoindex.requests import Frequency, Strategy
 from autoindex.settings import Settings
 from autoindex.storage import allocations as stored_allocations
-from autoindex.storage import assets, levels, metrics
+from autoindex.storage import assets, index_metrics, levels
 from tests.api.answers import client
+from tests.api.in_memory import InMemory
 from tests.redis_server import redis_server, url
 
 pytestmark = pytest.mark.anyio
@@ -55,7 +55,7 @@ class Writer:
         with self.engine.begin() as connection:
             levels.store(connection, *WHICH, pd.Series(float(generation), DAYS))
             stored_allocations.store(connection, *WHICH, rows, self.ids, date(2022, 1, 3))
-            metrics.store(
+            index_metrics.store(
                 connection, *WHICH, DAYS[-1].date(), {"all": {"sharpe_ratio": generation}}
             )
 

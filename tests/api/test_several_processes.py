@@ -14,8 +14,8 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from api import tokens
-from api.questions import Questions
+from api.auth import tokens
+from api.monitoring.shared_answers import Questions
 from autoindex.settings import Settings
 from tests.bounds import HANG_SECONDS
 from tests.ports import free_port

@@ -14,15 +14,15 @@ import httpx
 import pytest
 import yaml
 
-from api import tokens
-from api.tasks import DEPLOYMENTS
+from api.auth import tokens
+from api.tasks.runner import DEPLOYMENTS
 from autoindex.settings import Settings
-from deployments.plan import PREFECT_YAML
-from deployments.postgres import EmbeddedPostgres
+from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.api.answers import EVERY_SCOPE, problem
 from tests.bounds import HANG_SECONDS
 from tests.pgbouncer import pgbouncer
 from tests.ports import free_port
+from worker.prefect_yaml import PREFECT_YAML
 
 NOWHERE = "http://127.0.0.1:1/api"
 

@@ -7,9 +7,10 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from autoindex.settings import Settings
 from autoindex.storage import assets
-from deployments import cli, universe
-from deployments.connection import connected
-from deployments.postgres import EmbeddedPostgres
+from deployments import cli
+from deployments.commands import universe_command
+from deployments.database_connection import connected
+from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.pgbouncer import pgbouncer
 from tests.prefect_server import Receiver
 
@@ -93,7 +94,7 @@ def test_nothing_of_a_wrong_universe_is_imported(
     with connected(Settings()) as connection:
         assert assets.list_assets(connection) == []
     file.write_text("symbol,exchange,currency,name\nKO,NYSE,USD,Coca-Cola\n")
-    universe.import_file(Settings(), file)
+    universe_command.import_file(Settings(), file)
     file.write_text("symbol,exchange,currency,name\nVOD,LSE,GBP,Vodafone\n")
     error = said(capsys, "universe", "import", str(file))
     assert "line 2, column currency: is GBP, but the universe is in USD" in error

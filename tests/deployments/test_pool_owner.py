@@ -8,9 +8,9 @@ from prefect.client.schemas.actions import WorkPoolUpdate
 
 from autoindex.settings import Settings
 from deployments import bootstrap
-from deployments.worker import POOL
 from tests.bounds import HANG_SECONDS
-from tests.deployments.workers import yard
+from tests.worker.workers import yard
+from worker import POOL
 
 
 def test_set_up_gives_the_pool_to_its_database(prefect_api: str, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from autoindex.requests import (
     ReportRequest,
     TaskRequest,
 )
-from deployments.plan import DeploymentEntry, read_plan
+from worker.prefect_yaml import DeploymentEntry, read_plan
 
 PLAN = read_plan()
 REQUESTS: dict[str, type[TaskRequest]] = {

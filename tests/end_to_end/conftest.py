@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 from sqlalchemy import Engine, create_engine
 
-from api import tokens
+from api.auth import tokens
 from autoindex.settings import Settings
 from benchmarks.ports import free_ports
-from deployments import stack as local_stack
-from deployments import universe
-from deployments.progress import Progress
-from deployments.stack import Stack
+from deployments.commands import universe_command
+from deployments.local import stack as local_stack
+from deployments.local.console import Progress
+from deployments.local.stack import Stack
 from tests.bounds import HANG_SECONDS
 
 TASKS = "/api/v1/background"
@@ -49,7 +49,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # A folder of any name will do.
     settings = fresh_settings(tmp_path_factory.mktemp("S pace ü&+%41#?"))
     with local_stack.running(settings, Progress(Console(file=StringIO()))) as running:
-        universe.import_sandbox(running.settings)
+        universe_command.import_sandbox(running.settings)
         # At a full hour a scheduled run would come between a test and its own.
         pause_schedules(running)
         yield running

@@ -27,10 +27,10 @@ from sqlalchemy import make_url
 
 from benchmarks.ports import free_ports
 from benchmarks.table import say
-from deployments import stack as local_stack
-from deployments import universe
-from deployments.progress import Progress
-from deployments.stack import Stack
+from deployments.commands import universe_command
+from deployments.local import stack as local_stack
+from deployments.local.console import Progress
+from deployments.local.stack import Stack
 from tests.bounds import HANG_SECONDS
 from tests.end_to_end.conftest import EVERYTHING, App, Task, fresh_settings, pause_schedules
 
@@ -191,7 +191,7 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         settings = fresh_settings(Path(folder).resolve() / "var").model_copy(update=mail | plenty)
         with local_stack.running(settings, Progress(Console())) as stack:
-            universe.import_sandbox(stack.settings)
+            universe_command.import_sandbox(stack.settings)
             pause_schedules(stack)
             bad = _strike_everywhere(stack, chosen.seconds)
     inbox.stop()

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from sqlalchemy import Engine, text
 
-from deployments.stack import Stack
+from deployments.local.stack import Stack
 from tests.bounds import HANG_SECONDS
 from tests.end_to_end.conftest import App
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from api import tokens
-from deployments.stack import Stack
+from api.auth import tokens
+from deployments.local.stack import Stack
 from tests.bounds import HANG_SECONDS
 from tests.end_to_end.conftest import EVERYTHING, App
 

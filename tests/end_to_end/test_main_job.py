@@ -15,11 +15,11 @@ import pypdf
 import pytest
 from sqlalchemy import Engine, text
 
-from deployments.stack import Stack
+from deployments.local.stack import Stack
 from tests.bounds import HANG_SECONDS
 from tests.end_to_end.conftest import App, Task, pause_schedules, switch_schedules
 
-PRICES = files("autoindex.market_data.sandbox") / "data" / "sp500_20_closes.csv.gz"
+PRICES = files("sandbox") / "data" / "sp500_20_closes.csv.gz"
 
 
 def sample_closes() -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployments.stack import Stack
+from deployments.local.stack import Stack
 from tests.end_to_end.conftest import App
 from tests.end_to_end.outages import Strike, holding, strike
 

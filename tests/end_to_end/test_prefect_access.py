@@ -4,8 +4,8 @@ import stat
 
 import httpx
 
-from deployments import local_secret
-from deployments.stack import Stack
+from deployments.local import local_secret
+from deployments.local.stack import Stack
 from tests.bounds import HANG_SECONDS
 from tests.end_to_end.conftest import prefect_client
 

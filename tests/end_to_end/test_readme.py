@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.stack import Stack
+from deployments.local.stack import Stack
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 

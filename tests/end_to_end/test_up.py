@@ -15,10 +15,10 @@ import httpx
 import psutil
 import pytest
 
-from api import tokens
+from api.auth import tokens
 from autoindex.settings import Settings
 from benchmarks.ports import free_ports
-from deployments import local_secret
+from deployments.local import local_secret
 from tests.bounds import HANG_SECONDS
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -19,9 +19,9 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.utilities.importtools import import_object
 
 from autoindex.settings import Settings
-from deployments.worker import POOL
-from flows.finished_runs import TAG
+from flows.visibility.finished_runs import TAG
 from tests.bounds import HANG_SECONDS
+from worker import POOL
 
 # The child of a fork, which ends without running exit handlers, but sends its logs first, as a warm
 # worker's runs do.

@@ -4,10 +4,10 @@ from typing import Any
 
 from prefect import State, flow, get_run_logger
 
-from flows.attempt import resumable
-from flows.outcome import finish
-from flows.retry import retrying
-from flows.runtime import opened
+from flows.attempts.attempt import resumable
+from flows.attempts.outcome import finish
+from flows.attempts.retry import retrying
+from flows.attempts.runtime import opened
 
 
 @retrying("leak")

@@ -16,15 +16,15 @@ from autoindex import sessions
 from autoindex.market_data.bars import Bars
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
-from autoindex.storage import allocations, assets, levels, prices, renewals
-from autoindex.storage import metrics as stored_metrics
+from autoindex.storage import allocations, assets, levels, prices, recompute_marks
+from autoindex.storage import index_metrics as stored_metrics
 from autoindex.storage.assets import UniverseRow
 from autoindex.storage.cache import from_settings
 from autoindex.storage.tables import assets as assets_table
 from autoindex.storage.tables import prices as prices_table
 from flows import compute_index as flow
-from flows import disclosure
-from flows.runtime import Runtime
+from flows.attempts.runtime import Runtime
+from flows.visibility import disclosure
 
 INDEX = sessions.between(date(2020, 1, 2), date(2021, 3, 31))
 SYMBOLS = ("AAPL", "KO", "XOM")
@@ -169,7 +169,9 @@ def test_a_correction_is_in_every_index_that_is_computed_next(
         wanted = at_once(corrected(closes, "2021-01-12"), strategy)
         pd.testing.assert_series_equal(renewed, wanted, rtol=1e-12, check_freq=False)
         with run.engine.begin() as connection:
-            assert renewals.open_for(connection, strategy, Frequency.MONTHLY).due_from is None
+            assert (
+                recompute_marks.open_for(connection, strategy, Frequency.MONTHLY).due_from is None
+            )
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -197,7 +199,7 @@ def test_what_a_clean_up_has_taken_renews_nothing(
         renewed[:"2020-09-01"], published[:"2020-09-01"], check_exact=True
     )
     with run.engine.begin() as connection:
-        assert renewals.open_for(connection, strategy, Frequency.MONTHLY).due_from is None
+        assert recompute_marks.open_for(connection, strategy, Frequency.MONTHLY).due_from is None
 
 
 def test_a_correction_during_a_computation_is_due_after_it(

@@ -21,7 +21,7 @@ from autoindex.storage.assets import UniverseRow
 from autoindex.storage.cache import from_settings
 from flows import compute_index
 from flows import generate_report as flow
-from flows.runtime import Runtime
+from flows.attempts.runtime import Runtime
 from tests.flows.conftest import Inbox
 
 DAYS = sessions.between(date(2022, 6, 1), date(2022, 12, 28))

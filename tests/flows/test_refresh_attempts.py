@@ -20,15 +20,17 @@ from prefect.flow_engine import run_flow
 from sqlalchemy import Connection, Engine, insert, text
 
 from autoindex.settings import Settings
-from autoindex.storage import assets, checkpoints, locks, progress
+from autoindex.storage import assets
 from autoindex.storage import credits as ledger
 from autoindex.storage.assets import UniverseRow
 from autoindex.storage.credits import Plan
+from autoindex.storage.postgres import locks
+from autoindex.storage.runs import checkpoints, task_progress
 from autoindex.storage.tables import leases
-from flows import attempt, time_limit
 from flows import refresh_market_data as refresh
-from flows.budget import DAY_SHARED, MINUTE_SPENT
-from flows.holding import LEASE_TOKEN
+from flows.attempts import attempt, time_limit
+from flows.attempts.credit_budget import DAY_SHARED, MINUTE_SPENT
+from flows.attempts.worker_env import LEASE_TOKEN
 from tests.market_data.conftest import sandbox, sandbox_url  # noqa: F401  fixtures
 from tests.market_data.stage import AFTER_LAST_CLOSE, Switches, until_early_in_a_minute
 
@@ -109,7 +111,7 @@ def test_what_does_not_fit_an_attempt_goes_on_in_another_of_the_same_task(desk: 
         assert (state.type.value, state.name) == ("SCHEDULED", attempt.AWAITING_TURN)
         assert state.message == f"{number} of 3 symbols fetched; {MINUTE_SPENT}; waits for its turn"
         with desk.engine.begin() as connection:
-            told = progress.read(connection, [task_id])[task_id]
+            told = task_progress.read(connection, [task_id])[task_id]
             assert (told.completed, told.total) == (number, 3)
             # The next attempt may retry as often as this one.
             assert checkpoints.count_retry(connection, task_id, "fetch") == 1

@@ -11,8 +11,8 @@ from autoindex.requests import RefreshRequest
 from autoindex.settings import Settings
 from autoindex.storage.cache import from_settings
 from flows import refresh_market_data as refresh
-from flows.runtime import Runtime
-from flows.tally import Tally
+from flows.attempts.refresh_tally import Tally
+from flows.attempts.runtime import Runtime
 
 NOW = datetime(2022, 12, 28, 22, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from autoindex.market_data import sandbox
+import sandbox
 
 DATA = Path(sandbox.__file__).parent / "data"
 

@@ -9,9 +9,9 @@ import uvicorn
 from pydantic import SecretStr
 
 from autoindex.market_data.client import TwelveData
-from autoindex.market_data.sandbox import prices
-from autoindex.market_data.sandbox.app import application
-from autoindex.market_data.sandbox.state import Sandbox
+from sandbox import sample_prices
+from sandbox.application import application
+from sandbox.state import Sandbox
 from tests.market_data.stage import Asset, Refresh, Switches
 
 
@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def sandbox_url() -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    config = uvicorn.Config(application(Sandbox(prices.sample())), log_level="critical")
+    config = uvicorn.Config(application(Sandbox(sample_prices.sample())), log_level="critical")
     server = uvicorn.Server(config)
     thread = Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -57,4 +57,6 @@ def refresh(client: TwelveData) -> Refresh:
 
 @pytest.fixture(scope="session")
 def universe() -> list[Asset]:
-    return [Asset(one.symbol, one.exchange, one.currency) for one in prices.sample().values()]
+    return [
+        Asset(one.symbol, one.exchange, one.currency) for one in sample_prices.sample().values()
+    ]

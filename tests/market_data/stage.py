@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from autoindex.market_data import plan
+from autoindex.market_data import fetch_plan
 from autoindex.market_data.client import TwelveData
-from autoindex.market_data.pages import BatchReply, Fetched
+from autoindex.market_data.paging import BatchReply, Fetched
 from autoindex.requests import Mode
 from tests.bounds import HANG_SECONDS
 
@@ -83,8 +83,8 @@ class Refresh:
     ) -> list[BatchReply]:
         if newest is None or isinstance(newest, date):
             newest = {one.symbol: newest for one in assets} if newest else {}
-        due = plan.due_symbols(assets, newest, now, mode)
-        return [self._client.fetch(batch) for batch in plan.batches(due, per_minute)]
+        due = fetch_plan.due_symbols(assets, newest, now, mode)
+        return [self._client.fetch(batch) for batch in fetch_plan.batches(due, per_minute)]
 
     def only(self, asset: Asset, newest: date | None = None, **others: Any) -> BatchReply:
         (reply,) = self([asset], newest, **others)

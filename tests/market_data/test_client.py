@@ -24,7 +24,7 @@ from autoindex.errors import (
 )
 from autoindex.market_data.bars import Bars
 from autoindex.market_data.client import TwelveData
-from autoindex.market_data.pages import BatchReply
+from autoindex.market_data.paging import BatchReply
 from autoindex.requests import Mode
 from tests.market_data.stage import Asset, Refresh, Switches
 

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 
-from autoindex.market_data import plan
+from autoindex.market_data import fetch_plan
 from autoindex.market_data.client import TwelveData
 from autoindex.market_data.overlap import is_restated
 from tests.market_data.stage import AFTER_LAST_CLOSE, Asset, Refresh, Switches
@@ -69,8 +69,10 @@ def test_a_restatement_costs_the_pages_of_that_symbol_only(
     sandbox.set("splits", {"AMD": {"session": "2022-12-28", "ratio": 2}})
     before = sandbox.credits()
 
-    due = plan.due_symbols(assets, dict.fromkeys(stored, date(2022, 12, 27)), now=AFTER_LAST_CLOSE)
-    (batch,) = plan.batches(due, 610)
+    due = fetch_plan.due_symbols(
+        assets, dict.fromkeys(stored, date(2022, 12, 27)), now=AFTER_LAST_CLOSE
+    )
+    (batch,) = fetch_plan.batches(due, 610)
     restated = [
         fetched.due.refetch(kept_from=None)
         for fetched in client.fetch(batch).fetched
@@ -78,7 +80,7 @@ def test_a_restatement_costs_the_pages_of_that_symbol_only(
             fetched.bars, stored[fetched.due.symbol].sessions, stored[fetched.due.symbol].close
         )
     ]
-    (again,) = plan.batches(restated, 610)
+    (again,) = fetch_plan.batches(restated, 610)
     (whole,) = client.fetch(again).fetched
 
     assert again.symbols == ("AMD",)

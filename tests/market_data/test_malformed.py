@@ -17,9 +17,9 @@ from sqlalchemy import Engine, text
 
 from autoindex import sessions
 from autoindex.errors import AutoindexError, ProviderUnavailable
-from autoindex.market_data import plan
+from autoindex.market_data import fetch_plan
 from autoindex.market_data.client import TwelveData
-from autoindex.market_data.pages import BatchReply
+from autoindex.market_data.paging import BatchReply
 from autoindex.storage import assets, prices
 from autoindex.storage.assets import UniverseRow
 from tests.market_data.stage import Asset
@@ -194,7 +194,7 @@ def answers(draw: st.DrawFn) -> bytes:
     return head.encode() + extra + b"\r\n" + body
 
 
-def fetched(wire: Wire, batch: plan.Batch) -> BatchReply | None:
+def fetched(wire: Wire, batch: fetch_plan.Batch) -> BatchReply | None:
     """What the client makes of it; None for one of our errors."""
     try:
         with TwelveData(wire.url, SecretStr("k3y"), timeout_seconds=5) as client:
@@ -230,8 +230,8 @@ def test_a_malformed_answer_is_an_error_of_ours_or_leaves_sane_bars(
 ) -> None:
     wire.sent = sent
     listings = [Asset("AAPL")] if single else [Asset("AAPL"), Asset("AMD")]
-    due = plan.due_symbols(listings, {one.symbol: NEWEST for one in listings}, NOW)
-    (batch,) = plan.batches(due, 610)
+    due = fetch_plan.due_symbols(listings, {one.symbol: NEWEST for one in listings}, NOW)
+    (batch,) = fetch_plan.batches(due, 610)
     reply = fetched(wire, batch)
     if reply is not None:
         check(reply)
@@ -245,8 +245,8 @@ def test_what_is_left_of_it_can_be_stored(engine: Engine, wire: Wire, document: 
     wire.sent = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     names = ("AAPL", "AMD")
     rows = [UniverseRow(symbol=n, exchange="NASDAQ", currency="USD", name=n) for n in names]
-    due = plan.due_symbols([Asset(n) for n in names], dict.fromkeys(names, NEWEST), NOW)
-    (batch,) = plan.batches(due, 610)
+    due = fetch_plan.due_symbols([Asset(n) for n in names], dict.fromkeys(names, NEWEST), NOW)
+    (batch,) = fetch_plan.batches(due, 610)
     reply = fetched(wire, batch)
     with engine.connect() as connection, connection.begin() as transaction:
         assets.import_universe(connection, rows)

@@ -106,7 +106,7 @@ import sys
 from datetime import UTC, date, datetime
 from pydantic import SecretStr
 from sqlalchemy import create_engine
-from autoindex.market_data import plan
+from autoindex.market_data import fetch_plan
 from autoindex.market_data.client import TwelveData
 from autoindex.storage import credits as ledger
 from autoindex.storage.credits import Plan
@@ -115,9 +115,9 @@ from tests.market_data.stage import Asset
 url, seed, sandbox = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 engine, limits = create_engine(url), Plan(30, None)
 names = ["AAPL", "AMD", "MSFT", "PEP"][seed:] + ["AAPL", "AMD", "MSFT", "PEP"][:seed]
-due = plan.due_symbols([Asset(n) for n in names], dict.fromkeys(names, date(2022, 12, 27)),
+due = fetch_plan.due_symbols([Asset(n) for n in names], dict.fromkeys(names, date(2022, 12, 27)),
                        datetime(2022, 12, 28, 22, tzinfo=UTC))
-(batch,) = plan.batches(due, 610)
+(batch,) = fetch_plan.batches(due, 610)
 print("ready", flush=True)
 sys.stdin.readline()
 minute, spent = datetime.now(UTC).minute, 0

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autoindex.market_data import sandbox
+import sandbox
 from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
 from autoindex.reports.inputs import AssetFacts, ReportInputs

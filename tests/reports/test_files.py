@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from autoindex import filenames
-from autoindex.reports import files, letter
+from autoindex.reports import files
 from autoindex.reports.compose import compose
 from autoindex.reports.content import ReportContent
 from autoindex.reports.inputs import AssetFacts, ReportInputs
+from autoindex.reports.mail import body
 from autoindex.requests import ReportFormat
 
 STARTS = {
@@ -99,5 +100,5 @@ def test_every_format_holds_any_name(
     for report_format in ReportFormat:
         files.write(odd, report_format, tmp_path / report_format)
         assert (tmp_path / report_format).stat().st_size > 0
-    assert letter.chart(odd).startswith(b"\x89PNG")
+    assert body.chart(odd).startswith(b"\x89PNG")
     assert all(row.name.isprintable() and len(row.name) <= 200 for row in odd.holdings)

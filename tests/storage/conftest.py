@@ -12,10 +12,12 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, text
 
 from autoindex.requests import ArchivedType
-from autoindex.storage import assets, cleanup, news, results
+from autoindex.storage import assets, news
 from autoindex.storage.assets import UniverseRow
-from autoindex.storage.cleanup import Removed
 from autoindex.storage.news import Article
+from autoindex.storage.retention import deletion
+from autoindex.storage.retention.deletion import Removed
+from autoindex.storage.runs import results
 from autoindex.storage.tables import prices
 
 FIRST: Final = date(2020, 1, 1)
@@ -59,7 +61,7 @@ class Scene:
             "batch_rows": 25,
             "pause_seconds": 0,
         }
-        return cleanup.clean(self.engine, **(arguments | changed))
+        return deletion.clean(self.engine, **(arguments | changed))
 
     def stored(self) -> dict[str, list[Row]]:
         """Every row of the tables that age, sorted."""

@@ -14,13 +14,13 @@ from fsspec import register_implementation
 from fsspec.implementations.local import LocalFileSystem
 from sqlalchemy import create_engine, event, text
 
-from autoindex.storage.archive import MonthArchive
+from autoindex.storage.retention.archive import MonthArchive
 
 PROGRAM = """
 import sys
 from datetime import date
 from sqlalchemy import create_engine, event
-from autoindex.storage.cleanup import clean
+from autoindex.storage.retention.deletion import clean
 
 engine = create_engine(sys.argv[1])
 

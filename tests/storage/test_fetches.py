@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from autoindex.market_data.plan import Answered
+from autoindex.market_data.fetch_plan import Answered
 from autoindex.storage import assets, fetches
 from autoindex.storage.assets import UniverseRow
 

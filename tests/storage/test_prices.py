@@ -15,8 +15,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import assets, copying, prices, versions
+from autoindex.storage import assets, prices, versions
 from autoindex.storage.assets import UniverseRow
+from autoindex.storage.postgres import binary_copy
 from autoindex.storage.prices import Counts
 from tests.bounds import HANG_SECONDS
 
@@ -165,10 +166,10 @@ def test_a_connection_lost_while_copying_is_told_as_one(engine: Engine) -> None:
         other.execute(text("select pg_terminate_backend(:pid)"), {"pid": pid})
     query = sql.SQL("select 1::int4")
     with pytest.raises(OperationalError):
-        list(copying.unload(lost, query, {"one": "int4"}))
+        list(binary_copy.unload(lost, query, {"one": "int4"}))
     lost.close()
     with engine.connect() as again:
-        assert len(next(copying.unload(again, query, {"one": "int4"}))) == 1
+        assert len(next(binary_copy.unload(again, query, {"one": "int4"}))) == 1
 
 
 def test_no_asset_leaves_while_it_has_prices(engine: Engine, ids: dict[str, int]) -> None:

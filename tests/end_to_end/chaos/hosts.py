@@ -14,12 +14,12 @@ from typing import Final, Protocol
 
 import psutil
 
-from deployments.child import Child
-from deployments.plan import PROJECT
-from deployments.stack import Stack
-from deployments.worker import POOL
+from deployments.local.child import Child
+from deployments.local.stack import Stack
 from tests.end_to_end.chaos.parts import Part, children
 from tests.relay import Relay, Target
+from worker import POOL
+from worker.prefect_yaml import PROJECT
 
 _WORKER: Final = ("-m", "prefect", "worker", "start", "--pool", POOL)
 # Meant for tests of networks, so that nobody's is hidden: RFC 2544.

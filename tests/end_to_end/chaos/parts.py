@@ -10,8 +10,9 @@ from typing import Final
 
 import psutil
 
-from deployments.child import Child, die_with_parent
-from deployments.plan import PROJECT
+from deployments.local.child import Child
+from worker.parent_death import die_with_parent
+from worker.prefect_yaml import PROJECT
 
 _GONE_SECONDS: Final = 30.0
 

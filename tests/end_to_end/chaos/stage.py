@@ -23,11 +23,11 @@ from sqlalchemy import Engine, create_engine
 
 from autoindex.settings import Settings
 from benchmarks.ports import free_ports
-from deployments import stack as local_stack
-from deployments.child import Child
-from deployments.postgres import EmbeddedPostgres
-from deployments.progress import Progress
-from deployments.stack import Stack
+from deployments.local import stack as local_stack
+from deployments.local.child import Child
+from deployments.local.console import Progress
+from deployments.local.embedded_postgres import EmbeddedPostgres
+from deployments.local.stack import Stack
 from tests.bounds import HANG_SECONDS
 from tests.end_to_end.chaos import disk
 from tests.end_to_end.chaos.disk import Disk

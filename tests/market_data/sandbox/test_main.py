@@ -1,4 +1,4 @@
-"""`python -m autoindex.market_data.sandbox` as a process."""
+"""`python -m sandbox` as a process."""
 
 import gzip
 import socket
@@ -11,15 +11,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from autoindex.market_data.sandbox import __main__ as command
-from autoindex.market_data.sandbox import prices
+from sandbox import __main__ as command
+from sandbox import sample_prices
 from tests.bounds import HANG_SECONDS
 
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[str]:
     """A sandbox in a process of its own; its address."""
-    words = [sys.executable, "-m", "autoindex.market_data.sandbox", "--port", "0", *arguments]
+    words = [sys.executable, "-m", "sandbox", "--port", "0", *arguments]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -43,7 +43,7 @@ def test_it_answers_as_soon_as_it_says_so() -> None:
 def test_a_port_that_is_taken_is_said_clearly() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        words = [sys.executable, "-m", "autoindex.market_data.sandbox", "--port", str(port)]
+        words = [sys.executable, "-m", "sandbox", "--port", str(port)]
         done = subprocess.run(
             words, capture_output=True, text=True, check=False, timeout=HANG_SECONDS
         )
@@ -54,7 +54,7 @@ def test_a_port_that_is_taken_is_said_clearly() -> None:
 
 def test_starting_loads_neither_pandas_nor_the_calendar() -> None:
     code = (
-        "import sys; import autoindex.market_data.sandbox.__main__ as m; m.prices.sample();"
+        "import sys; import sandbox.__main__ as m; m.prices.sample();"
         "print(sorted({'pandas', 'numpy', 'exchange_calendars'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -73,14 +73,14 @@ def test_prices_of_ones_own(tmp_path: Path) -> None:
     wide = gzip.compress(b"Date,X,Y\n2004-08-19,5.5,1\n2004-08-20,,1\n")
     (tmp_path / "wide.csv.gz").write_bytes(wide)
 
-    listings = prices.load(tmp_path)
+    listings = sample_prices.load(tmp_path)
 
     assert list(listings) == ["GOOG", "X", "N"]
     assert listings["GOOG"].bars == (
-        prices.Bar("2004-08-19", "100", "104.06", "95.96", "100.34", None),
-        prices.Bar("2004-08-20", "101.01", "109.08", "100.5", "108.31", "22834300"),
+        sample_prices.Bar("2004-08-19", "100", "104.06", "95.96", "100.34", None),
+        sample_prices.Bar("2004-08-20", "101.01", "109.08", "100.5", "108.31", "22834300"),
     )
-    assert listings["X"].bars == (prices.Bar("2004-08-19", "5.5", "5.5", "5.5", "5.5"),)
+    assert listings["X"].bars == (sample_prices.Bar("2004-08-19", "5.5", "5.5", "5.5", "5.5"),)
     assert listings["N"].bars == ()
 
 

@@ -1,0 +1,178 @@
+"""What Prometheus reads: requests of this facade, and tasks, queues and credits of all.
+
+The processes of one facade count into files of one folder, `PROMETHEUS_MULTIPROC_DIR`, and each
+answers for all of them: scrape each facade, not each process. What others count is asked for when
+it is scraped, at most every ten seconds, and is the same on every facade.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from api.async_storage import Database
+from api.monitoring.shared_answers import Asked, Questions
+from api.tasks.deadline import InTime, never
+from api.tasks.loader import Batches
+from api.tasks.runner import Kind, Status, Task, TaskRunner
+from api.tasks.subscriptions import Watch
+from autoindex.errors import PartUnavailable
+from autoindex.storage import credits as ledger
+from autoindex.storage.postgres.transient import AWAY
+
+FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where several processes count together; Prometheus' client looks there when it is loaded."""
+
+_FRESH_SECONDS: Final = 10.0
+# A run that started may become visible after one that started later.
+_OVERLAP: Final = timedelta(seconds=60)
+_METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LATENCY: Final = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3_600)
+
+log = logging.getLogger("autoindex.api")
+
+
+class Metrics:
+    """Counts, and asks for what others count."""
+
+    def __init__(
+        self, runner: TaskRunner, database: Database, watch: Watch, in_time: InTime
+    ) -> None:
+        self._runner = runner
+        self._database = database
+        self._registry = CollectorRegistry()
+        self._define(self._registry)
+        watch.tell_followers(self._followers.set)
+        self._folder = Path(os.environ[FOLDER]) if FOLDER in os.environ else None
+        self._questions = Questions(self._folder)
+        self._in_time = InTime(in_time.part_seconds)
+        # Two scrapes at once ask once.
+        self._asking: Batches[str, bool] = Batches(self._ask, in_time)
+
+    def _define(self, registry: CollectorRegistry) -> None:
+        def gauge(
+            name: str, text: str, labels: Iterable[str] = (), mode: Any = "mostrecent"
+        ) -> Gauge:
+            name = f"autoindex_{name}"
+            return Gauge(name, text, labels, registry=registry, multiprocess_mode=mode)
+
+        self._requests = Counter(
+            "autoindex_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "autoindex_request_seconds",
+            "Time to answer; waiting for a change and streams of events included.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "autoindex_start_latency_seconds",
+            "From when a task was due to its start, of tasks started since this facade was.",
+            ("kind",),
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._followers = gauge(
+            "followers", "Requests that wait for a task to change.", mode="livesum"
+        )
+        self._tasks = gauge("tasks", "Tasks that Prefect keeps.", ("kind", "status"))
+        self._queue_age = gauge(
+            "queue_age_seconds", "How long the first task of a queue is overdue.", ("queue",)
+        )
+        self._workers = gauge("workers_online", "Workers whose heartbeat is fresh.")
+        self._credits = gauge("credits_left", "Credits of the provider that are left.", ("period",))
+        self._up = gauge("part_up", "Whether a part answers.", ("part",))
+
+    def answered(self, scope: Any, status: int, seconds: float) -> None:
+        """Count a request; its route, never its path, so that series stay few."""
+        route = getattr(scope.get("route"), "path", "none")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    async def text(self) -> bytes:
+        """Everything, in Prometheus' text format; what cannot be asked for keeps its last value."""
+        await self._asking.get("all")
+        if self._folder is None:
+            return generate_latest(self._registry)
+        _forget_the_dead(self._folder)
+        together = CollectorRegistry()
+        MultiProcessCollector(together, str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+    async def _ask(self, keys: Iterable[str]) -> dict[str, bool]:
+        with self._questions.turn() as asked:
+            if asked is not None and time.monotonic() - asked.at > _FRESH_SECONDS:
+                asked.at = time.monotonic()
+                await asyncio.gather(
+                    self._ask_part("prefect", self._ask_prefect(asked), self._runner.is_busy),
+                    self._ask_part("database", self._ask_database(), never),
+                )
+        return dict.fromkeys(keys, True)
+
+    async def _ask_part(
+        self, name: str, asking: Coroutine[Any, Any, None], is_busy: Callable[[], bool]
+    ) -> None:
+        """Ask one part; whatever becomes of it, the facade's own counters are to be read.
+
+        One that is late because it serves others is up.
+        """
+        answers = False
+        try:
+            await self._in_time.answer(asking)
+            answers = True
+        except (PartUnavailable, TimeoutError, *AWAY) as error:
+            answers = isinstance(error, TimeoutError) and is_busy()
+            log.warning("metrics lack what %s knows: %s", name, str(error) or "it is too slow")
+        except Exception:
+            log.exception("metrics lack what %s knows", name)
+        self._up.labels(name).set(answers)
+
+    async def _ask_prefect(self, asked: Asked) -> None:
+        now = datetime.now(UTC)
+        census = await self._runner.census(asked.since - _OVERLAP)
+        for kind in Kind:
+            for status in Status:
+                self._tasks.labels(kind, status).set(census.tasks.get((kind, status), 0))
+        for queue, oldest in census.oldest_due.items():
+            age = (now - oldest).total_seconds() if oldest else 0.0
+            self._queue_age.labels(queue).set(max(0.0, age))
+        self._workers.set(len(census.workers))
+        for task in census.started:
+            if task.id not in asked.seen:
+                self._started(task)
+        asked.since, asked.seen = now, {task.id for task in census.started}
+
+    def _started(self, task: Task) -> None:
+        if task.started_at is None or task.due_at is None:
+            return
+        waited = (task.started_at - task.due_at).total_seconds()
+        self._latency.labels(task.kind).observe(max(0.0, waited))
+
+    async def _ask_database(self) -> None:
+        left = await self._database.read(ledger.left, datetime.now(UTC))
+        for period, credits_left in left.items():
+            self._credits.labels(period).set(credits_left)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Processes that are gone wait for nothing; what they have counted stays."""
+    for path in folder.glob("gauge_live*_*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        if not psutil.pid_exists(pid):
+            with suppress(FileNotFoundError):  # by another process, at the same time
+                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

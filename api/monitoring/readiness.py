@@ -1,0 +1,101 @@
+"""Whether a task could run now: each part asked once a second at most, whoever wants to know."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from psycopg.errors import UndefinedTable
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
+
+from api.async_storage import Database
+from api.tasks.deadline import InTime
+from api.tasks.pool_check import OtherDatabase, PoolOwner
+from api.tasks.runner import Kind, TaskRunner
+from autoindex.errors import PartUnavailable
+from autoindex.storage.postgres.transient import AWAY
+
+_KEPT_SECONDS: Final = 1.0
+
+_SILENT: Final = "does not answer"
+_UNKNOWN: Final = "unknown"
+_NO_WORKER: Final = "none is online"
+_NO_TABLES: Final = "lacks tables"
+_REFUSES: Final = "refuses the facade"
+_OTHER: Final = "is not the work pool's, the facade's log says more"
+_NOT_DEPLOYED: Final = "not all are there, run `autoindex bootstrap`"
+MISSING: Final = frozenset({_SILENT, _NO_TABLES, _REFUSES, _NO_WORKER, _OTHER, _NOT_DEPLOYED})
+
+log = logging.getLogger("autoindex.api")
+
+
+class ReadyChecks:
+    """Asks the database and Prefect; their answers are good for a second.
+
+    Who asks needs no token, so that a flood of questions must be no flood for the parts.
+    """
+
+    def __init__(
+        self, runner: TaskRunner, database: Database, owner: PoolOwner, in_time: InTime
+    ) -> None:
+        self._runner = runner
+        self._database = database
+        self._owner = owner
+        self._in_time = InTime(in_time.part_seconds)
+        self._asked_at = float("-inf")
+        self._asking: asyncio.Task[Mapping[str, str]] | None = None
+
+    async def found(self) -> Mapping[str, str]:
+        """What there is to say of each part; one of `MISSING` where a task could not run."""
+        asking = self._asking
+        if asking is None or (asking.done() and self._is_old):
+            self._asked_at = time.monotonic()
+            asking = self._asking = asyncio.create_task(self._ask())
+        # Others may wait for the same answer: one that gives up must not cancel it.
+        return await asyncio.shield(asking)
+
+    @property
+    def _is_old(self) -> bool:
+        return time.monotonic() - self._asked_at > _KEPT_SECONDS
+
+    async def _ask(self) -> Mapping[str, str]:
+        database, prefect, is_shared = await asyncio.gather(
+            self._ask_database(), self._ask_prefect(), self._is_shared()
+        )
+        return {"database": database if is_shared else _OTHER, **prefect}
+
+    async def _is_shared(self) -> bool:
+        try:
+            await self._in_time.answer(self._owner.check())
+        except OtherDatabase:
+            return False
+        except (TimeoutError, PartUnavailable, SQLAlchemyError):
+            pass  # it is away, which the others find out
+        return True
+
+    async def _ask_database(self) -> str:
+        try:
+            await self._in_time.answer(self._database.check())
+        except (TimeoutError, *AWAY) as problem:
+            log.warning("not ready: the database does not answer", exc_info=problem)
+            return _SILENT
+        except ProgrammingError as problem:
+            log.warning("not ready: the database can't be used", exc_info=problem)
+            return _NO_TABLES if isinstance(problem.orig, UndefinedTable) else _REFUSES
+        return "ok"
+
+    async def _ask_prefect(self) -> dict[str, str]:
+        try:
+            online, missing = await self._in_time.answer(self._set_up())
+        except (TimeoutError, PartUnavailable) as problem:
+            log.warning("not ready: Prefect does not answer", exc_info=problem)
+            return {"prefect": _SILENT, "deployments": _UNKNOWN, "worker": _UNKNOWN}
+        return {
+            "prefect": "ok",
+            "deployments": _NOT_DEPLOYED if missing else "ok",
+            "worker": f"{len(online)} online" if online else _NO_WORKER,
+        }
+
+    async def _set_up(self) -> tuple[Sequence[str], Sequence[Kind]]:
+        return await asyncio.gather(self._runner.workers(), self._runner.missing())

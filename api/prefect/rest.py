@@ -1,0 +1,170 @@
+"""Prefect's REST API: where it is, how one signs in, and one request.
+
+It speaks HTTP by itself because Prefect's client retries for a minute where the facade has to
+answer within seconds, and takes two seconds to import.
+"""
+
+import asyncio
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from math import inf
+from typing import Any, Final
+from urllib.parse import unquote_to_bytes
+
+import httpx
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api.tasks.runner import Overload
+from autoindex.errors import ConfigurationError, PartUnavailable
+
+# More would not be answered sooner: Prefect's server works on one core. The others wait here, reads
+# and starts in the order of coming, so that neither has to wait for longer than the other.
+_AT_ONCE: Final = 10
+# What the facade asks for itself (is Prefect there, how long is a queue) does not wait there.
+_ASIDE: Final = 4
+
+_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class Connection(BaseSettings):
+    """Where Prefect's API is, in the variables that Prefect itself reads."""
+
+    model_config = SettingsConfigDict(env_prefix="PREFECT_API_", frozen=True, extra="ignore")
+
+    url: str | None = None
+    auth_string: SecretStr | None = None
+    key: SecretStr | None = None
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that signs in; none where nothing is set."""
+        # As in Prefect's client, the auth string comes first where several are set.
+        if self.auth_string is not None:
+            return {"Authorization": _basic(self.auth_string.get_secret_value().encode())}
+        if self.key is not None:
+            return {"Authorization": f"Bearer {self.key.get_secret_value()}"}
+        if self.url and (userinfo := _parsed(self.url).userinfo):
+            return {"Authorization": _basic(unquote_to_bytes(userinfo))}
+        return {}
+
+
+def _basic(credentials: bytes) -> str:
+    return f"Basic {b64encode(credentials).decode()}"
+
+
+def _parsed(url: str) -> httpx.URL:
+    try:
+        return httpx.URL(url.rstrip("/"))
+    except httpx.InvalidURL:
+        # What is wrong with it is not repeated: it may hold a password.
+        raise ConfigurationError(
+            "PREFECT_API_URL is no URL, as http://127.0.0.1:4200/api is"
+        ) from None
+
+
+class Unanswered(PartUnavailable):
+    """A request was sent, and may have done what it asks for."""
+
+
+class Rest:
+    """Sends requests; none is sent twice, nor waited for longer than `answer_seconds` once sent.
+
+    Raises `ConfigurationError` where `PREFECT_API_URL` is not set, or is none.
+    """
+
+    def __init__(self, connection: Connection, answer_seconds: float) -> None:
+        if not connection.url:
+            raise ConfigurationError(
+                "PREFECT_API_URL is not set: say where the Prefect server is, "
+                "as in PREFECT_API_URL=http://127.0.0.1:4200/api"
+            )
+        self._url = _parsed(connection.url)
+        self._headers = connection.authorization
+        self._answer_seconds = answer_seconds
+        timeout = httpx.Timeout(answer_seconds, connect=answer_seconds / 2)
+        self._extensions = {"timeout": timeout.as_dict()}
+        most = _AT_ONCE + _ASIDE
+        # Cookies, redirects and the rest of httpx's client would take as long as a short answer.
+        self._http = httpx.AsyncHTTPTransport(
+            limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
+            # Prefect is on the loopback or a private network, never behind the shell's proxy.
+            trust_env=False,
+            verify=ssl.create_default_context(),
+        )
+
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._aside = asyncio.Semaphore(_ASIDE)
+        self._heard_at = -inf
+
+    def is_busy(self) -> bool:
+        """Whether every place is taken, and Prefect has answered lately."""
+        return self._places.locked() and time.monotonic() - self._heard_at < self._answer_seconds
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._http.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
+        *,
+        aside: bool = False,
+    ) -> httpx.Response:
+        """The answer, read; raises `PartUnavailable` where there is none, or none that helps.
+
+        Raises `Overload`, before anything is sent, where as long was waited for a place.
+        Few requests go `aside`, and do not wait with the others.
+        """
+        answer = await self._exchange(
+            httpx.Request(
+                method,
+                self._url.copy_with(path=f"{self._url.path}{path}"),
+                params=query,
+                json=body,
+                headers=self._headers,
+                extensions=self._extensions,
+            ),
+            self._aside if aside else self._places,
+        )
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise PartUnavailable("Prefect", "refuses the facade: see PREFECT_API_AUTH_STRING")
+        if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            unsure = Unanswered if answer.is_server_error else PartUnavailable
+            raise unsure("Prefect", f"answers {answer.status_code}")
+        return answer
+
+    @asynccontextmanager
+    async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await places.acquire()
+        except TimeoutError:
+            raise Overload from None
+        try:
+            yield
+        finally:
+            places.release()
+
+    async def _exchange(self, request: httpx.Request, places: asyncio.Semaphore) -> httpx.Response:
+        async with self._place(places):
+            try:
+                answer = await self._http.handle_async_request(request)
+                try:
+                    await answer.aread()
+                finally:
+                    await answer.aclose()
+            except _UNSENT as problem:
+                raise PartUnavailable("Prefect") from problem
+            except httpx.TransportError as problem:
+                raise Unanswered("Prefect") from problem
+        self._heard_at = time.monotonic()
+        answer.request = request
+        return answer

@@ -1,0 +1,605 @@
+"""Tasks as Prefect's flow runs, over Prefect's REST API.
+
+With `event_stream`, which hears of changes, the only place that knows what Prefect answers.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from itertools import chain, groupby
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from api.prefect import event_stream, states
+from api.prefect.deployment_cache import Deployments
+from api.prefect.rest import Connection, Rest, Unanswered
+from api.tasks.runner import (
+    Activity,
+    Census,
+    Kind,
+    OutcomeUnknown,
+    Page,
+    Query,
+    Started,
+    Status,
+    Task,
+    TaskFinished,
+    TaskUnknown,
+)
+from autoindex.errors import PartUnavailable
+
+POOL: Final = "autoindex"
+TAG: Final = "autoindex"
+USER_TAG: Final = "user:"
+
+# The most that Prefect's server returns at once, unless it is told otherwise.
+_MOST_AT_ONCE: Final = 200
+# The clocks of the facade and of Prefect's server may differ by this much.
+_CLOCK_SKEW: Final = timedelta(seconds=5)
+# For so long it is believed that no subtask waits for a retry, unless Prefect's events say so.
+_CALM_SECONDS: Final = 5.0
+_MOST_CALM: Final = 1_000
+_BEGUN: Final = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING")
+# Runs are kept for 90 days.
+_HISTORY_DAYS: Final = 100
+
+_SUBTASK_WAITS: Final = {"task_runs": {"state": {"name": {"any_": [states.AWAITING_RETRY]}}}}
+
+JSON = dict[str, Any]
+
+
+class FlowRun(BaseModel):
+    """Of a flow run what the facade uses."""
+
+    class State(BaseModel):
+        """Of its state what the facade uses."""
+
+        type: str
+        name: str
+        message: str | None = None
+
+    class Policy(BaseModel):
+        """Of its retries what the facade uses."""
+
+        retry_type: str | None = None
+
+    id: UUID
+    deployment_id: UUID | None
+    state: State
+    empirical_policy: Policy
+    parameters: JSON
+    tags: list[str]
+    labels: JSON = Field(default_factory=dict)
+    work_queue_name: str | None = None
+    expected_start_time: datetime | None = None
+    next_scheduled_start_time: datetime | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    run_count: int = 0
+
+    @property
+    def began_at(self) -> datetime | None:
+        """When its first attempt began; Prefect gives a run that never began its end's time."""
+        return self.start_time if self.run_count else None
+
+    @property
+    def waits_for_a_worker(self) -> bool:
+        """Whether no process holds it; one that retries "in process" sleeps until it is time."""
+        return self.state.type == "SCHEDULED" and self.empirical_policy.retry_type != "in_process"
+
+
+class Prefect:
+    """Implements `api.tasks.runner.TaskRunner` on a Prefect server.
+
+    No call is tried twice, or waited for longer than `answer_seconds` once it is sent.
+    """
+
+    def __init__(self, connection: Connection, *, answer_seconds: float) -> None:
+        self._rest = Rest(connection, answer_seconds)
+        self._connection = connection
+        self._calm = _Calm()
+        self._deployments = Deployments(self._rest)
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        self._deployments.close()
+        await self._rest.aclose()
+
+    def is_busy(self) -> bool:
+        """Whether as much is asked of Prefect at once as may be, and it has answered lately."""
+        return self._rest.is_busy()
+
+    async def start(
+        self,
+        kind: Kind,
+        parameters: Mapping[str, Any],
+        *,
+        user: str,
+        tags: Sequence[str] = (),
+        idempotency_key: str | None = None,
+    ) -> Started:
+        """Create a flow run of the kind's deployment, on the deployment's queue.
+
+        The run itself is created, of what the deployment says: asked to do so of a deployment,
+        Prefect reads templates in the parameters, and checks them and the job variables once more,
+        which takes about a third of its time for the call.
+        """
+        deployment = await self._deployments.of(kind)
+        ours = [TAG, kind.value, f"{USER_TAG}{user}", *tags]
+        body = {
+            # Until it begins, and is called by what it does.
+            "name": f"{kind.value} asked for by {user}",
+            "deployment_id": str(deployment.id),
+            "flow_id": str(deployment.flow_id),
+            "work_pool_name": deployment.work_pool_name,
+            "work_queue_name": deployment.work_queue_name,
+            "parameters": {**deployment.parameters, **parameters},
+            "tags": [*dict.fromkeys([*deployment.tags, *ours])],
+            "idempotency_key": idempotency_key,
+            "job_variables": {},
+            "state": {"type": "SCHEDULED"},
+        }
+        try:
+            answer = await self._rest.send("POST", "/flow_runs/", body)
+        except Unanswered as unsure:
+            raise OutcomeUnknown(unsure.part, unsure.reason) from unsure
+        if answer.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+            what = f"The flow or the work queue of {kind.value} tasks"
+            raise PartUnavailable(what, "is missing: run `autoindex bootstrap`")
+        run = FlowRun.model_validate_json(answer.raise_for_status().content)
+        return Started(self._task(run, kind), new=answer.status_code == HTTPStatus.CREATED)
+
+    async def read(self, task_id: UUID) -> Task:
+        """Read a flow run, and whether one of its task runs waits for a retry."""
+        (run, kind), early = await asyncio.gather(self._run(task_id), self._early({task_id}))
+        waits = await self._which_wait([run], early)
+        return self._task(run, kind, subtask_waits=bool(waits))
+
+    async def read_many(self, task_ids: Collection[UUID]) -> Mapping[UUID, Task]:
+        """Read flow runs in one query, and in another which of them have a subtask that waits."""
+        if len(task_ids) == 1:
+            try:
+                return {task.id: task for task in [await self.read(next(iter(task_ids)))]}
+            except TaskUnknown:
+                return {}
+        runs, early = await asyncio.gather(
+            self._found({"flow_runs": _among(task_ids)}), self._early(set(task_ids))
+        )
+        await self._deployments.look_for(run.deployment_id for run in runs)
+        tasks = self._tasks(runs, await self._which_wait(runs, early))
+        return {task.id: task for task in tasks}
+
+    async def changes(self) -> AsyncGenerator[UUID | None]:
+        """Hear of changes by Prefect's events."""
+        connection = self._connection
+        auth = connection.auth_string or connection.key
+        token = auth.get_secret_value() if auth else None
+        told = event_stream.changed(str(connection.url), connection.authorization, token)
+        try:
+            async with aclosing(told):
+                async for change in told:
+                    if change is None:
+                        self._calm.begin()
+                        yield None
+                    else:
+                        self._calm.disturb(change)
+                        yield change.run_id
+        finally:
+            self._calm.end()
+
+    async def cancel(self, task_id: UUID, *, user: str) -> Task:
+        """Propose Cancelling; a run that no process has begun is Cancelled at once.
+
+        Never Cancelled while a worker may be starting the run: Prefect lets a run go from
+        Cancelled to Running, but not from Cancelling.
+        """
+        run, _ = await self._run(task_id)
+        if run.state.type in states.TERMINAL:
+            raise TaskFinished(states.status(run.state.type, run.state.name))
+        message = f"Cancelled by {user}"
+        reached = await self._propose(task_id, "CANCELLING", message)
+        if reached == "CANCELLING" and run.waits_for_a_worker:
+            await self._cancel_unless_claimed(task_id, message)
+        run, kind = await self._run(task_id)
+        task = self._task(run, kind)
+        if task.status is not Status.REVOKED:
+            raise TaskFinished(task.status)
+        return task
+
+    async def _propose(self, task_id: UUID, state_type: str, message: str) -> str | None:
+        """Propose a state; the type of the state that Prefect's rules made of it.
+
+        Never forced, because the rules know of changes that we have not seen yet.
+        """
+        state = {"type": state_type, "message": message}
+        answer = await self._rest.send("POST", f"/flow_runs/{task_id}/set_state", {"state": state})
+        answer.raise_for_status()
+        reached = answer.json()["state"]
+        return str(reached["type"]) if reached else None
+
+    async def _cancel_unless_claimed(self, task_id: UUID, message: str) -> None:
+        """Finish a cancellation that no worker will finish, since none holds the run.
+
+        A run that waits for its next attempt still carries the last one's process id, so that
+        Prefect itself would wait for a process that there is not.
+        """
+        answer = await self._rest.send(
+            "GET", "/flow_run_states/", query={"flow_run_id": str(task_id)}
+        )
+        answer.raise_for_status()
+        history = sorted(answer.json(), key=lambda s: datetime.fromisoformat(s["timestamp"]))
+        before = [state["type"] for state in history if state["type"] != "CANCELLING"]
+        if before[-1:] == ["SCHEDULED"]:
+            await self._propose(task_id, "CANCELLED", message)
+
+    async def search(self, query: Query, *, page: int, per_page: int) -> Page:
+        """List runs, the newest first; a schedule's runs in the future are left out."""
+        filters = await self._filters(query)
+        if query.status is Status.RETRY:
+            return _page_of(await self._retrying(filters), page, per_page)
+        if query.status is Status.STARTED:
+            waiting = await self._waiting({"flow_runs": filters["flow_runs"]})
+            filters["flow_runs"]["id"] = {"not_any_": [str(run.id) for run in waiting]}
+        # One more than the first page has says whether others share the time of its last.
+        more = 1 if page == 1 and per_page < _MOST_AT_ONCE else 0
+        found, total = await self._runs(filters, page=page, limit=per_page + more)
+        found = await self._in_order(filters, found, per_page, (page - 1) * per_page, total)
+        waits = await self._which_wait(found)
+        return Page(tuple(self._tasks(found, waits)), total)
+
+    async def _in_order(
+        self, filters: JSON, found: list[FlowRun], size: int, start: int, total: int
+    ) -> list[FlowRun]:
+        """A page whose runs of equal time are in the order of their ids, over all pages.
+
+        `found` may hold the first run of the next page, which spares a question.
+
+        Prefect sorts by time alone, and then gives runs of equal time in any order: a page might
+        repeat what another had, and leave out what none shows.
+        """
+        page, next_ = found[:size], found[size:]
+        groups = [list(equal) for _, equal in groupby(page, key=_due)]
+        ends = start + len(page) >= total or (next_ and _due(next_[0]) != _due(page[-1]))
+        at_edge = {
+            *((0,) if groups and start > 0 else ()),
+            *((len(groups) - 1,) if groups and not ends else ()),
+        }
+        for number in at_edge:
+            begin = start if len(groups) == 1 else None
+            groups[number] = await self._edge(filters, groups[number], number == 0, begin)
+        ordered = (sorted(group, key=lambda run: run.id, reverse=True) for group in groups)
+        return list(chain.from_iterable(ordered))
+
+    async def _edge(
+        self, filters: JSON, here: list[FlowRun], first: bool, begin: int | None
+    ) -> list[FlowRun]:
+        """Which of the runs of one time belong on this page, where others may be on the next."""
+        time_ = _due(here[0])
+        runs = filters["flow_runs"]
+        equal = {**runs, "expected_start_time": {"after_": time_, "before_": time_}}
+        asked = {"flow_runs": equal, "sort": "ID_DESC"}
+        _, count = await self._runs(asked, page=1, limit=1)
+        if count == len(here):
+            return here
+        offset = count - len(here) if first else 0
+        if begin is not None:  # the whole page is of one time: where does that time begin?
+            later = {**runs["expected_start_time"], "after_": time_}
+            _, before = await self._runs(
+                {"flow_runs": {**runs, "expected_start_time": later}}, page=1, limit=1
+            )
+            offset = begin - (before - count)
+        body = {**asked, "offset": offset, "limit": len(here)}
+        return await self._found(body)
+
+    async def _filters(self, query: Query) -> JSON:
+        ids = await self._deployments.ids(query.kind)
+        due: JSON = {"before_": (datetime.now(UTC) + _CLOCK_SKEW).isoformat()}
+        if query.since is not None:
+            due["after_"] = query.since.isoformat()
+        runs: JSON = {"deployment_id": {"any_": ids}, "expected_start_time": due}
+        if query.user is not None:
+            runs["tags"] = {"all_": [f"{USER_TAG}{query.user}"]}
+        if query.status is not None and query.status is not Status.RETRY:
+            runs["state"] = _in_state(*states.types_of(query.status))
+        return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC"}
+
+    async def _retrying(self, filters: JSON) -> list[Task]:
+        # Two queries, since Prefect cannot ask for "this state, or a subtask in that one". Runs
+        # that retry are few: each holds, or has just held, a worker's slot.
+        runs = filters["flow_runs"]
+        itself = {**runs, "state": {"name": {"any_": [states.AWAITING_RETRY]}}}
+        rescheduled = await self._all({**filters, "flow_runs": itself})
+        waiting = await self._waiting({"flow_runs": runs})
+        tasks = self._tasks([*rescheduled, *waiting], {run.id for run in waiting})
+        return sorted(tasks, key=lambda task: (task.due_at, task.id), reverse=True)
+
+    async def activity(self) -> Activity:
+        """Read what is running, due and scheduled, in parallel."""
+        ids = {"deployment_id": {"any_": await self._deployments.ids()}}
+        now = datetime.now(UTC).isoformat()
+        scheduled = _in_state("SCHEDULED", but_not=states.AWAITING_RETRY)
+        due = {**ids, "state": scheduled, "next_scheduled_start_time": {"before_": now}}
+        later = {**ids, "state": scheduled, "next_scheduled_start_time": {"after_": now}}
+        held = {
+            "operator": "or_",
+            "type": {"any_": ["PAUSED"]},
+            "name": {"any_": [states.AWAITING_RETRY]},
+        }
+        groups = (
+            {**ids, "state": _in_state("RUNNING", "CANCELLING")},
+            {**ids, "state": _in_state("PENDING")},
+            due,
+            {**ids, "state": held},
+            later,
+        )
+        running, claimed, ready, waiting, planned = await asyncio.gather(
+            *(self._group(group) for group in groups)
+        )
+        return Activity(
+            active=running,
+            reserved=_joined(claimed, ready),
+            scheduled=_joined(waiting, planned),
+            workers=await self.workers(),
+        )
+
+    async def _group(self, flow_runs: JSON) -> Page:
+        filters = {"flow_runs": flow_runs, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
+        found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE)
+        return Page(tuple(self._tasks(found, await self._which_wait(found))), total)
+
+    async def queued(self, kind: Kind) -> int:
+        """Count the runs that are due now and that no worker has claimed."""
+        due = {
+            "deployment_id": {"any_": await self._deployments.ids(kind)},
+            "state": _in_state("SCHEDULED"),
+            "next_scheduled_start_time": {"before_": datetime.now(UTC).isoformat()},
+        }
+        answer = await self._rest.send("POST", "/flow_runs/count", {"flow_runs": due}, aside=True)
+        answer.raise_for_status()
+        return int(answer.json())
+
+    async def census(self, since: datetime) -> Census:
+        """Count runs by Prefect's history, one query a kind."""
+        kinds = await self._deployments.kinds()
+        counted = await asyncio.gather(*(self._counted(*known) for known in kinds.items()))
+        ids = {"deployment_id": {"any_": await self._deployments.ids()}}
+        # For a run that has not started Prefect takes the time it is due.
+        begun = {
+            **ids,
+            "state": _in_state(*_BEGUN),
+            "start_time": {"after_": since.isoformat(), "is_null_": False},
+        }
+        started = await self._all({"flow_runs": begun, "sort": "START_TIME_ASC"}, aside=True)
+        return Census(
+            tasks={pair: count for kind in counted for pair, count in kind.items()},
+            oldest_due=await self._oldest_due(ids),
+            started=self._tasks(started, set()),
+            workers=await self.workers(),
+        )
+
+    async def _counted(self, deployment: UUID, kind: Kind) -> dict[tuple[Kind, Status], int]:
+        now = datetime.now(UTC)
+        span = timedelta(days=_HISTORY_DAYS)
+        body = {
+            "history_start": (now - span).isoformat(),
+            "history_end": now.isoformat(),
+            "history_interval_seconds": span.total_seconds(),
+            "flow_runs": {"deployment_id": {"any_": [str(deployment)]}},
+        }
+        answer = await self._rest.send("POST", "/flow_runs/history", body, aside=True)
+        answer.raise_for_status()
+        counts: Counter[tuple[Kind, Status]] = Counter()
+        for interval in answer.json():
+            for state in interval["states"]:
+                status = states.status(state["state_type"], state["state_name"])
+                counts[kind, status] += state["count_runs"]
+        return counts
+
+    async def _oldest_due(self, ids: JSON) -> dict[str, datetime | None]:
+        path = f"/work_pools/{POOL}/queues/filter"
+        answer = await self._rest.send("POST", path, {}, aside=True)
+        answer.raise_for_status()
+        now = datetime.now(UTC).isoformat()
+        waiting = {
+            **ids,
+            "state": _in_state("SCHEDULED", but_not=states.AWAITING_RETRY),
+            "next_scheduled_start_time": {"before_": now},
+        }
+        oldest: dict[str, datetime | None] = {}
+        for queue in answer.json():
+            here = {**waiting, "work_queue_name": {"any_": [queue["name"]]}}
+            filters = {"flow_runs": here, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
+            found, _ = await self._runs(filters, page=1, limit=1, aside=True)
+            oldest[queue["name"]] = found[0].next_scheduled_start_time if found else None
+        return oldest
+
+    async def workers(self) -> Sequence[str]:
+        """Names of the pool's workers whose heartbeat is fresh."""
+        path = f"/work_pools/{POOL}/workers/filter"
+        answer = await self._rest.send("POST", path, {}, aside=True)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return []
+        answer.raise_for_status()
+        return sorted(found["name"] for found in answer.json() if found["status"] == "ONLINE")
+
+    async def missing(self) -> Sequence[Kind]:
+        """Kinds of which there is no deployment that can run."""
+        return await self._deployments.missing()
+
+    async def owner(self) -> str | None:
+        """The pool's description; None where there is no pool yet."""
+        answer = await self._rest.send("GET", f"/work_pools/{POOL}", aside=True)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        return answer.raise_for_status().json()["description"] or ""
+
+    async def _run(self, task_id: UUID) -> tuple[FlowRun, Kind]:
+        answer = await self._rest.send("GET", f"/flow_runs/{task_id}")
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            raise TaskUnknown
+        answer.raise_for_status()
+        run = FlowRun.model_validate_json(answer.content)
+        return run, await self._kind(run)
+
+    async def _kind(self, run: FlowRun) -> Kind:
+        await self._deployments.look_for([run.deployment_id])
+        kind = self._deployments.kind(run.deployment_id)
+        if kind is None:
+            raise TaskUnknown
+        return kind
+
+    async def _which_wait(
+        self, runs: Sequence[FlowRun], early: Mapping[UUID, bool] | None = None
+    ) -> set[UUID]:
+        """Which of these runs are Running with a task run that waits for a retry.
+
+        Of those in `early` it is known, unless one was heard of since.
+        """
+        running = {run.id for run in runs if run.state.type == "RUNNING"}
+        self._calm.forget({run.id for run in runs} - running)
+        calm = self._calm.known(running)
+        known = {id_: waits for id_, waits in (early or {}).items() if waits or id_ in calm}
+        asked = await self._ask_which_wait(self._calm.others(running - set(known)))
+        return {run_id for run_id in running if known.get(run_id) or asked.get(run_id)}
+
+    async def _early(self, run_ids: set[UUID]) -> Mapping[UUID, bool]:
+        """The same of those that were Running when last seen: asked beside what they are now."""
+        known = self._calm.known(run_ids)
+        asked = self._calm.others(known)
+        return {**dict.fromkeys(known - asked, False), **await self._ask_which_wait(asked)}
+
+    async def _ask_which_wait(self, run_ids: set[UUID]) -> Mapping[UUID, bool]:
+        if not run_ids:
+            return {}
+        at = self._calm.disturbances
+        asked = {"flow_runs": {**_among(run_ids), "state": _in_state("RUNNING")}, **_SUBTASK_WAITS}
+        waiting = {run.id for run in await self._found(asked)}
+        self._calm.found(run_ids - waiting, at)
+        return {run_id: run_id in waiting for run_id in run_ids}
+
+    async def _waiting(self, filters: JSON) -> list[FlowRun]:
+        running = {**filters["flow_runs"], "state": _in_state("RUNNING")}
+        return await self._all({"flow_runs": running, **_SUBTASK_WAITS})
+
+    async def _found(self, filters: JSON) -> list[FlowRun]:
+        answer = await self._rest.send("POST", "/flow_runs/filter", filters)
+        answer.raise_for_status()
+        return [FlowRun.model_validate(run) for run in answer.json()]
+
+    async def _all(self, filters: JSON, *, aside: bool = False) -> list[FlowRun]:
+        found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE, aside=aside)
+        page = 1
+        while page * _MOST_AT_ONCE < total:
+            page += 1
+            more, total = await self._runs(filters, page=page, limit=_MOST_AT_ONCE, aside=aside)
+            found += more
+        return found
+
+    async def _runs(
+        self, filters: JSON, *, page: int, limit: int, aside: bool = False
+    ) -> tuple[list[FlowRun], int]:
+        body = {**filters, "page": page, "limit": limit}
+        answer = await self._rest.send("POST", "/flow_runs/paginate", body, aside=aside)
+        answer.raise_for_status()
+        content = answer.json()
+        return [FlowRun.model_validate(run) for run in content["results"]], content["count"]
+
+    def _tasks(self, runs: Sequence[FlowRun], waiting: set[UUID]) -> list[Task]:
+        return [
+            self._task(run, kind, subtask_waits=run.id in waiting)
+            for run in runs
+            if (kind := self._deployments.kind(run.deployment_id)) is not None
+        ]
+
+    def _task(self, run: FlowRun, kind: Kind, *, subtask_waits: bool = False) -> Task:
+        state = run.state
+        users = [tag.removeprefix(USER_TAG) for tag in run.tags if tag.startswith(USER_TAG)]
+        return Task(
+            id=run.id,
+            kind=kind,
+            status=states.status(state.type, state.name, subtask_waits=subtask_waits),
+            user=users[0] if users else None,
+            parameters=run.parameters,
+            queue=run.work_queue_name,
+            worker=run.labels.get("prefect.worker.name"),
+            due_at=run.next_scheduled_start_time or run.expected_start_time,
+            started_at=run.began_at,
+            completed_at=run.end_time,
+            error=states.error(state.type, state.message),
+        )
+
+
+class _Calm:
+    """Runs of which it is known that none of their subtasks waits, as long as events are heard."""
+
+    def __init__(self) -> None:
+        self.disturbances = 0
+        self._hears = False
+        self._until: dict[UUID, float] = {}
+
+    def begin(self) -> None:
+        """Events are heard from now on."""
+        self._hears = True
+
+    def end(self) -> None:
+        """Events are heard no longer."""
+        self._hears = False
+        self._until.clear()
+
+    def disturb(self, change: event_stream.Changed) -> None:
+        """An event was heard."""
+        if change.subtask_waits:
+            self.disturbances += 1
+            self._until.pop(change.run_id, None)
+
+    def others(self, run_ids: set[UUID]) -> set[UUID]:
+        """Those of the runs that have to be asked about."""
+        now = time.monotonic()
+        return {run_id for run_id in run_ids if self._until.get(run_id, 0.0) <= now}
+
+    def forget(self, run_ids: set[UUID]) -> None:
+        """These run no longer."""
+        for run_id in run_ids:
+            self._until.pop(run_id, None)
+
+    def known(self, run_ids: set[UUID]) -> set[UUID]:
+        """Those of the runs that are calm, or were when they were last asked about."""
+        return run_ids & self._until.keys()
+
+    def found(self, run_ids: set[UUID], at: int) -> None:
+        """These were found calm by a query that began after so many disturbances."""
+        if not self._hears or at != self.disturbances:
+            return
+        if len(self._until) > _MOST_CALM:
+            self._until.clear()
+        until = time.monotonic() + _CALM_SECONDS
+        self._until |= dict.fromkeys(run_ids, until)
+
+
+def _among(run_ids: Collection[UUID]) -> JSON:
+    return {"id": {"any_": [str(run_id) for run_id in run_ids]}}
+
+
+def _in_state(*types: str, but_not: str | None = None) -> JSON:
+    # Only Scheduled runs can have the name of a retry, so other types need not exclude it.
+    names = {"name": {"not_any_": [but_not or states.AWAITING_RETRY]}}
+    return {"type": {"any_": list(types)}, **names}
+
+
+def _due(run: FlowRun) -> str | None:
+    return run.expected_start_time.isoformat() if run.expected_start_time else None
+
+
+def _joined(first: Page, second: Page) -> Page:
+    return Page((*first.tasks, *second.tasks), first.total + second.total)
+
+
+def _page_of(tasks: Sequence[Task], page: int, per_page: int) -> Page:
+    start = (page - 1) * per_page
+    return Page(tuple(tasks[start : start + per_page]), len(tasks))

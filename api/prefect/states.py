@@ -1,0 +1,73 @@
+"""What Prefect's states mean to the app."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from api.tasks.runner import Status
+from autoindex import errors
+
+AWAITING_RETRY: Final = "AwaitingRetry"
+
+# https://docs.prefect.io/v3/concepts/states: the types are fixed, the names are not.
+_STATUS: Final[Mapping[str, Status]] = {
+    "SCHEDULED": Status.PENDING,
+    "PENDING": Status.PENDING,
+    "PAUSED": Status.PENDING,
+    "RUNNING": Status.STARTED,
+    "COMPLETED": Status.SUCCESS,
+    "FAILED": Status.FAILURE,
+    "CRASHED": Status.FAILURE,
+    "CANCELLING": Status.REVOKED,
+    "CANCELLED": Status.REVOKED,
+}
+TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+_EXCEPTION: Final = re.compile(
+    r"^(?:Flow run encountered an exception:?\s+)?(?P<error>[A-Za-z_]\w*): (?P<text>.*)$", re.DOTALL
+)
+_EXCEPTION_NAME: Final = re.compile(r"\b\w*(?:Error|Exception|Traceback)\b")
+_SEE_LOG: Final = "its log in Prefect says more"
+
+
+def status(state_type: str, state_name: str, *, subtask_waits: bool = False) -> Status:
+    """Map a run's state; `subtask_waits` says that a subtask of it waits for a retry."""
+    if state_name == AWAITING_RETRY:
+        return Status.RETRY
+    if state_type == "RUNNING" and subtask_waits:
+        return Status.RETRY
+    return _STATUS[state_type]
+
+
+def types_of(wanted: Status) -> list[str]:
+    """The state types that mean a status."""
+    return [state_type for state_type, meaning in _STATUS.items() if meaning is wanted]
+
+
+def error(state_type: str, message: str | None) -> str | None:
+    """Say in one sentence why a run failed; None where it did not.
+
+    Only the text of our own errors is fit to be shown; of any other only the class is named.
+    """
+    if state_type not in ("FAILED", "CRASHED"):
+        return None
+    raised = _EXCEPTION.match(message or "")
+    if raised is None:
+        return _without_exception(state_type, message)
+    if _is_ours(raised["error"]):
+        return raised["text"].strip()
+    return f"the task failed unexpectedly ({raised['error']}); {_SEE_LOG}"
+
+
+def _without_exception(state_type: str, message: str | None) -> str:
+    first_line = (message or "").strip().partition("\n")[0]
+    if first_line and not _EXCEPTION_NAME.search(first_line):
+        return first_line
+    if state_type == "CRASHED":
+        return f"the task's process ended before the task did; {_SEE_LOG}"
+    return f"the task failed; {_SEE_LOG}"
+
+
+def _is_ours(name: str) -> bool:
+    found = getattr(errors, name, None)
+    return isinstance(found, type) and issubclass(found, errors.AutoindexError)

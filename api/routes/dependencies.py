@@ -1,0 +1,108 @@
+"""What routes ask for: who is asking, the task runner, the database, the settings.
+
+All of them are `async`, though none waits: FastAPI hands a plain function to a thread, which takes
+longer than most answers.
+"""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
+
+from api.async_storage import Database
+from api.auth.identity import User
+from api.auth.tokens import Scope
+from api.monitoring.readiness import ReadyChecks
+from api.problems import Problem
+from api.routes.report_folder import ReportFolder
+from api.shared_cache import SharedCache
+from api.tasks.runner import TaskRunner
+from api.tasks.subscriptions import Watch
+from api.tasks.task_lists import Lists
+from autoindex.settings import Settings
+
+
+async def _user(request: Request) -> User:
+    user: User = request.state.user
+    return user
+
+
+async def _runner(request: Request) -> TaskRunner:
+    runner: TaskRunner = request.app.state.runner
+    return runner
+
+
+async def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+async def _cache(request: Request) -> SharedCache:
+    cache: SharedCache = request.app.state.cache
+    return cache
+
+
+async def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def _lists(request: Request) -> Lists:
+    lists: Lists = request.app.state.lists
+    return lists
+
+
+async def _reports(request: Request) -> ReportFolder:
+    folder: ReportFolder = request.app.state.reports
+    return folder
+
+
+async def _checks(request: Request) -> ReadyChecks:
+    checks: ReadyChecks = request.app.state.checks
+    return checks
+
+
+async def _watch(request: Request) -> Watch:
+    watch: Watch = request.app.state.watch
+    return watch
+
+
+CurrentUser = Annotated[User, Depends(_user)]
+Runner = Annotated[TaskRunner, Depends(_runner)]
+Stored = Annotated[Database, Depends(_database)]
+Cached = Annotated[SharedCache, Depends(_cache)]
+Listed = Annotated[Lists, Depends(_lists)]
+Reports = Annotated[ReportFolder, Depends(_reports)]
+Checks = Annotated[ReadyChecks, Depends(_checks)]
+Following = Annotated[Watch, Depends(_watch)]
+CurrentSettings = Annotated[Settings, Depends(_settings)]
+
+
+class Permission(SecurityBase):
+    """Lets a user pass whose token has one of these scopes.
+
+    `Gate` has checked the token by now; as a scheme it only draws it in the documentation.
+    """
+
+    model = HTTPBearer(
+        bearerFormat="JWT",
+        description="A JWT; `autoindex token --user NAME --scope tasks:read` makes one.",
+    )
+    scheme_name = "HTTPBearer"
+
+    def __init__(self, scopes: tuple[Scope, ...]) -> None:
+        self.scopes = scopes
+
+    async def __call__(self, request: Request) -> None:
+        """Raise a 403 for anybody else."""
+        user: User = request.state.user
+        if not any(user.may(scope) for scope in self.scopes):
+            detail = f"the token lacks the scope {' or '.join(self.scopes)}"
+            raise Problem(HTTPStatus.FORBIDDEN, detail)
+
+
+def requires(*scopes: Scope) -> Permission:
+    """A dependency that refuses a user whose token has none of these scopes."""
+    return Permission(scopes)

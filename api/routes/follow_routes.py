@@ -1,0 +1,246 @@
+"""Follow a task: ask, wait for a change, or listen to everything it says."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import format_sse_event
+from starlette.types import Receive, Scope, Send
+
+from api.auth import tokens
+from api.routes.dependencies import CurrentUser, Following, requires
+from api.routes.task_routes import PREFIX
+from api.schemas import TaskId, TaskLine, TaskStatus
+from api.tasks.deadline import InTime, unless_gone
+from api.tasks.status import Snapshot
+from api.tasks.subscriptions import Followed, Watch
+
+LONGEST_WAIT_SECONDS: Final = 60
+HEARTBEAT_SECONDS: Final = 15.0
+LIFE_SECONDS: Final = 900.0
+_RECONNECT_MILLISECONDS: Final = 2_000
+_POLL_SECONDS: Final = "2"
+# A client that reads nothing cannot hold its stream for longer than this beyond its life.
+_SLOWEST_CLIENT_SECONDS: Final = 30.0
+
+
+# Who waits holds no connection, and what is read is read for many at once: plain routes will do.
+router = APIRouter(prefix=PREFIX, tags=["background tasks"])
+reader = Depends(requires(tokens.Scope.READ))
+
+Wait = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=LONGEST_WAIT_SECONDS,
+        description="Seconds to wait, at most, for the task to change. With `If-None-Match` it is "
+        "answered as soon as the task differs from that answer, so that no change is missed "
+        "between two requests. A task that has ended is answered at once.",
+        examples=[30],
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None, Header(max_length=1_000, description="The `ETag` of the answer that is known.")
+]
+LastEventId = Annotated[
+    str | None,
+    Header(
+        pattern=r"^\d{1,9}$",
+        description="The `id` of the last event that arrived; lines go on after it.",
+    ),
+]
+
+
+@router.get(
+    "/status/{task_id}",
+    operation_id="readTaskStatus",
+    dependencies=[reader],
+    response_model=TaskStatus,
+    responses={304: {"description": "The task is still as `If-None-Match` knows it."}},
+)
+async def status(
+    request: Request,
+    task_id: TaskId,
+    user: CurrentUser,
+    watch: Following,
+    wait: Wait = 0,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Read where a task is, and its result for a day after it has ended."""
+    known = _tags(if_none_match)
+    in_time: InTime = request.app.state.in_time
+    snapshot = watch.snapshots.kept(task_id)
+    if snapshot is None:
+        reading = watch.snapshots.read(task_id)
+        snapshot = await in_time.answer(reading, request.app.state.runner.is_busy)
+    if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
+        with watch.follow(task_id, user.name) as followed:
+            waiting = _until_changed(watch, followed, snapshot, known, wait)
+            snapshot = await unless_gone(request, waiting) or snapshot
+    return _answer(snapshot, known)
+
+
+def _tags(if_none_match: str | None) -> frozenset[str]:
+    tags = (if_none_match or "").split(",")
+    return frozenset(tag.strip().removeprefix("W/") for tag in tags if tag.strip())
+
+
+async def _until_changed(
+    watch: Watch, followed: Followed, snapshot: Snapshot, known: frozenset[str], seconds: float
+) -> Snapshot:
+    """The task once it differs from what is known, or from how it stands now."""
+    try:
+        async with asyncio.timeout(seconds):
+            snapshot = await followed.fresh()
+            known = known or frozenset({snapshot.etag})
+            while snapshot.etag in known and not snapshot.task.ended and not watch.closing:
+                await followed.changed.wait()
+                snapshot = followed.current()
+    except TimeoutError:
+        pass
+    return snapshot
+
+
+def _answer(snapshot: Snapshot, known: frozenset[str]) -> Response:
+    headers = {"ETag": snapshot.etag, "Cache-Control": "private, no-cache"}
+    if not snapshot.task.ended:
+        headers["Retry-After"] = _POLL_SECONDS
+    if snapshot.etag in known:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(snapshot.body, headers=headers, media_type="application/json")
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events, for a while; the first is there already."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, first: bytes, others: AsyncGenerator[bytes]) -> None:
+        async def content() -> AsyncIterator[bytes]:
+            yield first
+            async for event in others:
+                yield event
+
+        self._others = others
+        super().__init__(
+            content(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        async with asyncio.timeout(LIFE_SECONDS + _SLOWEST_CLIENT_SECONDS), aclosing(self._others):
+            await super().__call__(scope, receive, send)
+
+
+_EXAMPLE: Final = """\
+id: 0
+event: status
+data: {"task_id":"0196f3f4-8f7a-7c3e-9d53-0c2f5a7e9b10","status":"started",...}
+
+id: 1
+event: line
+data: {"number":1,"at":"2022-12-28T22:00:05Z","level":"info","text":"21 of 21 symbols are due"}
+
+id: 1
+event: end
+data: {"reason":"the task has ended"}
+"""
+
+
+@router.get(
+    "/status/{task_id}/events",
+    operation_id="followTask",
+    dependencies=[reader],
+    status_code=HTTPStatus.OK,
+    response_class=EventStream,
+    responses={
+        200: {
+            "description": "`status` (as in `/status`: at once, and on every change), `line` "
+            "(what the task logs), `unavailable` (Prefect or the database is away; the stream goes "
+            "on), `end`.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+        }
+    },
+)
+async def events(
+    request: Request,
+    task_id: TaskId,
+    user: CurrentUser,
+    watch: Following,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Listen to a task until it has ended, for a quarter of an hour at most; then connect again.
+
+    A browser's `EventSource` cannot send the token; `fetch` can, and reads the stream.
+    """
+    told = _told(watch, task_id, user.name, int(last_event_id or 0))
+    # Before anything is sent: a task that there is not is a 404.
+    in_time: InTime = request.app.state.in_time
+    first = await in_time.answer(anext(told), request.app.state.runner.is_busy)
+    return EventStream(first, told)
+
+
+async def _told(watch: Watch, task_id: TaskId, user: str, after: int) -> AsyncGenerator[bytes]:
+    """The stream; `after` is the number of the last line that the client has."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LIFE_SECONDS
+    with watch.follow(task_id, user, lines=True) as followed:
+        await followed.fresh()
+        yield format_sse_event(retry=_RECONNECT_MILLISECONDS)
+        news = News(followed, after)
+        while True:
+            changed = followed.changed
+            for event in news.since_last():
+                yield event
+            if reason := _over(watch, followed, deadline - loop.time()):
+                yield news.event("end", json.dumps({"reason": reason}))
+                return
+            try:
+                async with asyncio.timeout(min(HEARTBEAT_SECONDS, deadline - loop.time())):
+                    await changed.wait()
+            except TimeoutError:
+                yield format_sse_event(comment="still here")
+
+
+def _over(watch: Watch, followed: Followed, seconds_left: float) -> str | None:
+    if followed.trouble is None and followed.snapshot is None:
+        return "there is no task with this id any more"
+    if followed.trouble is None and followed.current().task.ended:
+        return "the task has ended"
+    if watch.closing or seconds_left <= 0:
+        return "connect again"
+    return None
+
+
+class News:
+    """What one client has not been told yet."""
+
+    def __init__(self, followed: Followed, after: int) -> None:
+        self._followed = followed
+        self._after = after
+        self._shown = ""
+
+    def since_last(self) -> Iterator[bytes]:
+        """Events for what is new; the state first, then lines."""
+        followed = self._followed
+        if followed.trouble is not None:
+            if self._shown != "trouble":
+                detail = "Prefect or the database does not answer; what was told may be old"
+                yield self.event("unavailable", json.dumps({"detail": detail}))
+            self._shown = "trouble"
+            return
+        if followed.snapshot is not None and followed.snapshot.etag != self._shown:
+            self._shown = followed.snapshot.etag
+            yield self.event("status", followed.snapshot.body.decode())
+        for line in followed.lines[self._after :]:
+            self._after = line.number
+            yield self.event("line", TaskLine.of(line).model_dump_json())
+
+    def event(self, name: str, data: str) -> bytes:
+        """An event whose id is the number of the last line the client has with it."""
+        return format_sse_event(event=name, data_str=data, id=str(self._after))

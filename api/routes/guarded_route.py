@@ -1,0 +1,101 @@
+"""Bodies looked at before they are validated: what no request may hold, wherever it stands."""
+
+import json
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Final
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from api.problems import MOST_ERRORS, FieldError, Problem, unprocessable
+from api.routes.dependencies import Permission
+from api.tasks.deadline import InTime, unless_gone
+
+# Prefect's server renders a value with this key: jinja could then read its variables.
+# https://docs.prefect.io/v3/concepts/variables, and prefect.utilities.schema_tools.hydration
+TEMPLATE_KEY: Final = "__prefect_kind"
+# Each field that there is not is an error of its own: more than can be told are not looked at.
+MOST_FIELDS: Final = MOST_ERRORS
+# A request is one object with a list or two; each more is work, for the garbage collector too.
+_MOST_BRACKETS: Final = 100
+
+# Only the log hears of it; nginx writes the same.
+CLIENT_HAS_GONE: Final = 499
+
+
+class GuardedRoute(APIRoute):
+    """A route that checks the scope, then the body, and answers in time.
+
+    Few requests of one user are handled at once.
+    """
+
+    def is_busy(self, request: Request) -> bool:  # noqa: ARG002
+        """Whether the answer may take longer, since others are being served."""
+        return False
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap what FastAPI would call, which parses the body before it asks for a scope."""
+        handle = super().get_route_handler()
+        dependencies = [depends.dependency for depends in self.dependencies]
+        permissions = [one for one in dependencies if isinstance(one, Permission)]
+        # What a route does not take it does not read: this may be one that needs no token.
+        takes_body = self.body_field is not None
+
+        async def guarded(request: Request) -> Response:
+            for permission in permissions:
+                await permission(request)
+            if takes_body and (body := await request.body()):
+                check(body)
+            user = getattr(request.state, "user", None)
+            in_time: InTime = request.app.state.in_time
+            is_busy = partial(self.is_busy, request)
+            if user is None:
+                return await in_time.answer(handle(request), is_busy)
+
+            async def in_turn() -> Response:
+                async with request.app.state.turns.of(user.name):
+                    return await in_time.answer(handle(request), is_busy)
+
+            if request.method != "GET":  # what changes something is not left half done
+                return await in_turn()
+            return await unless_gone(request, in_turn()) or Response(status_code=CLIENT_HAS_GONE)
+
+        return guarded
+
+
+class TaskRoute(GuardedRoute):
+    """A route that asks whoever runs the tasks."""
+
+    def is_busy(self, request: Request) -> bool:
+        """Whether that one serves others."""
+        return bool(request.app.state.runner.is_busy())
+
+
+def check(body: bytes) -> None:
+    """Raise a 422 for a body that is not JSON, or holds what no request does."""
+    if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
+        raise _refused("body", f"more than {_MOST_BRACKETS} lists and objects")
+    try:
+        json.loads(body, object_pairs_hook=_check_object)
+    except json.JSONDecodeError as problem:
+        raise _refused("body", f"not JSON: {problem}") from None
+    except UnicodeDecodeError:
+        raise _refused("body", "not UTF-8, as JSON has to be") from None
+    except ValueError:
+        raise _refused("body", "holds a number with too many digits") from None
+
+
+def _check_object(members: Sequence[tuple[str, object]]) -> None:
+    if len(members) > MOST_FIELDS:
+        raise _refused("body", f"more than {MOST_FIELDS} fields in one object")
+    names = [name for name, _ in members]
+    if TEMPLATE_KEY in names:
+        raise _refused(TEMPLATE_KEY, "not allowed anywhere")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _refused(twice[:100], "stands in one object twice; give it once")
+
+
+def _refused(field: str, message: str) -> Problem:
+    return unprocessable([FieldError(field=field, message=message)])

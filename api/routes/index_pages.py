@@ -1,0 +1,144 @@
+"""A page of an index as JSON or CSV, tagged with the version of the data it shows.
+
+Every request asks the database for the version, so that no answer is older than what is committed
+when the request comes; only what was made from that very version is taken from the cache.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Any, Final, Protocol
+
+from fastapi import Request
+from fastapi.responses import Response
+from pydantic_core import to_json
+from sqlalchemy import Connection
+
+from api.async_storage import Database
+from api.routes import negotiation
+from api.shared_cache import SharedCache
+from autoindex.storage import cache_keys, versions
+from autoindex.storage.published import Rows, Window
+from autoindex.storage.versions import Stamp
+
+JSON: Final = "application/json"
+CSV: Final = "text/csv"
+
+Row = tuple[Any, ...]
+
+
+class PageQuery(Protocol):
+    """Which index, which part of it, and which page."""
+
+    page: int
+    per_page: int
+
+    @property
+    def window(self) -> Window:
+        """The part to show, in the storage's words."""
+        ...
+
+    def model_dump(self) -> dict[str, Any]:
+        """All of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A table to be read in pages: where its rows come from, and how a row is shown.
+
+    `as_csv` gives the lines of one row; `columns` are the CSV's, `fields` the JSON's.
+    """
+
+    name: str
+    read: Callable[..., Rows]
+    fields: tuple[str, ...]
+    columns: tuple[str, ...]
+    as_csv: Callable[[Row], Sequence[Row]] = lambda row: [row]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request for a page."""
+
+    book: Book
+    query: PageQuery
+    media_type: str
+
+    @classmethod
+    def by(cls, request: Request, book: Book, query: PageQuery) -> "Asked":
+        """What a request asks for; raises a 406."""
+        accept = ",".join(request.headers.getlist("accept"))
+        return cls(book, query, negotiation.media_type(accept, (JSON, CSV)))
+
+    def key(self, stamp: Stamp) -> str:
+        """Where the cache keeps it, if made from data of this version."""
+        return cache_keys.key(
+            versions.INDEX,
+            stamp.version,
+            # Another database may have got as far: one made anew, or one beside it.
+            changed_at=stamp.changed_at,
+            table=self.book.name,
+            media_type=self.media_type,
+            query=sorted(self.query.model_dump().items()),
+        )
+
+    def tag(self, stamp: Stamp) -> str:
+        """The ETag."""
+        return f'"{stamp.version}-{sha256(self.key(stamp).encode()).hexdigest()[:16]}"'
+
+    def rows(self, connection: Connection) -> tuple[Stamp, Rows]:
+        """The version and the page, as of one instant."""
+        stamp = versions.stamp(connection, versions.INDEX)
+        size = self.query.per_page
+        offset = (self.query.page - 1) * size
+        return stamp, self.book.read(connection, self.query.window, limit=size, offset=offset)
+
+    def written(self, found: Rows) -> bytes:
+        """The page's text."""
+        return self._csv(found.rows) if self.media_type == CSV else self._json(found)
+
+    def _json(self, found: Rows) -> bytes:
+        fields = self.book.fields
+        window, query = self.query.window, self.query
+        return to_json(
+            {
+                "strategy": window.strategy,
+                "frequency": window.frequency,
+                "total": found.total,
+                "page": query.page,
+                "per_page": query.per_page,
+                self.book.name: [dict(zip(fields, row, strict=True)) for row in found.rows],
+            }
+        )
+
+    def _csv(self, rows: Sequence[Row]) -> bytes:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(self.book.columns)
+        for row in rows:
+            writer.writerows(self.book.as_csv(row))
+        return text.getvalue().encode()
+
+
+async def answer(
+    asked: Asked, request: Request, database: Database, cache: SharedCache
+) -> Response:
+    """The page, from the cache where it holds it; or that the client has it already."""
+    stamp = await database.read(versions.stamp, versions.INDEX)
+    if negotiation.has(request.headers.get("if-none-match"), asked.tag(stamp)):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=_headers(asked, stamp))
+    content = await cache.get(asked.key(stamp))
+    if content is None:
+        # The data may have changed since: tag and key are of what was read with the rows.
+        stamp, found = await database.snapshot(asked.rows)
+        content = asked.written(found)
+        await cache.set(asked.key(stamp), content)
+    return Response(content, media_type=asked.media_type, headers=_headers(asked, stamp))
+
+
+def _headers(asked: Asked, stamp: Stamp) -> dict[str, str]:
+    return {"ETag": asked.tag(stamp), "Cache-Control": "private, no-cache", "Vary": "Accept"}

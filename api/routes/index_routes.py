@@ -1,0 +1,229 @@
+"""Read the index: levels, allocations, metrics."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
+
+from api.async_storage import Database
+from api.auth.tokens import Scope
+from api.routes import index_pages
+from api.routes.dependencies import Cached, Stored, requires
+from api.routes.guarded_route import GuardedRoute
+from api.routes.index_pages import CSV, Asked, Book, Row
+from api.shared_cache import SharedCache
+from autoindex.requests import (
+    PUBLISHED_FREQUENCY,
+    PUBLISHED_STRATEGY,
+    Frequency,
+    IsoDate,
+    Strategy,
+)
+from autoindex.storage import published
+from autoindex.storage.published import Window
+
+router = APIRouter(
+    prefix="/api/v1/index",
+    tags=["index"],
+    route_class=GuardedRoute,
+    dependencies=[Depends(requires(Scope.READ))],
+)
+
+Order = Literal["asc", "desc"]
+
+
+class IndexQuery(BaseModel):
+    """Which index, and which part of it."""
+
+    model_config = {"extra": "forbid"}
+
+    strategy: Strategy = PUBLISHED_STRATEGY
+    frequency: Frequency = PUBLISHED_FREQUENCY
+    start_date: IsoDate = Field(default=date(1900, 1, 1), description="First session to show.")
+    end_date: IsoDate = Field(default=date(2999, 12, 31), description="Last session to show.")
+    order: Order = Field(default="asc", description="By session: oldest or newest first.")
+    page: int = Field(default=1, ge=1, le=100_000)
+    per_page: int = Field(default=1_000, ge=1, le=10_000)
+
+    @field_validator("end_date")
+    @classmethod
+    def _in_order(cls, end: date, info: ValidationInfo) -> date:
+        start = info.data.get("start_date")
+        if start and start > end:
+            raise ValueError(f"lies before start_date {start}; swap the two")
+        return end
+
+    @property
+    def window(self) -> Window:
+        """The same in the storage's words."""
+        return Window(
+            self.strategy,
+            self.frequency,
+            self.start_date,
+            self.end_date,
+            newest_first=self.order == "desc",
+        )
+
+
+class Level(BaseModel):
+    """The index at the close of a session."""
+
+    session: date = Field(examples=["2022-12-28"])
+    level: float = Field(examples=[1043.27])
+
+
+class Weight(BaseModel):
+    """What a rebalance gave to one symbol."""
+
+    session: date = Field(description="At whose close it was decided.", examples=["2022-12-01"])
+    symbol: str = Field(examples=["AAPL"])
+    weight: float = Field(examples=[0.0713])
+
+
+class _Paged(BaseModel):
+    strategy: Strategy
+    frequency: Frequency
+    total: int = Field(description="How many rows the window has.", examples=[8_100])
+    page: int = Field(examples=[1])
+    per_page: int = Field(examples=[1_000])
+
+
+class LevelPage(_Paged):
+    """A page of levels."""
+
+    levels: list[Level]
+
+
+class AllocationPage(_Paged):
+    """A page of allocations; those of one session by symbol."""
+
+    allocations: list[Weight]
+
+
+class Performance(BaseModel):
+    """Performance metrics as they stood at the close of a session.
+
+    Those of `market_cap` and `composite` rest on the shares outstanding of one day, for past
+    sessions too, which flatters them.
+    """
+
+    session: date = Field(examples=["2022-12-28"])
+    values: dict[str, dict[str, float | None]] = Field(
+        description="By window, then by name; null where the history is too short.",
+        examples=[{"since_inception": {"sharpe_ratio": 0.71, "max_drawdown": -0.43}}],
+    )
+
+
+class MetricsPage(_Paged):
+    """A page of performance metrics."""
+
+    metrics: list[Performance]
+
+
+def _performance_lines(row: Row) -> list[Row]:
+    session, values = row
+    return [
+        (session, window, name, value)
+        for window, named in values.items()
+        for name, value in named.items()
+    ]
+
+
+LEVELS: Final = Book(
+    "levels", published.levels, fields=("session", "level"), columns=("session", "level")
+)
+ALLOCATIONS: Final = Book(
+    "allocations",
+    published.weights,
+    fields=("session", "symbol", "weight"),
+    columns=("session", "symbol", "weight"),
+)
+METRICS: Final = Book(
+    "metrics",
+    published.metrics,
+    fields=("session", "values"),
+    columns=("session", "window", "metric", "value"),
+    as_csv=_performance_lines,
+)
+
+IfNoneMatch = Annotated[
+    str | None,
+    Header(description="The `ETag` of an earlier answer.", examples=['"7-0f3a5c2e9b1d4f68"']),
+]
+
+
+@dataclass
+class Pages:
+    """Answers one request for a page of an index."""
+
+    request: Request
+    query: IndexQuery
+    database: Database
+    cache: SharedCache
+
+    async def of(self, book: Book) -> Response:
+        """The page of this book."""
+        asked = Asked.by(self.request, book, self.query)
+        return await index_pages.answer(asked, self.request, self.database, self.cache)
+
+
+async def _pages(
+    request: Request,
+    query: Annotated[IndexQuery, Query()],
+    database: Stored,
+    cache: Cached,
+    if_none_match: IfNoneMatch = None,  # noqa: ARG001 - for the documentation
+) -> Pages:
+    return Pages(request, query, database, cache)
+
+
+Asking = Annotated[Pages, Depends(_pages)]
+
+
+def _responses(header: str) -> dict[int | str, dict[str, Any]]:
+    """What a page is answered with besides JSON; `header` is the CSV's first line."""
+    tag = {"ETag": {"description": "Names this version.", "schema": {"type": "string"}}}
+    csv = {"schema": {"type": "string"}, "example": f"{header}\r\n"}
+    return {
+        200: {"content": {CSV: csv}, "headers": tag},
+        304: {"description": "Nothing has changed since the `ETag` given.", "headers": tag},
+    }
+
+
+@router.head("/levels", include_in_schema=False)
+@router.get(
+    "/levels",
+    operation_id="readLevels",
+    response_model=LevelPage,
+    responses=_responses(",".join(LEVELS.columns)),
+)
+async def levels(pages: Asking) -> Response:
+    """Read index levels of a window; as CSV where `Accept` prefers `text/csv`."""
+    return await pages.of(LEVELS)
+
+
+@router.head("/allocations", include_in_schema=False)
+@router.get(
+    "/allocations",
+    operation_id="readAllocations",
+    response_model=AllocationPage,
+    responses=_responses(",".join(ALLOCATIONS.columns)),
+)
+async def allocations(pages: Asking) -> Response:
+    """Read the weights decided at each rebalance of a window; JSON or CSV."""
+    return await pages.of(ALLOCATIONS)
+
+
+@router.head("/metrics", include_in_schema=False)
+@router.get(
+    "/metrics",
+    operation_id="readMetrics",
+    response_model=MetricsPage,
+    responses=_responses(",".join(METRICS.columns)),
+)
+async def metrics(pages: Asking) -> Response:
+    """Read performance metrics; `order=desc&per_page=1` gives the newest; JSON or CSV."""
+    return await pages.of(METRICS)

@@ -1,0 +1,203 @@
+"""Starting a task: once for each request, and within the bounds of its queue."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import BackgroundTasks, Depends, Header, Request, Response
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.async_storage import Database
+from api.auth.identity import User
+from api.problems import Problem
+from api.routes.dependencies import CurrentUser, Runner, Stored
+from api.schemas import TaskQueued
+from api.tasks.queue_limit import Backlog
+from api.tasks.runner import Kind, Started, Status, Task, TaskRunner
+from autoindex.requests import TaskRequest
+from autoindex.storage.runs import idempotency, worker_notify
+from autoindex.storage.runs.idempotency import Booking
+
+NAMES: Final[Mapping[Kind, str]] = {
+    Kind.REFRESH: "Refresh",
+    Kind.COMPUTE: "Index computation",
+    Kind.REPORT: "Report generation",
+    Kind.CLEANUP: "Cleanup",
+}
+# The same work asked for twice is done once. A report may be mailed, to somebody else each time.
+_JOINED: Final = frozenset({Kind.REFRESH, Kind.COMPUTE})
+_MOST_RENEWALS: Final = 5
+
+log = logging.getLogger("autoindex.api")
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=200,
+        description="Any text of your choice, a UUID say. The same key and request again give the "
+        "same task, for as long as the task is kept; with another request it is a conflict.",
+        examples=["3f2b9c1e-7d5a-4e0f-9a53-1c2d3e4f5a6b"],
+    ),
+]
+
+
+async def _backlog(request: Request) -> Backlog:
+    backlog: Backlog = request.app.state.backlog
+    return backlog
+
+
+async def _shared(request: Request, database: Stored) -> Database:
+    """The database, which tasks use too: they are looked for there."""
+    await request.app.state.owner.check()
+    return database
+
+
+@dataclass
+class Starting:
+    """Queues the task of one request."""
+
+    tags: Sequence[str]
+    response: Response
+    afterwards: BackgroundTasks
+    user: User
+    runner: TaskRunner
+    database: Database
+    backlog: Backlog
+    idempotency_key: str | None
+
+    async def queue(self, kind: Kind, body: TaskRequest) -> TaskQueued:
+        """Queue a task, or find the one that this request has, or an equal one that is queued.
+
+        Raises a 409 where the key came with another request, and `QueueFull`.
+        """
+        parameters = body.model_dump(mode="json")
+        if self.idempotency_key is not None:
+            started = await self._once(kind, parameters, self.idempotency_key)
+            known = "was queued before with this Idempotency-Key"
+        elif kind in _JOINED:
+            started = await self._joined(kind, parameters)
+            known = "is queued already by an identical request"
+        else:
+            started = await self._again(kind, parameters)
+            known = "was queued before by an identical request"
+        task = started.task
+        self.response.headers["Location"] = f"/api/v1/background/status/{task.id}"
+        message = f"{NAMES[kind]} task {'queued' if started.new else known}"
+        return TaskQueued(task_id=task.id, status=task.status, message=message)
+
+    async def _once(self, kind: Kind, parameters: Mapping[str, Any], key: str) -> Started:
+        """The task of an Idempotency-Key, whatever has become of it."""
+        asked = _digest(kind, parameters)
+        booking = await self.database.write(
+            idempotency.book, _digest("key", self.user.name, key), asked
+        )
+        if booking.asked != asked:
+            raise _conflict(booking.task_id)
+        return await self._start(kind, parameters, booking)
+
+    async def _again(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
+        """A new task, unless this user's same request may have made one and was not told so."""
+        key = _digest("unsure", self.user.name, kind, parameters)
+        booking = await self.database.write(idempotency.book_until_known, key)
+        return await self._start(kind, parameters, booking)
+
+    async def _joined(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
+        """The task of equal work that is still queued, or a new one."""
+        key = _digest("work", kind, parameters)
+        booking = await self.database.write(idempotency.book_while_queued, key)
+        for _ in range(_MOST_RENEWALS):
+            started = await self._start(kind, parameters, booking)
+            queued = started.new or started.task.status is Status.PENDING
+            if queued or self._was_unsure(started.task, booking):
+                return started
+            booking = await self.database.write(idempotency.renew, booking)
+        # Each was taken by somebody else and has begun within milliseconds: rather one too many.
+        return await self._start(kind, parameters, None)
+
+    def _was_unsure(self, task: Task, booking: Booking) -> bool:
+        """Whether this user's request made it minutes ago, and may not have been told so."""
+        if booking.task_id is not None or task.user != self.user.name or task.due_at is None:
+            return False
+        return datetime.now(UTC) - task.due_at < idempotency.UNKNOWN_FOR
+
+    async def _start(
+        self, kind: Kind, parameters: Mapping[str, Any], booking: Booking | None
+    ) -> Started:
+        if booking is not None and booking.task_id is not None:
+            # It takes no place in the queue that it does not have.
+            return await self._asked(kind, parameters, booking)
+        async with self.backlog.place(kind):
+            return await self._asked(kind, parameters, booking)
+
+    async def _asked(
+        self, kind: Kind, parameters: Mapping[str, Any], booking: Booking | None
+    ) -> Started:
+        started = await self.runner.start(
+            kind,
+            parameters,
+            user=self.user.name,
+            tags=self.tags,
+            idempotency_key=None if booking is None else str(booking.run_key),
+        )
+        new = booking if booking is not None and booking.task_id is None else None
+        if started.new or new is not None:
+            self.afterwards.add_task(self._tell, started, new)
+        return started
+
+    async def _tell(self, started: Started, booking: Booking | None) -> None:
+        """Wake the workers, and note which task came of a new booking."""
+
+        def told(connection: Connection) -> None:
+            if started.new:
+                worker_notify.notify(connection)
+            if booking is not None:
+                idempotency.settle(connection, booking, started.task.id)
+
+        try:
+            await self.database.write(told)
+        except SQLAlchemyError as problem:
+            # Workers look soon anyway; a noted booking only spares a question to Prefect.
+            log.warning("nobody was told of task %s", started.task.id, exc_info=problem)
+
+
+async def _starting(
+    request: Request,
+    response: Response,
+    afterwards: BackgroundTasks,
+    user: CurrentUser,
+    runner: Runner,
+    database: Annotated[Database, Depends(_shared)],
+    backlog: Annotated[Backlog, Depends(_backlog)],
+    idempotency_key: IdempotencyKey = None,
+) -> Starting:
+    tags = (f"request:{request.state.request_id}",)
+    return Starting(tags, response, afterwards, user, runner, database, backlog, idempotency_key)
+
+
+Start = Annotated[Starting, Depends(_starting)]
+
+
+def _digest(*parts: object) -> str:
+    """A fixed-size name; lists in it count as sets, as they do in every request."""
+    canonical = json.dumps([_in_order(part) for part in parts], sort_keys=True)
+    return sha256(canonical.encode()).hexdigest()
+
+
+def _in_order(part: object) -> object:
+    if isinstance(part, Mapping):
+        return {name: _in_order(value) for name, value in part.items()}
+    return sorted(set(part)) if isinstance(part, list) else part
+
+
+def _conflict(task_id: UUID | None) -> Problem:
+    what = "another request" if task_id is None else f"another request, for task {task_id}"
+    detail = f"this Idempotency-Key came with {what}; give every request a key of its own"
+    return Problem(HTTPStatus.CONFLICT, detail, name="idempotency-key-reused")

@@ -1,0 +1,179 @@
+"""Start a task, follow it, cancel it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime, BaseModel, Field
+
+from api.auth.identity import User
+from api.auth.tokens import Scope
+from api.problems import Problem
+from api.routes.dependencies import CurrentSettings, CurrentUser, Listed, Runner, Stored, requires
+from api.routes.guarded_route import TaskRoute
+from api.routes.submission import NAMES, Start
+from api.schemas import (
+    ActiveTasks,
+    ActivityStats,
+    TaskId,
+    TaskList,
+    TaskQueued,
+    TaskSummary,
+    UserName,
+    grouped,
+)
+from api.tasks import runner
+from api.tasks.runner import DEPLOYMENTS, Kind, Status, Task, TaskFinished
+from autoindex.requests import (
+    CleanupRequest,
+    ComputeIndexRequest,
+    RefreshRequest,
+    ReportRequest,
+)
+from autoindex.storage import assets
+
+PREFIX: Final = "/api/v1/background"
+
+router = APIRouter(prefix=PREFIX, tags=["background tasks"], route_class=TaskRoute)
+
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+
+reader = Depends(requires(Scope.READ))
+starter = Depends(requires(Scope.RUN))
+administrator = Depends(requires(Scope.ADMIN))
+
+
+@router.post(
+    "/refresh",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="startRefresh",
+    dependencies=[starter],
+)
+async def refresh(body: RefreshRequest, start: Start, database: Stored) -> TaskQueued:
+    """Bring daily prices up to date, then the index."""
+    if body.symbols is not None:
+        await database.read(assets.resolve, body.symbols)
+    return await start.queue(Kind.REFRESH, body)
+
+
+@router.post(
+    "/compute-index",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="startComputeIndex",
+    dependencies=[starter],
+)
+async def compute_index(body: ComputeIndexRequest, start: Start) -> TaskQueued:
+    """Compute levels, allocations and metrics of an index."""
+    return await start.queue(Kind.COMPUTE, body)
+
+
+@router.post(
+    "/generate-report",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="startReport",
+    dependencies=[starter],
+)
+async def generate_report(
+    body: ReportRequest, start: Start, settings: CurrentSettings
+) -> TaskQueued:
+    """Make a report on the published index, and mail it where an address is given."""
+    body.check_mail(settings)
+    return await start.queue(Kind.REPORT, body)
+
+
+@router.post(
+    "/cleanup",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="startCleanup",
+    dependencies=[administrator],
+)
+async def cleanup(body: CleanupRequest, start: Start) -> TaskQueued:
+    """Archive and delete what is older than its keep-by date; needs the scope `tasks:admin`."""
+    return await start.queue(Kind.CLEANUP, body)
+
+
+class ListQuery(BaseModel):
+    """How a list is narrowed and paged."""
+
+    model_config = {"extra": "forbid"}
+
+    kind: Kind | None = None
+    status: Status | None = None
+    user: UserName | None = None
+    since: Annotated[AwareDatetime, Field(ge=_EARLIEST, le=_LATEST)] | None = Field(
+        default=None, description="Only tasks that were due at this instant or later."
+    )
+    page: int = Field(default=1, ge=1, le=100_000)
+    per_page: int = Field(default=50, ge=1, le=200)
+
+
+@router.get("/tasks", operation_id="listTasks", dependencies=[reader])
+async def list_tasks(query: Annotated[ListQuery, Query()], lists: Listed) -> TaskList:
+    """List tasks that are due or were, newest first; `/active` shows what is scheduled."""
+    wanted = runner.Query(query.kind, query.status, query.user, query.since)
+    found = await lists.search(wanted, page=query.page, per_page=query.per_page)
+    return TaskList(
+        tasks=[TaskSummary.of(task) for task in found.tasks],
+        total=found.total,
+        page=query.page,
+        per_page=query.per_page,
+    )
+
+
+@router.get(
+    "/active",
+    operation_id="readActiveTasks",
+    dependencies=[reader],
+    response_model_exclude_unset=True,
+)
+async def active(lists: Listed) -> ActiveTasks:
+    """Read what is running, due and scheduled; of each group the first 200 of each kind."""
+    now = await lists.activity()
+    shown = ActiveTasks(
+        active=_by(now.active.tasks, "worker"),
+        reserved=_by(now.reserved.tasks, "queue"),
+        scheduled=_by_deployment(now.scheduled.tasks),
+        stats=ActivityStats(
+            total_active=now.active.total,
+            total_scheduled=now.scheduled.total,
+            total_reserved=now.reserved.total,
+        ),
+    )
+    return shown if now.workers else shown.model_copy(update={"error": "No worker is online"})
+
+
+def _by(found: Sequence[Task], field: str) -> dict[str, list[TaskSummary]]:
+    return grouped(found, [getattr(task, field) or "unknown" for task in found])
+
+
+def _by_deployment(found: Sequence[Task]) -> dict[str, list[TaskSummary]]:
+    return grouped(found, ["/".join(DEPLOYMENTS[task.kind]) for task in found])
+
+
+@router.delete(
+    "/task/{task_id}",
+    status_code=HTTPStatus.ACCEPTED,
+    operation_id="cancelTask",
+    dependencies=[Depends(requires(Scope.RUN, Scope.ADMIN))],
+)
+async def cancel(task_id: TaskId, user: CurrentUser, runner: Runner) -> TaskQueued:
+    """Stop a task, or keep it from starting; a task of somebody else needs `tasks:admin`."""
+    task = await runner.read(task_id)
+    _check_may_cancel(user, task)
+    cancelled = await runner.cancel(task_id, user=user.name)
+    ended = cancelled.completed_at is not None
+    message = f"{NAMES[task.kind]} task " + ("cancelled" if ended else "is being cancelled")
+    return TaskQueued(task_id=task_id, status=cancelled.status, message=message)
+
+
+def _check_may_cancel(user: User, task: Task) -> None:
+    if user.may(Scope.ADMIN) or task.user == user.name:
+        if task.status.final and task.status is not Status.REVOKED:
+            raise TaskFinished(task.status)
+        return
+    raise Problem(
+        HTTPStatus.FORBIDDEN, f"only its owner or {Scope.ADMIN} may cancel task {task.id}"
+    )

@@ -1,0 +1,223 @@
+"""What every request passes before a route sees it: who sends it, how often, and how much."""
+
+import asyncio
+import logging
+import re
+import time
+from http import HTTPStatus
+from typing import Final
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth.identity import Identity, TokenRefused
+from api.auth.rate_limits import Allowance, Limits, TooManyRequests
+from api.monitoring.prometheus import Metrics
+from api.problems import Problem, unavailable, unexpected
+from api.server import json_logs
+from autoindex.errors import PartUnavailable
+
+# The largest request names 5,000 symbols of 15 characters, which is 95 kB with quotes and commas.
+LARGEST_BODY_BYTES: Final = 131_072
+LARGEST_HEAD_BYTES: Final = 32_768
+MOST_HEADERS: Final = 100
+_MOST_PARAMETERS: Final = 50
+_SLOWEST_BODY_SECONDS: Final = 10.0
+_OWN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+
+log = logging.getLogger("autoindex.api")
+
+
+class Gate:
+    """Authenticates each request, counts it, and reads its body up to a bound.
+
+    Everything but `open_paths` needs a token, also what does not exist.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, identity: Identity, limits: Limits, open_paths: frozenset[str]
+    ) -> None:
+        self.app = app
+        self.identity = identity
+        self.limits = limits
+        self.open_paths = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            _check_head(scope)
+            if scope["path"] not in self.open_paths:
+                send = _telling(await self._authenticate(scope), send)
+            # Also where nobody asks for it: what is not read could go on without end.
+            body = await _body(Headers(scope=scope), receive)
+        except Problem as problem:
+            await problem.response(scope, receive, send)
+            return
+        await self.app(scope, _replay(body, receive), send)
+
+    async def _authenticate(self, scope: Scope) -> Allowance:
+        headers = Headers(scope=scope)
+        try:
+            user = await self.identity.check(_only(headers.getlist("authorization")))
+            scope.setdefault("state", {})["user"] = user
+            return await self.limits.admit(user.name, starts_task=scope["method"] == "POST")
+        except TokenRefused as refused:
+            challenge = {"WWW-Authenticate": 'Bearer realm="autoindex"'}
+            raise Problem(HTTPStatus.UNAUTHORIZED, str(refused), headers=challenge) from refused
+        except PartUnavailable as away:
+            log.warning("%s", away, exc_info=away)
+            raise unavailable(f"{away}; try again soon") from away
+        except TooManyRequests as refused:
+            raise _too_many(refused) from refused
+
+
+def _only(values: list[str]) -> str | None:
+    if len(values) > 1:
+        raise TokenRefused("send one Authorization header")
+    return values[0] if values else None
+
+
+def _telling(allowance: Allowance, send: Send) -> Send:
+    """Say with every answer what is left, so that a client can slow down before it is refused."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(_rate(allowance))
+        await send(message)
+
+    return told
+
+
+def _rate(allowance: Allowance) -> dict[str, str]:
+    return {
+        "RateLimit-Limit": str(allowance.limit),
+        "RateLimit-Remaining": str(allowance.remaining),
+        "RateLimit-Reset": str(allowance.reset_seconds),
+    }
+
+
+def _too_many(refused: TooManyRequests) -> Problem:
+    seconds = refused.retry_after_seconds
+    headers = {"Retry-After": str(seconds), **_rate(Allowance(refused.limit, 0, seconds))}
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    return Problem(status, str(refused), headers=headers, name="rate-limit")
+
+
+def _check_head(scope: Scope) -> None:
+    # The server bounds only what has not arrived whole; what comes at once may be larger.
+    fields = sum(len(name) + len(value) for name, value in scope["headers"])
+    if fields + len(scope["raw_path"]) + len(scope["query_string"]) > LARGEST_HEAD_BYTES:
+        raise _head_too_large(f"address and headers may have {LARGEST_HEAD_BYTES:,} bytes at most")
+    if len(scope["headers"]) > MOST_HEADERS:
+        raise _head_too_large(f"a request may have {MOST_HEADERS} headers at most")
+    if scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
+        raise _head_too_large(f"an address may have {_MOST_PARAMETERS} parameters at most")
+
+
+def _head_too_large(detail: str) -> Problem:
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    return Problem(status, detail, headers={"Connection": "close"})
+
+
+async def _body(headers: Headers, receive: Receive) -> bytes:
+    announced = headers.get("content-length", "0")
+    if not announced.isdigit() or int(announced[:20]) > LARGEST_BODY_BYTES:
+        raise _too_large()
+    try:
+        async with asyncio.timeout(_SLOWEST_BODY_SECONDS):
+            return await _read(receive)
+    except TimeoutError:
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "the body took too long to arrive") from None
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return bytes(body)
+        body += message.get("body", b"")
+        if len(body) > LARGEST_BODY_BYTES:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _too_large() -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"a body may have {LARGEST_BODY_BYTES:,} bytes at most",
+        headers={"Connection": "close"},
+    )
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Hand over the body that was read already, then what the server says next."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replayed
+
+
+class AccessLog:
+    """Gives each request an id, answers with it, counts it, and writes one line about it.
+
+    Also where nobody expected what went wrong: the framework's own answer would pass it by.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        json_logs.request_id.set(request_id)
+        began = time.monotonic()
+        status = 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                # What a browser takes for a page could run what somebody has put into a field.
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except Exception:
+            if not status:
+                await unexpected().response(scope, receive, noted)
+            raise  # to the handler that logs it, and to the server
+        finally:
+            seconds = time.monotonic() - began
+            self.metrics.answered(scope, status, seconds)
+            user = scope["state"].get("user")
+            facts = {
+                "method": scope["method"],
+                # As it was sent: decoded, it could hold line breaks.
+                "path": scope["raw_path"].decode("ascii", "replace"),
+                "status": status,
+                "milliseconds": round(1_000 * seconds),
+                "user": user.name if user else None,
+            }
+            log.info("%(method)s %(path)s answered %(status)d", facts, extra=facts)
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _OWN_REQUEST_ID.fullmatch(given) else uuid4().hex

@@ -1,0 +1,55 @@
+"""HTTP/1.1 as h11 reads it, but for what a proxy before us might read otherwise, or costs much.
+
+Two readings of one head let a client hide a request behind another's (RFC 9112, section 11.2).
+"""
+
+from typing import Final
+
+import h11
+
+from api.server.middleware import LARGEST_HEAD_BYTES, MOST_HEADERS
+
+# Clients that write a body piece by piece send some kilobytes in each.
+_MOST_CHUNKS: Final = 1_000
+
+
+class StrictConnection(h11.Connection):
+    """Raises `h11.RemoteProtocolError` for what is ambiguous, also where a proxy may be lenient."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, LARGEST_HEAD_BYTES)
+        self._chunks = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """The next event, once it is known to be harmless."""
+        if self.their_state is h11.IDLE:
+            self._chunks = 0
+            _check_head(self.trailing_data[0])
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            _check_request(event)
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            if self._chunks > _MOST_CHUNKS:
+                raise h11.RemoteProtocolError(f"more than {_MOST_CHUNKS} chunks")
+        return event
+
+
+def _check_head(arrived: bytes) -> None:
+    """Before it is parsed, which takes long where there are many fields."""
+    head = arrived.partition(b"\r\n\r\n")[0]
+    lines = head.count(b"\n")
+    if len(head) > LARGEST_HEAD_BYTES or lines > MOST_HEADERS + 1:
+        raise h11.RemoteProtocolError("a head that is too large")
+    if lines != head.count(b"\r\n") or b"\n " in head or b"\n\t" in head:
+        raise h11.RemoteProtocolError("a line without an end, or folded")
+
+
+def _check_request(request: h11.Request) -> None:
+    names = {name for name, _ in request.headers}
+    if b"transfer-encoding" in names and b"content-length" in names:
+        raise h11.RemoteProtocolError("Content-Length beside Transfer-Encoding")
+    if b"transfer-encoding" in names and request.http_version != b"1.1":
+        raise h11.RemoteProtocolError("Transfer-Encoding before HTTP/1.1")
+    if not request.target.startswith(b"/"):
+        raise h11.RemoteProtocolError("no path")

@@ -1,0 +1,1 @@
+"""The port: background tasks as the facade sees them, whoever runs them."""

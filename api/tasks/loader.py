@@ -1,0 +1,109 @@
+"""Many questions of the same kind, answered by few reads."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final, Generic, TypeVar
+
+from api.tasks.deadline import InTime, never
+from api.tasks.runner import Overload
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_MOST_IN_ONE: Final = 200
+_MOST_AT_ONCE: Final = 2
+
+
+@dataclass(eq=False, slots=True)
+class _Question(Generic[V]):
+    """One question, and how many wait for its answer."""
+
+    answer: asyncio.Future[V | None]
+    askers: int = 0
+    asked_at: float = field(default_factory=time.monotonic)
+
+    def fail(self, error: Exception) -> None:
+        self.answer.set_exception(error)
+        self.answer.exception()  # whoever asked may have gone
+
+
+class Batches(Generic[K, V]):
+    """Reads what is asked for one by one in batches, so that load makes batches, not queues.
+
+    A question waits only while `most_at_once` reads are on their way, and joins none that began
+    before it was asked: no answer is older than its question. It is dropped when its last asker
+    goes, and raises `Overload` where its turn comes too late.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[K]], Coroutine[Any, Any, Mapping[K, V]]],
+        in_time: InTime,
+        most_in_one: int = _MOST_IN_ONE,
+        most_at_once: int = _MOST_AT_ONCE,
+        is_busy: Callable[[], bool] = never,
+    ) -> None:
+        self._read = read
+        self._most_in_one = most_in_one
+        self._most_at_once = most_at_once
+        self._is_busy = is_busy
+        self._in_time = in_time
+        self._asked: dict[K, _Question[V]] = {}
+        self._running: dict[asyncio.Task[None], Mapping[K, _Question[V]]] = {}
+
+    async def get(self, key: K) -> V | None:
+        """What the read says of `key`, None where it says nothing; raises what the read raises."""
+        question = self._asked.get(key)
+        if question is None:
+            answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
+            question = self._asked[key] = _Question(answer)
+        question.askers += 1
+        self._start()
+        try:
+            # Others may wait for the same answer: one that gives up must not cancel it.
+            return await asyncio.shield(question.answer)
+        finally:
+            question.askers -= 1
+            if not question.askers and not question.answer.done():
+                self._drop(key, question)
+
+    def _drop(self, key: K, question: _Question[V]) -> None:
+        if self._asked.get(key) is question:
+            del self._asked[key]
+        for reading, asked in self._running.items():
+            if not any(other.askers for other in asked.values()):
+                reading.cancel()
+
+    def _start(self) -> None:
+        while self._asked and len(self._running) < self._most_at_once:
+            asked = self._next()
+            if asked:
+                task = asyncio.create_task(self._answer(asked))
+                self._running[task] = asked
+                task.add_done_callback(self._ended)
+
+    def _next(self) -> Mapping[K, _Question[V]]:
+        """What is read next; what is late already is told so."""
+        keys = list(islice(self._asked, self._most_in_one))
+        asked = {key: self._asked.pop(key) for key in keys}
+        oldest = time.monotonic() - self._in_time.line_seconds
+        for key in [key for key, question in asked.items() if question.asked_at < oldest]:
+            asked.pop(key).fail(Overload())
+        return asked
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._start()
+
+    async def _answer(self, asked: Mapping[K, _Question[V]]) -> None:
+        try:
+            found = await self._in_time.answer(self._read(list(asked)), self._is_busy)
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
+            for question in asked.values():
+                question.fail(error)
+        else:
+            for key, question in asked.items():
+                question.answer.set_result(found.get(key))

@@ -1,0 +1,40 @@
+"""Whether tasks use the facade's database: it looks for their results there."""
+
+import logging
+
+from api.async_storage import Database
+from api.tasks.runner import TaskRunner
+from autoindex.errors import ConfigurationError, PartUnavailable
+from autoindex.storage.runs import pool_owner
+
+log = logging.getLogger("autoindex.api")
+
+
+class OtherDatabase(PartUnavailable):
+    """Tasks use another database than the facade."""
+
+    def __init__(self) -> None:
+        super().__init__("The database", "is not the work pool's: the facade's log says more")
+
+
+class PoolOwner:
+    """Compares the work pool's database with the facade's, until they are known to be one."""
+
+    def __init__(self, runner: TaskRunner, database: Database) -> None:
+        self._runner = runner
+        self._database = database
+        self._is_ours = False
+
+    async def check(self) -> None:
+        """Raise `OtherDatabase`, or what Prefect or the database raise where they are away."""
+        if self._is_ours:
+            return
+        described = await self._runner.owner()
+        if described:
+            ours = await self._database.read(pool_owner.description)
+            try:
+                pool_owner.check(ours, described)
+            except ConfigurationError as error:
+                log.error("%s", error)  # noqa: TRY400 - its trace says nothing more
+                raise OtherDatabase from error
+        self._is_ours = described is not None

@@ -1,0 +1,242 @@
+"""What `/status` says of tasks: state, progress and result, read for many at once."""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import sha256
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from api.async_storage import Database
+from api.schemas import TaskProgress, TaskStatus
+from api.tasks.deadline import InTime
+from api.tasks.loader import Batches
+from api.tasks.runner import Status, Task, TaskRunner, TaskUnknown
+from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.runs import results, task_progress
+from autoindex.storage.runs.results import StoredResult
+from autoindex.storage.runs.task_progress import Line, Progress
+
+# An operator may run an ended task again; where Prefect's events are heard it is noticed at once.
+_ENDED_KEPT_SECONDS: Final = 30.0
+_MOST_ENDED: Final = 5_000
+_MOST_RUNNING: Final = 1_000
+_NO_PROGRESS: Final = "the database does not answer: no progress is shown"
+
+# A read waits at Prefect for as long as a start does; with fewer, a question would wait twice.
+_READS_AT_ONCE: Final = 4
+
+log = logging.getLogger("autoindex.api")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A task as of one instant."""
+
+    task: Task
+    progress: Progress | None
+    result: StoredResult | None
+
+    @cached_property
+    def status(self) -> TaskStatus:
+        """What is answered."""
+        task, stored = self.task, self.result
+        return TaskStatus(
+            task_id=task.id,
+            status=task.status,
+            result=dict(stored.result) if stored and stored.result is not None else None,
+            error=task.error,
+            started_at=task.started_at,
+            completed_at=task.completed_at,
+            result_expires_at=stored.expires_at if stored else None,
+            progress=TaskProgress.of(self.progress) if self.progress else None,
+        )
+
+    @cached_property
+    def body(self) -> bytes:
+        """The answer as JSON."""
+        return self.status.model_dump_json().encode()
+
+    @cached_property
+    def etag(self) -> str:
+        """The same for the same answer only."""
+        return f'"{sha256(self.body).hexdigest()[:20]}"'
+
+
+@dataclass(eq=False, slots=True)
+class _Forgotten:
+    """Of which tasks a change was heard during a read."""
+
+    tasks: set[UUID] = field(default_factory=set)
+    everything: bool = False
+
+    def has(self, task_id: UUID) -> bool:
+        return self.everything or task_id in self.tasks
+
+
+def _is_running(task: Task | None) -> bool:
+    return task is not None and task.started_at is not None and not task.status.final
+
+
+class Snapshots:
+    """Reads snapshots; those of ended tasks are kept for a while."""
+
+    def __init__(self, runner: TaskRunner, database: Database, in_time: InTime) -> None:
+        self._runner = runner
+        self._database = database
+        self._batches = Batches(
+            self._read, in_time, most_at_once=_READS_AT_ONCE, is_busy=runner.is_busy
+        )
+        self._told = Batches(self._read_progress, in_time)
+        self._lines = Batches(self._read_lines, in_time)
+        self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
+        self._running: dict[UUID, None] = {}
+        # What each read that is on its way may no longer keep.
+        self._forgotten: list[_Forgotten] = []
+
+    async def read(self, task_id: UUID) -> Snapshot:
+        """A task as it stands; one that ended, as it stood within the last half minute at most.
+
+        Raises `TaskUnknown`, and `PartUnavailable` or SQLAlchemy's errors where a part is away.
+        """
+        kept = self.kept(task_id)
+        found = kept or await self._batches.get(task_id)
+        if found is None:
+            raise TaskUnknown
+        return found
+
+    async def renew(self, known: Snapshot) -> Snapshot:
+        """The same with its newest progress; the task's state is not asked for."""
+        found = await self._told.get(known.task.id)
+        return known if found == known.progress else replace(known, progress=found)
+
+    async def lines(self, task_id: UUID, after: int) -> Sequence[Line]:
+        """The lines a task has said after its line number `after`."""
+        return await self._lines.get((task_id, after)) or ()
+
+    def forget(self, task_id: UUID) -> None:
+        """Ask again about a task that may have changed."""
+        for reading in self._forgotten:
+            reading.tasks.add(task_id)
+        self._ended.pop(task_id, None)
+
+    def forget_all(self) -> None:
+        """Ask again about every task."""
+        for reading in self._forgotten:
+            reading.everything = True
+        self._ended.clear()
+
+    def kept(self, task_id: UUID) -> Snapshot | None:
+        """A task that has ended, where it is known how."""
+        until, kept = self._ended.get(task_id, (0.0, None))
+        if time.monotonic() < until:
+            return kept
+        self._ended.pop(task_id, None)
+        return None
+
+    async def _read(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Snapshot]:
+        running = [task_id for task_id in task_ids if task_id in self._running]
+        with self._noting_changes() as forgotten:
+            tasks, told_before = await asyncio.gather(
+                self._runner.read_many(task_ids), self._told_so_far(running)
+            )
+            # After the state, never before: a task stores its result, then ends.
+            still = {task_id for task_id in running if _is_running(tasks.get(task_id))}
+            rest = [task for task in tasks.values() if task.id not in still]
+            if told_before is None:  # the database is not asked twice in vain
+                rest = [task for task in rest if task.status is Status.SUCCESS]
+            told, stored = await self._stored(rest)
+        told = {**(told_before or {}), **told}
+        found = {
+            task_id: Snapshot(task, told.get(task_id), stored.get(task_id))
+            for task_id, task in tasks.items()
+        }
+        for snapshot in found.values():
+            self._note_running(snapshot.task)
+            if not forgotten.has(snapshot.task.id):  # or else it may have changed since
+                self._keep(snapshot)
+        return found
+
+    def _note_running(self, task: Task) -> None:
+        """Of tasks that were running when they were last read, progress is read at once."""
+        self._running.pop(task.id, None)
+        if _is_running(task):
+            self._running[task.id] = None
+            if len(self._running) > _MOST_RUNNING:  # the one that nobody has asked for the longest
+                del self._running[next(iter(self._running))]
+
+    async def _told_so_far(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Progress] | None:
+        """What these tasks have told; None where the database does not answer."""
+        if not task_ids:
+            return {}
+        try:
+            return await self._read_progress(task_ids)
+        except AWAY as error:
+            log.warning(_NO_PROGRESS, exc_info=error)
+            return None
+
+    @contextmanager
+    def _noting_changes(self) -> Iterator["_Forgotten"]:
+        forgotten = _Forgotten()
+        self._forgotten.append(forgotten)
+        try:
+            yield forgotten
+        finally:
+            self._forgotten.remove(forgotten)
+
+    async def _stored(
+        self, tasks: Sequence[Task]
+    ) -> tuple[Mapping[UUID, Progress], Mapping[UUID, StoredResult]]:
+        succeeded = [task.id for task in tasks if task.status is Status.SUCCESS]
+        begun = [task.id for task in tasks if task.started_at is not None]
+        if not begun and not succeeded:
+            return {}, {}
+
+        def query(
+            connection: Connection,
+        ) -> tuple[dict[UUID, Progress], dict[UUID, StoredResult]]:
+            now = datetime.now(UTC)
+            told = task_progress.read(connection, begun) if begun else {}
+            return told, results.read_many(connection, succeeded, now) if succeeded else {}
+
+        try:
+            return await self._database.read(query)
+        except AWAY as error:
+            if succeeded:
+                raise
+            log.warning(_NO_PROGRESS, exc_info=error)
+            return {}, {}
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        if not snapshot.task.ended:
+            return
+        until = time.monotonic() + _ENDED_KEPT_SECONDS
+        if snapshot.result is not None and snapshot.result.result is not None:
+            left = snapshot.result.expires_at - datetime.now(UTC)
+            until = min(until, time.monotonic() + left.total_seconds())
+        self._ended[snapshot.task.id] = (until, snapshot)
+        if len(self._ended) > _MOST_ENDED:
+            self._ended.popitem(last=False)
+
+    async def _read_progress(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Progress]:
+        return await self._database.read(task_progress.read, task_ids)
+
+    async def _read_lines(
+        self, keys: Sequence[tuple[UUID, int]]
+    ) -> Mapping[tuple[UUID, int], Sequence[Line]]:
+        numbers: dict[UUID, int] = {}
+        for task_id, after in keys:
+            numbers[task_id] = min(after, numbers.get(task_id, after))
+        found = await self._database.read(task_progress.lines_after, numbers)
+        return {
+            (task_id, after): [line for line in found.get(task_id, ()) if line.number > after]
+            for task_id, after in keys
+        }

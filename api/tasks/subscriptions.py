@@ -1,0 +1,251 @@
+"""Whoever waits for a task to change: one watch a process, however many wait.
+
+It hears of changes by Prefect's events and PostgreSQL's notifications, over one connection each.
+Whatever it hears is a hint to read again, in batches. It listens first, then reads, then waits, and
+looks again from time to time, so that a lost hint costs seconds, not the change.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Final
+from uuid import UUID
+
+from api.tasks.runner import TaskRunner, TaskUnknown
+from api.tasks.status import Snapshot, Snapshots
+from autoindex.errors import PartUnavailable
+from autoindex.storage.runs.task_progress import MOST_LINES, Line
+
+MOST_FOLLOWERS: Final = 2_000
+MOST_FOLLOWERS_A_USER: Final = 1_000
+# Every followed task is read again so often, while both streams of hints are heard and while not.
+_SWEEP_SECONDS: Final = 5.0
+_BLIND_SWEEP_SECONDS: Final = 1.0
+# A task that changes all the time is read at most so often.
+_PAUSE_SECONDS: Final = 0.05
+# After Prefect has taken a subscription on, it may still be a moment until it serves it.
+_SETTLING_SECONDS: Final = 1.0
+_RECONNECT_SECONDS: Final = 2.0
+
+Hints = AsyncGenerator[UUID | None] | AsyncGenerator[str | None]
+
+log = logging.getLogger("autoindex.api")
+
+
+class TooManyFollowers(Exception):
+    """Too many requests wait for tasks to change."""
+
+
+class Followed:
+    """One task that at least one request follows; `snapshot` and `lines` are its newest ones."""
+
+    def __init__(self, task_id: UUID, snapshots: Snapshots) -> None:
+        self.snapshot: Snapshot | None = None
+        self.trouble: Exception | None = None
+        self.lines: list[Line] = []
+        self.followers = 0
+        self.wants_lines = False
+        self._task_id = task_id
+        self._snapshots = snapshots
+        self._changed = asyncio.Event()
+        self._begun = self._done = 0
+        self._wanted: set[str] = set()
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set at the next change: take it before looking at the snapshot."""
+        return self._changed
+
+    def look(self, *, only_progress: bool = False) -> None:
+        """Read again soon, since something may have changed."""
+        self._wanted.add("progress" if only_progress else "state")
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+
+    async def fresh(self) -> Snapshot:
+        """The task as of a read that begins after this call; raises what that read raises."""
+        wanted = self._begun + 1
+        self.look()
+        while self._done < wanted:
+            await self._changed.wait()
+        return self.current()
+
+    def current(self) -> Snapshot:
+        """The newest snapshot; raises what keeps it from being known."""
+        if self.trouble is not None:
+            # Raised to many: each shall see only its own way here.
+            raise self.trouble.with_traceback(None)
+        if self.snapshot is None:
+            raise TaskUnknown
+        return self.snapshot
+
+    def wake(self) -> None:
+        """Let everybody look."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self) -> None:
+        try:
+            while self._wanted:
+                await self._read_once()
+                await asyncio.sleep(_PAUSE_SECONDS)
+        finally:
+            self._reading = None
+
+    async def _read_once(self) -> None:
+        wanted, self._wanted = self._wanted, set()
+        whole = "state" in wanted or self.snapshot is None
+        self._begun += whole
+        before = (self.snapshot, self.trouble, len(self.lines))
+        try:
+            await self._renew(whole=whole)
+            self.trouble = None
+        except TaskUnknown:
+            self.snapshot, self.trouble = None, None
+        except Exception as error:  # noqa: BLE001 - it is raised to whoever follows
+            self.trouble = error
+        self._done += whole
+        if whole or before != (self.snapshot, self.trouble, len(self.lines)):
+            self.wake()
+
+    async def _renew(self, *, whole: bool) -> None:
+        if whole or self.snapshot is None:
+            self._snapshots.forget(self._task_id)
+            snapshot = await self._snapshots.read(self._task_id)
+        else:
+            snapshot = await self._snapshots.renew(self.snapshot)
+        said = min(snapshot.progress.lines, MOST_LINES) if snapshot.progress else 0
+        if self.wants_lines and said > len(self.lines):
+            self.lines += await self._snapshots.lines(self._task_id, len(self.lines))
+        self.snapshot = snapshot
+
+
+class Watch:
+    """Follows tasks on behalf of requests."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        runner: TaskRunner,
+        notifications: Callable[[], AsyncGenerator[str | None]],
+    ) -> None:
+        self.closing = False
+        self.snapshots = snapshots
+        self._sources: dict[str, Callable[[], Hints]] = {
+            "Prefect's events": runner.changes,
+            "the database's notifications": notifications,
+        }
+        self._heard: set[str] = set()
+        self._followed: dict[UUID, Followed] = {}
+        self._users: Counter[str] = Counter()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tell: Callable[[int], None] = lambda _: None
+
+    @property
+    def followers(self) -> int:
+        """How many requests follow a task."""
+        return self._users.total()
+
+    def tell_followers(self, tell: Callable[[int], None]) -> None:
+        """Have `tell` called with the number of followers, now and at each change."""
+        self._tell = tell
+        tell(self.followers)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listen as long as this is open."""
+        loops = [self._listen(name) for name in self._sources]
+        self._tasks = [asyncio.create_task(loop) for loop in (*loops, self._sweep())]
+        try:
+            yield
+        finally:
+            self.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def close(self) -> None:
+        """Send everybody home: each request answers with what it has."""
+        self.closing = True
+        for followed in self._followed.values():
+            followed.wake()
+
+    @contextmanager
+    def follow(self, task_id: UUID, user: str, *, lines: bool = False) -> Iterator[Followed]:
+        """Follow a task; raises `TooManyFollowers`."""
+        if self.followers >= MOST_FOLLOWERS or self._users[user] >= MOST_FOLLOWERS_A_USER:
+            raise TooManyFollowers
+        if task_id not in self._followed:
+            self._followed[task_id] = Followed(task_id, self.snapshots)
+        followed = self._followed[task_id]
+        followed.followers += 1
+        followed.wants_lines |= lines
+        self._users[user] += 1
+        self._tell(self.followers)
+        try:
+            yield followed
+        finally:
+            self._leave(task_id, user)
+
+    def _leave(self, task_id: UUID, user: str) -> None:
+        self._users[user] -= 1
+        if not self._users[user]:
+            del self._users[user]
+        self._tell(self.followers)
+        followed = self._followed[task_id]
+        followed.followers -= 1
+        if not followed.followers:
+            followed.close()
+            del self._followed[task_id]
+
+    async def _listen(self, source: str) -> None:
+        while True:
+            try:
+                async with aclosing(self._sources[source]()) as hints:
+                    async for hint in hints:
+                        self._hear(source, hint)
+            except PartUnavailable as error:
+                if source in self._heard:
+                    log.warning("%s are not heard any more: %s", source, error)
+            except Exception:
+                log.exception("%s are not understood", source)
+            self._heard.discard(source)
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    def _hear(self, source: str, hint: UUID | str | None) -> None:
+        if hint is None:
+            self._heard.add(source)
+            log.info("%s are heard", source)
+            self._look_everywhere()
+            asyncio.get_running_loop().call_later(_SETTLING_SECONDS, self._look_everywhere)
+            return
+        task_id = hint if isinstance(hint, UUID) else UUID(hint)
+        only_progress = isinstance(hint, str)
+        if not only_progress:
+            self.snapshots.forget(task_id)
+        if followed := self._followed.get(task_id):
+            followed.look(only_progress=only_progress)
+
+    def _look_everywhere(self) -> None:
+        self.snapshots.forget_all()
+        for followed in self._followed.values():
+            followed.look()
+
+    async def _sweep(self) -> None:
+        swept = time.monotonic()
+        while True:
+            await asyncio.sleep(_BLIND_SWEEP_SECONDS)
+            blind = len(self._heard) < len(self._sources)
+            if blind or time.monotonic() - swept >= _SWEEP_SECONDS:
+                swept = time.monotonic()
+                for followed in self._followed.values():
+                    followed.look()

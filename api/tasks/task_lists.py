@@ -1,0 +1,45 @@
+"""Lists of tasks, read once for all who ask for the same at the same time."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from api.tasks.deadline import InTime
+from api.tasks.loader import Batches
+from api.tasks.runner import Activity, Page, Query, TaskRunner
+
+# Different lists are read one after the other: each is work for Prefect's database.
+_MOST_IN_ONE: Final = 1
+_NOW: Final = "now"
+
+_Wanted = tuple[Query, int, int]
+
+
+class Lists:
+    """Asks the task runner for lists; an answer is never older than its question."""
+
+    def __init__(self, runner: TaskRunner, in_time: InTime) -> None:
+        self._runner = runner
+        self._pages: Batches[_Wanted, Page] = Batches(
+            self._read_page, in_time, _MOST_IN_ONE, is_busy=runner.is_busy
+        )
+        self._activity: Batches[str, Activity] = Batches(
+            self._read_activity, in_time, is_busy=runner.is_busy
+        )
+
+    async def search(self, query: Query, *, page: int, per_page: int) -> Page:
+        """A page of the tasks that are due or were, newest first."""
+        found = await self._pages.get((query, page, per_page))
+        return found or Page((), 0)
+
+    async def activity(self) -> Activity:
+        """What is running, due and scheduled."""
+        found = await self._activity.get(_NOW)
+        return found or Activity(Page((), 0), Page((), 0), Page((), 0), ())
+
+    async def _read_page(self, wanted: Sequence[_Wanted]) -> dict[_Wanted, Page]:
+        return {
+            one: await self._runner.search(one[0], page=one[1], per_page=one[2]) for one in wanted
+        }
+
+    async def _read_activity(self, wanted: Sequence[str]) -> dict[str, Activity]:
+        return dict.fromkeys(wanted, await self._runner.activity())

@@ -1,0 +1,136 @@
+"""The pages of one batch as they come in, and what they amount to."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+import numpy as np
+
+from autoindex import sessions
+from autoindex.errors import ProviderUnavailable, SymbolRefused
+from autoindex.market_data import parsing, validation
+from autoindex.market_data.bars import Bars
+from autoindex.market_data.fetch_plan import PAGE_BARS, Batch, Due
+from autoindex.market_data.parsing import Table
+from autoindex.market_data.quota import Credits
+from autoindex.market_data.responses import Outcome, Rows
+
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One symbol's bars, fit to be stored, and how many rows were dropped by reason."""
+
+    due: Due
+    bars: Bars
+    dropped: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReply:
+    """What one batch brought, symbol by symbol, and what it cost.
+
+    `fetched` may hold no bars: there is nothing new. `refused` will not come right by itself.
+    `unavailable` maps symbols that the provider failed to serve this time to its reason.
+    """
+
+    fetched: tuple[Fetched, ...]
+    refused: tuple[SymbolRefused, ...]
+    unavailable: dict[str, str]
+    credits: Credits
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The next page to ask for: bars dated before `before`."""
+
+    before: date
+    asked: tuple[Due, ...]
+
+
+class Pages:
+    """Collects a batch's pages, newest first, and knows which to ask for next.
+
+    A symbol's bars count only when its last page is in: half a history would look up to date.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        # Exclusive, as the provider's end date is for daily bars.
+        self._newest = batch.end + _DAY
+        self._waiting: dict[date, list[Due]] = {self._newest: list(batch.due)}
+        self._tables: dict[str, list[Table]] = {one.symbol: [] for one in batch.due}
+        self._unreadable: dict[str, Counter[str]] = {one.symbol: Counter() for one in batch.due}
+        self._refused: dict[str, SymbolRefused] = {}
+        self._unavailable: dict[str, str] = {}
+
+    def next_call(self) -> Call | None:
+        """The next call to make; None when every page is in."""
+        if not self._waiting:
+            return None
+        before = max(self._waiting)
+        return Call(before, tuple(self._waiting.pop(before)))
+
+    def add(self, call: Call, outcomes: Mapping[str, Outcome]) -> None:
+        """Take in what a call brought."""
+        for due in call.asked:
+            outcome = outcomes[due.symbol]
+            if isinstance(outcome, SymbolRefused):
+                self._refused[due.symbol] = outcome
+            elif isinstance(outcome, ProviderUnavailable):
+                self._unavailable[due.symbol] = str(outcome)
+            else:
+                self._add_page(due, call.before, outcome)
+
+    def reply(self, spent: Credits) -> BatchReply:
+        """What the pages amount to, the bad rows taken out."""
+        fetched = []
+        for due in self._batch.due:
+            if due.symbol not in self._refused and due.symbol not in self._unavailable:
+                try:
+                    fetched.append(self._assemble(due))
+                except SymbolRefused as refusal:
+                    self._refused[due.symbol] = refusal
+        refused = tuple(self._refused.values())
+        return BatchReply(tuple(fetched), refused, self._unavailable, spent)
+
+    def _add_page(self, due: Due, before: date, page: Rows) -> None:
+        days = page.rows["session"]
+        inside = days >= np.datetime64(due.start)
+        if before != self._newest:
+            inside &= days < np.datetime64(before)
+        table = page.rows[inside]
+        self._tables[due.symbol].append(table)
+        self._unreadable[due.symbol] += page.unreadable
+        if page.served >= PAGE_BARS and len(table):
+            self._go_on(due, before, table)
+
+    def _go_on(self, due: Due, before: date, table: Table) -> None:
+        """Ask for the page before a full one, unless it can't hold anything."""
+        oldest = table["session"][~validation.out_of_order(table)].min().item()
+        if oldest >= before or sessions.between(due.start, oldest - _DAY).empty:
+            return
+        if len(self._tables[due.symbol]) == due.pages:
+            reason = "the provider serves more rows than there were sessions"
+            self._refused[due.symbol] = SymbolRefused(due.symbol, reason)
+            return
+        self._waiting.setdefault(oldest, []).append(due)
+
+    def _assemble(self, due: Due) -> Fetched:
+        served = np.concatenate(self._tables[due.symbol])
+        sane, dropped = validation.sane(served, due.end)
+        dropped += self._unreadable[due.symbol]
+        if not len(sane):
+            _check_nothing(due, dropped)
+        return Fetched(due, parsing.bars(due.symbol, sane), dropped)
+
+
+def _check_nothing(due: Due, dropped: Counter[str]) -> None:
+    if not dropped and due.whole:
+        raise SymbolRefused(due.symbol, f"the provider has no daily bars from {due.start} on")
+    if dropped.keys() - validation.HARMLESS:
+        counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+        raise SymbolRefused(due.symbol, f"no sane bar is left: {counts}")

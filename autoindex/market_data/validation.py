@@ -1,0 +1,177 @@
+"""Which of the provider's rows may reach the database, and why the others may not.
+
+unreadable       no object, or no readable date
+not a number     a price is missing, null, NaN, infinite or text
+zero, negative   a price is
+absurd           see `_absurd`
+high below low   the bar contradicts itself
+duplicate        another row of the same session came first
+out of order     the row breaks the order of the dates around it
+future           dated after the session that is trading or comes next
+unfinished       that session itself: its close is not known yet
+not a session    the exchange was closed on that day
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from autoindex import sessions
+from autoindex.market_data.parsing import PRICES, Table
+
+# Prices beyond these are no prices, however often a share was split or consolidated.
+LOWEST_PRICE: Final = 1e-8
+HIGHEST_PRICE: Final = 1e12
+# How far a price may stand from those around it; see `_absurd`.
+LARGEST_FACTOR: Final = 10.0
+NEIGHBOURS: Final = 5
+
+# Reasons that say nothing about the quality of what is left.
+HARMLESS: Final = frozenset({"unfinished", "duplicate"})
+
+Mask = NDArray[np.bool_]
+
+
+def sane(rows: Table, end: date) -> tuple[Table, Counter[str]]:
+    """The rows fit to be stored, in the order served, and how many were dropped by reason.
+
+    `end` is the last closed session. Each row is counted under the first reason that applies.
+    """
+    dropped: Counter[str] = Counter()
+    for reason, is_bad in _reasons(end):
+        bad = is_bad(rows)
+        if bad.any():
+            dropped[reason] += int(bad.sum())
+            rows = rows[~bad]
+    return rows, dropped
+
+
+def _reasons(end: date) -> Iterator[tuple[str, Callable[[Table], Mask]]]:
+    following = _following_session(end)
+    yield "future", lambda rows: rows["session"] > following
+    yield "unfinished", lambda rows: rows["session"] == following
+    yield "not a session", lambda rows: ~_is_session(rows, _sessions_until(end))
+    yield "out of order", out_of_order
+    yield "duplicate", _duplicate
+    yield "not a number", lambda rows: ~_all_prices(rows, np.isfinite)
+    yield "zero", lambda rows: ~_all_prices(rows, lambda price: price != 0)
+    yield "negative", lambda rows: ~_all_prices(rows, lambda price: price > 0)
+    yield "high below low", lambda rows: rows["high"] < rows["low"]
+    yield "absurd", _absurd
+
+
+def _following_session(end: date) -> np.datetime64:
+    # No closure has ever lasted two weeks.
+    return np.datetime64(
+        sessions.between(end + timedelta(days=1), end + timedelta(days=14))[0], "D"
+    )
+
+
+@lru_cache(maxsize=4)
+def _sessions_until(end: date) -> NDArray[np.datetime64]:
+    first = date.fromisoformat(sessions.FIRST_DAY)
+    return sessions.between(first, end).to_numpy().astype("datetime64[D]")
+
+
+def _is_session(rows: Table, known: NDArray[np.datetime64]) -> Mask:
+    days = rows["session"]
+    position = np.minimum(np.searchsorted(known, days), len(known) - 1)
+    found: Mask = known[position] == days
+    return found
+
+
+def _all_prices(rows: Table, is_good: Callable[[NDArray[np.float64]], Mask]) -> Mask:
+    good: Mask = np.logical_and.reduce([is_good(rows[name]) for name in PRICES])
+    return good
+
+
+def out_of_order(rows: Table) -> Mask:
+    """The fewest rows whose removal puts the dates in order; the order is the prevailing one."""
+    days = rows["session"].astype(np.int64)
+    steps = np.diff(days)
+    if not (steps < 0).any() or not (steps > 0).any():
+        return np.zeros(len(rows), bool)
+    rising = days if (steps > 0).sum() > (steps < 0).sum() else -days
+    broken: Mask = ~_longest_rise(rising)
+    return broken
+
+
+def _longest_rise(days: NDArray[np.int64]) -> Mask:
+    """Members of the longest subsequence that never falls (patience sorting)."""
+    tops: list[int] = []
+    top_positions: list[int] = []
+    before = np.full(len(days), -1)
+    for position, day in enumerate(days.tolist()):
+        # One day more, because equal days are duplicates, not disorder.
+        pile = bisect_left(tops, day + 1)
+        before[position] = top_positions[pile - 1] if pile else -1
+        tops[pile : pile + 1] = [day]
+        top_positions[pile : pile + 1] = [position]
+    member = np.zeros(len(days), bool)
+    position = top_positions[-1]
+    while position >= 0:
+        member[position] = True
+        position = int(before[position])
+    return member
+
+
+def _duplicate(rows: Table) -> Mask:
+    repeated = np.ones(len(rows), bool)
+    repeated[np.unique(rows["session"], return_index=True)[1]] = False
+    return repeated
+
+
+def _absurd(rows: Table) -> Mask:
+    """Prices no market has made.
+
+    Beyond any price; more than ten times off the close of their own bar; or a close more than ten
+    times off the median of the five sessions before it, and off that of the five after it, both
+    in the same direction: a slipped decimal that comes back. A crash, a squeeze or an unadjusted
+    split does not come back and is kept, were it -99 %; a real one-day fall of -51.9 % is far
+    inside. The newest close has nothing after it and the oldest nothing before it; there, the
+    close next to it stands in. So a newest close that is off by ten times waits for the session
+    that confirms it.
+    """
+    if not len(rows):
+        return np.zeros(0, bool)
+    beyond: Mask = ~_all_prices(
+        rows, lambda price: (price >= LOWEST_PRICE) & (price <= HIGHEST_PRICE)
+    )
+    close = rows["close"]
+    torn: Mask = np.logical_or.reduce(
+        [np.abs(np.log(rows[name] / close)) > np.log(LARGEST_FACTOR) for name in PRICES]
+    )
+    return beyond | torn | _slipped(rows)
+
+
+def _slipped(rows: Table) -> Mask:
+    order = np.argsort(rows["session"], kind="stable")
+    logs = np.log(rows["close"][order])
+    slipped = np.zeros(len(rows), bool)
+    if len(rows) < 3 or not (np.abs(np.diff(logs)) > np.log(LARGEST_FACTOR)).any():
+        return slipped
+    before, after = _medians_around(logs)
+    limit = np.log(LARGEST_FACTOR)
+    up = (logs - before > limit) & (logs - after > limit)
+    down = (before - logs > limit) & (after - logs > limit)
+    slipped[order] = up | down
+    return slipped
+
+
+def _medians_around(logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Medians of the up to five values before and after each; at the ends, the value next to it."""
+    edge = np.full(NEIGHBOURS, np.nan)
+    windows = sliding_window_view(np.concatenate([edge, logs, edge]), NEIGHBOURS)
+    # windows[i] is the five before value i, windows[i + 6] the five after it.
+    before, after = np.empty_like(logs), np.empty_like(logs)
+    before[1:] = np.nanmedian(windows[1 : len(logs)], axis=1)
+    after[:-1] = np.nanmedian(windows[NEIGHBOURS + 1 : -1], axis=1)
+    before[0], after[-1] = logs[1], logs[-2]
+    return before, after

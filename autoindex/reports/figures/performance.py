@@ -1,0 +1,161 @@
+"""How the index did over windows and calendar months, against the benchmark."""
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from autoindex import sessions as exchange
+from autoindex.reports.content import Comparison, MonthlyReturns, Number, Period
+from autoindex.reports.figures.history import SESSIONS_A_YEAR, Floats, History, number
+from autoindex.reports.figures.risk import volatility_and_sharpe
+from autoindex.requests import ReportType
+
+_YEARS: Final = (1, 3, 5, 10)
+_AROUND: Final = {
+    ReportType.DAILY: ("M", "month"),
+    ReportType.WEEKLY: ("M", "month"),
+    ReportType.MONTHLY: ("Q", "quarter"),
+}
+# Windows that are shorter are not annualised, which would only exaggerate.
+_SHORTEST_YEAR_DAYS: Final = 360
+
+
+def comparisons(
+    history: History, period: Period, previous: Period | None, report_type: ReportType
+) -> tuple[Comparison, ...]:
+    """The period, the one before, the month or quarter it is in, the year, and longer windows.
+
+    A window that reaches back further than the index has no figures.
+    """
+    rows = [_between("period", period.label, history, period)]
+    label = f"{previous.label} (previous)" if previous else "Previous period"
+    rows.append(_between("previous_period", label, history, previous))
+    rows += _around(history, report_type)
+    rows.append(_since("year_to_date", "Year to date", history, _year_end(history.sessions)))
+    for years in _YEARS:
+        label = f"{years} year{'s' if years > 1 else ''}"
+        start = _years_back(history.sessions, years)
+        rows.append(_since(f"{years}_year", label, history, start))
+    rows.append(_since("inception", "Since inception", history, 0))
+    return tuple(rows)
+
+
+def _around(history: History, report_type: ReportType) -> list[Comparison]:
+    """The month a day or week is in, the quarter a month is in, so far."""
+    if report_type not in _AROUND:
+        return []
+    unit, name = _AROUND[report_type]
+    base = _before(history.sessions, history.sessions[-1].to_period(unit).start_time)
+    return [_since(f"{name}_to_date", f"{name.capitalize()} to date", history, base)]
+
+
+def _year_end(sessions: pd.DatetimeIndex) -> int | None:
+    return _before(sessions, pd.Timestamp(year=sessions[-1].year, month=1, day=1))
+
+
+def _before(sessions: pd.DatetimeIndex, start: pd.Timestamp) -> int | None:
+    before = int(sessions.searchsorted(start)) - 1
+    return before if before >= 0 else None
+
+
+def _years_back(sessions: pd.DatetimeIndex, years: int) -> int | None:
+    wanted = sessions[-1] - pd.DateOffset(years=years)
+    before = int(sessions.searchsorted(wanted, side="right")) - 1
+    return before if before >= 0 else None
+
+
+def _between(key: str, label: str, history: History, period: Period | None) -> Comparison:
+    if period is None:
+        return _window(key, label, history, None, 0)
+    base, last = history.position(period.base), history.position(period.last)
+    return _window(key, label, history, base, last)
+
+
+def _since(key: str, label: str, history: History, base: int | None) -> Comparison:
+    row = _window(key, label, history, base, len(history) - 1)
+    if key.endswith("_to_date") or row.base is None or row.last is None:
+        return row
+    if base is None or (row.last - row.base).days < _SHORTEST_YEAR_DAYS:
+        return row
+    sessions = len(history) - 1 - base
+    return row.model_copy(
+        update={
+            "index_annual_return": annual(row.index_return, sessions),
+            "benchmark_annual_return": annual(row.benchmark_return, sessions),
+            "index_annual_volatility": volatility_and_sharpe(history.level[base:])[0],
+            "benchmark_annual_volatility": volatility_and_sharpe(history.benchmark[base:])[0],
+        }
+    )
+
+
+def _window(key: str, label: str, history: History, base: int | None, last: int) -> Comparison:
+    ours = None if base is None else returned(history.level, base, last)
+    theirs = None if base is None else returned(history.benchmark, base, last)
+    return Comparison(
+        key=key,
+        label=label,
+        base=None if base is None else history.sessions[base].date(),
+        last=None if base is None else history.sessions[last].date(),
+        index_return=ours,
+        benchmark_return=theirs,
+        difference=None if ours is None or theirs is None else ours - theirs,
+        index_annual_return=None,
+        benchmark_annual_return=None,
+        index_annual_volatility=None,
+        benchmark_annual_volatility=None,
+    )
+
+
+def returned(values: Floats, base: int, last: int) -> Number:
+    """Return from the close at position `base` to the close at position `last`."""
+    return number(values[last] / values[base] - 1.0)
+
+
+def annual(total: Number, sessions: int) -> Number:
+    """Compound annual return, 252 sessions a year."""
+    return None if total is None else number((1.0 + total) ** (SESSIONS_A_YEAR / sessions) - 1.0)
+
+
+def monthly_returns(history: History) -> tuple[MonthlyReturns, ...]:
+    """Calendar months since inception, oldest year first.
+
+    The first month starts from the first level and the last ends at the last; where that leaves
+    out sessions of the exchange's month, the month is named as incomplete.
+    """
+    months = _ends(history.sessions.year * 12 + history.sessions.month - 1)
+    years = _ends(history.sessions.year)
+    returns = dict(zip(months, _chained(history.level, months), strict=True))
+    ours = _chained(history.level, years)
+    theirs = _chained(history.benchmark, years)
+    cut_short = _cut_short(history.sessions)
+    return tuple(
+        MonthlyReturns(
+            year=year,
+            months=tuple(returns.get(year * 12 + month) for month in range(12)),
+            year_return=total or 0.0,
+            benchmark_year_return=benchmark,
+            incomplete=tuple(period.month for period in cut_short if period.year == year),
+        )
+        for year, total, benchmark in zip(years, ours, theirs, strict=True)
+    )
+
+
+def _ends(keys: "pd.Index[int]") -> dict[int, int]:
+    """Position of each key's last session."""
+    values = keys.to_numpy()
+    ends = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
+    return dict(zip(values[ends].tolist(), ends.tolist(), strict=True))
+
+
+def _chained(values: Floats, ends: dict[int, int]) -> list[Number]:
+    at = values[list(ends.values())]
+    return [number(value) for value in at / np.concatenate([values[:1], at[:-1]]) - 1.0]
+
+
+def _cut_short(sessions: pd.DatetimeIndex) -> list[pd.Period]:
+    first, last = sessions[0].to_period("M"), sessions[-1].to_period("M")
+    there_are = exchange.between(first.start_time.date(), last.end_time.date())
+    # The first level is a base, not a return: its month is whole only if it is the month's last.
+    cut = {first} if sessions[0] >= there_are[0] else set()
+    return sorted(cut | ({last} if sessions[-1] < there_are[-1] else set()))

@@ -1,0 +1,1 @@
+"""The PDF: pages, tables and vector charts."""

@@ -1,0 +1,112 @@
+"""The report as an A4 PDF: a fact sheet with vector charts, bookmarks and searchable text."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from reportlab import rl_config
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.units import mm
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
+
+from autoindex.reports import theme
+from autoindex.reports.content import ReportContent
+from autoindex.reports.pdf import pages, plot
+from autoindex.reports.wording import day
+
+MARGIN: Final = 16 * mm
+WIDTH: Final = A4[0] - 2 * MARGIN
+_HEADER: Final = 13 * mm
+_FOOTER: Final = 5 * mm
+
+
+def write(content: ReportContent, path: Path) -> None:
+    """Write `content` to `path`; the same content gives the same bytes."""
+    theme.register_fonts()
+    # As bytes rather than as text: a quarter smaller, and much faster to write.
+    rl_config.useA85 = 0
+    document = _Document(path, content)
+    with plot.style():
+        document.build(pages.story(content, WIDTH), canvasmaker=document.canvas)
+
+
+class _Document(BaseDocTemplate):
+    def __init__(self, path: Path, content: ReportContent) -> None:
+        super().__init__(
+            str(path),
+            pagesize=A4,
+            title=content.title,
+            author=content.index_name,
+            subject=content.summary,
+            creator="Autoindex",
+            keywords=[content.index_name, content.report_type.value, str(content.period.last)],
+            invariant=1,
+            lang="en-GB",
+            # ReportLab's own first font is one that is not embedded.
+            initialFontName=theme.REGULAR,
+        )
+        self._content = content
+        body = Frame(
+            MARGIN,
+            MARGIN + _FOOTER,
+            WIDTH,
+            A4[1] - 2 * MARGIN - _HEADER - _FOOTER + 6 * mm,
+            *(0, 0, 0, 0),
+        )
+        self.addPageTemplates(PageTemplate("page", [body], onPage=self._furniture))
+
+    def canvas(self, *args: Any, **kwargs: Any) -> Canvas:
+        canvas = _NumberedCanvas(*args, **kwargs)
+        canvas.setDateFormatter(_at(self._content.generated_at))
+        return canvas
+
+    def _furniture(self, canvas: Canvas, _: BaseDocTemplate) -> None:
+        content = self._content
+        canvas.saveState()
+        top = A4[1] - MARGIN + 1 * mm
+        canvas.setFillColor(theme.ACCENT)
+        canvas.rect(MARGIN, top + 3.5 * mm, WIDTH, 1.1 * mm, stroke=0, fill=1)
+        if canvas.getPageNumber() > 1:
+            canvas.setFont(theme.BOLD, 8)
+            canvas.drawString(MARGIN, top - 1 * mm, content.index_name)
+        canvas.setFillColor(theme.MUTED)
+        canvas.setFont(theme.REGULAR, 8)
+        kind = f"{content.report_type.capitalize()} report, {content.period.label}"
+        canvas.drawRightString(MARGIN + WIDTH, top - 1 * mm, kind)
+        canvas.setStrokeColor(theme.RULE)
+        canvas.setLineWidth(0.4)
+        canvas.line(MARGIN, MARGIN, MARGIN + WIDTH, MARGIN)
+        canvas.setFont(theme.REGULAR, 7)
+        made = (
+            f"Data as of {day(content.period.last)}. Past performance says little about the future."
+        )
+        canvas.drawString(MARGIN, MARGIN - 3.6 * mm, made)
+        canvas.restoreState()
+
+
+class _NumberedCanvas(Canvas):
+    """Writes `page n of m`, which is known only at the end."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._finished: list[dict[str, Any]] = []
+
+    def showPage(self) -> None:  # noqa: N802
+        self._finished.append(dict(self.__dict__))
+        self._startPage()  # type: ignore[attr-defined]
+
+    def save(self) -> None:
+        for number, state in enumerate(self._finished, start=1):
+            self.__dict__.update(state)
+            self.setFont(theme.REGULAR, 7)
+            self.setFillColor(theme.MUTED)
+            text = f"Page {number} of {len(self._finished)}"
+            self.drawRightString(MARGIN + WIDTH, MARGIN - 3.6 * mm, text)
+            super().showPage()
+        super().save()
+
+
+def _at(instant: datetime) -> Any:
+    stamp = instant.astimezone(UTC).strftime("D:%Y%m%d%H%M%S+00'00'")
+    return lambda *_: stamp

@@ -1,0 +1,145 @@
+"""The pieces pages are made of: typefaces of the text, headings, charts, tables of figures."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+from matplotlib.figure import Figure
+from reportlab.lib.enums import TA_RIGHT
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.platypus import Flowable, Paragraph, Table, TableStyle
+
+from autoindex.reports import theme
+from autoindex.reports.pdf import vector
+
+GAP: Final = 6 * mm
+
+
+def _style(name: str, font: str, size: float, leading: float, **more: Any) -> ParagraphStyle:
+    return ParagraphStyle(name, fontName=font, fontSize=size, leading=leading, **more)
+
+
+TITLE: Final = _style("title", theme.BOLD, 25, 31, textColor=theme.INK)
+SUBTITLE: Final = _style("subtitle", theme.REGULAR, 11, 15, textColor=theme.MUTED)
+LEAD: Final = _style("lead", theme.REGULAR, 10.5, 14.5, textColor=theme.INK)
+HEADING: Final = _style("heading", theme.BOLD, 11.5, 15, textColor=theme.ACCENT, spaceAfter=1)
+SUBHEADING: Final = _style("subheading", theme.BOLD, 9, 12.5, textColor=theme.INK)
+CAPTION: Final = _style("caption", theme.REGULAR, 7.5, 10, textColor=theme.MUTED, spaceAfter=2)
+BODY: Final = _style("body", theme.REGULAR, 9, 12.5, textColor=theme.INK, spaceAfter=5)
+CELL: Final = _style("cell", theme.REGULAR, 8, 10, textColor=theme.INK)
+NUMBER: Final = _style("number", theme.REGULAR, 8, 10, textColor=theme.INK, alignment=TA_RIGHT)
+
+_FLUSH: Final = [
+    # Also for a cell without text: ReportLab's own font is not embedded.
+    ("FONT", (0, 0), (-1, -1), theme.REGULAR),
+    ("VALIGN", (0, 0), (-1, -1), "TOP"),
+    ("LEFTPADDING", (0, 0), (-1, -1), 0),
+    ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+    ("TOPPADDING", (0, 0), (-1, -1), 0),
+    ("BOTTOMPADDING", (0, 0), (-1, -1), 0),
+]
+
+
+def say(text: str, style: ParagraphStyle) -> Paragraph:
+    """A paragraph of plain text: names may hold `&` and `<`; a figure stays with its unit."""
+    return Paragraph(escape(text).replace(" pp", "\N{NO-BREAK SPACE}pp"), style)
+
+
+def in_cell(text: str, width: float) -> Paragraph:
+    """Words in a table's cell of `width` points: about two lines, the rest is cut."""
+    return say(theme.shortened(text, 1.8 * width, CELL.fontSize), CELL)
+
+
+class Heading(Paragraph):
+    """A part's heading, and its entry in the PDF's outline."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(escape(title), HEADING)
+        self._title = title
+
+    def draw(self) -> None:
+        self.canv.bookmarkHorizontal(self._title, 0, self.height)
+        self.canv.addOutlineEntry(self._title, self._title, level=0)
+        super().draw()
+
+
+class Chart(Flowable):
+    """A figure of `width` by `height` points, drawn as vectors."""
+
+    def __init__(self, figure: Figure) -> None:
+        super().__init__()
+        self._figure = figure
+        self.width, self.height = (float(side) for side in figure.bbox.size)
+
+    def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803
+        return self.width, self.height
+
+    def draw(self) -> None:
+        vector.draw(self._figure, self.canv)
+
+
+class Bar(Flowable):
+    """A horizontal bar that fills `share` of its cell."""
+
+    def __init__(self, share: float, width: float, height: float = 5.0) -> None:
+        super().__init__()
+        self.width, self.height = width, height
+        self._filled = max(min(share, 1.0), 0.0) * width
+
+    def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803
+        return self.width, self.height
+
+    def draw(self) -> None:
+        self.canv.setFillColor(theme.ACCENT)
+        self.canv.rect(0, 0, self._filled, self.height, stroke=0, fill=1)
+
+
+def grid(
+    rows: Sequence[Sequence[Any]],
+    widths: Sequence[float],
+    *,
+    extra: Sequence[tuple[Any, ...]] = (),
+    padding: float = 2.2,
+    heads: int = 1,
+) -> Table:
+    """A table of figures: the first `heads` rows are its head, the first column words."""
+    commands: list[tuple[Any, ...]] = [
+        ("FONT", (0, 0), (-1, -1), theme.REGULAR, 8, 10),
+        ("FONT", (0, 0), (-1, heads - 1), theme.BOLD, 7.5, 9),
+        ("TEXTCOLOR", (0, 0), (-1, heads - 1), theme.MUTED),
+        ("TEXTCOLOR", (0, heads), (-1, -1), theme.INK),
+        ("ALIGN", (1, 0), (-1, -1), "RIGHT"),
+        ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+        ("LINEBELOW", (0, heads - 1), (-1, heads - 1), 0.7, theme.INK),
+        ("LINEBELOW", (0, heads), (-1, -1), 0.3, theme.RULE),
+        ("LEFTPADDING", (0, 0), (-1, -1), 0),
+        ("LEFTPADDING", (1, 0), (-1, -1), 3),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+        ("TOPPADDING", (0, 0), (-1, -1), padding),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), padding),
+        *extra,
+    ]
+    return Table(
+        [list(row) for row in rows],
+        colWidths=list(widths),
+        style=TableStyle(commands),
+        repeatRows=heads,
+        hAlign="LEFT",
+    )
+
+
+def bold(column: int) -> tuple[Any, ...]:
+    """The style that sets a column of `grid` in bold, but for its head."""
+    return ("FONT", (column, 1), (column, -1), theme.BOLD, 8, 10)
+
+
+def side_by_side(left: Sequence[Flowable], right: Sequence[Flowable], width: float) -> Table:
+    """Two columns of equal width with the usual gap."""
+    half = half_of(width)
+    return Table([[list(left), "", list(right)]], [half, GAP, half], style=TableStyle(_FLUSH))
+
+
+def half_of(width: float) -> float:
+    """Width of one of two columns."""
+    return (width - GAP) / 2

@@ -1,0 +1,239 @@
+"""The workbook's tables: each part of the content as values."""
+
+from calendar import month_abbr
+
+from openpyxl import Workbook
+from openpyxl.formatting.rule import ColorScaleRule
+from openpyxl.styles import Alignment
+
+from autoindex.reports.content import ReportContent
+from autoindex.reports.wording import is_ratio, metric_label, window_label, words
+from autoindex.reports.workbook.worksheet import (
+    COUNT,
+    DAY,
+    LEVEL,
+    PERCENT,
+    RATIO,
+    TEXT,
+    UNITS,
+    add_table,
+)
+
+
+def add_all(book: Workbook, content: ReportContent) -> None:
+    """Add every table, in the order of the PDF."""
+    for add in (_performance, _daily, _drawdowns, _metrics, _months, _holdings):
+        add(book, content)
+    for add in (_contributions, _allocations, _rebalance, _turnover, _notes):
+        add(book, content)
+
+
+def _performance(book: Workbook, content: ReportContent) -> None:
+    columns = [
+        ("Window", TEXT),
+        ("From", DAY),
+        ("To", DAY),
+        ("Index", PERCENT),
+        ("Benchmark", PERCENT),
+        ("Difference", PERCENT),
+        ("Index p.a.", PERCENT),
+        ("Benchmark p.a.", PERCENT),
+        ("Index volatility", PERCENT),
+        ("Benchmark volatility", PERCENT),
+    ]
+    rows = [
+        (
+            row.label,
+            row.base,
+            row.last,
+            row.index_return,
+            row.benchmark_return,
+            row.difference,
+            row.index_annual_return,
+            row.benchmark_annual_return,
+            row.index_annual_volatility,
+            row.benchmark_annual_volatility,
+        )
+        for row in content.comparisons
+    ]
+    add_table(book, "Performance", columns, rows, (28,))
+
+
+def _daily(book: Workbook, content: ReportContent) -> None:
+    series = content.series
+    columns = [
+        ("Session", DAY),
+        ("Index", LEVEL),
+        ("Benchmark, rebased", LEVEL),
+        ("Drawdown", PERCENT),
+        ("Benchmark drawdown", PERCENT),
+        ("Rolling volatility", PERCENT),
+        ("Benchmark rolling volatility", PERCENT),
+        ("Rolling Sharpe", RATIO),
+    ]
+    rows = zip(
+        series.sessions,
+        series.level,
+        series.benchmark,
+        series.drawdown,
+        series.benchmark_drawdown,
+        series.rolling_volatility,
+        series.benchmark_rolling_volatility,
+        series.rolling_sharpe,
+        strict=True,
+    )
+    add_table(book, "Daily", columns, rows)
+
+
+def _drawdowns(book: Workbook, content: ReportContent) -> None:
+    columns = [
+        ("Rank", COUNT),
+        ("High", DAY),
+        ("Low", DAY),
+        ("Recovered", DAY),
+        ("Depth", PERCENT),
+        ("Sessions down", COUNT),
+        ("Sessions back", COUNT),
+    ]
+    rows = [
+        (
+            rank,
+            fall.start,
+            fall.trough,
+            fall.recovered,
+            fall.depth,
+            fall.sessions_to_trough,
+            fall.sessions_to_recovery,
+        )
+        for rank, fall in enumerate(content.drawdowns, start=1)
+    ]
+    add_table(book, "Drawdowns", columns, rows, (8,))
+
+
+def _metrics(book: Workbook, content: ReportContent) -> None:
+    columns = [
+        ("Window", TEXT),
+        ("Measure", TEXT),
+        ("Index", PERCENT),
+        ("Benchmark", PERCENT),
+        ("Name in empyrical", TEXT),
+    ]
+    rows = [
+        (window_label(row.window), metric_label(row.metric), row.index, row.benchmark, row.metric)
+        for row in content.metrics
+    ]
+    page = add_table(book, "Measures", columns, rows, (18, 32, 13, 13, 30))
+    for line, row in enumerate(content.metrics, start=2):
+        if is_ratio(row.metric):
+            page.cell(line, 3).number_format = RATIO
+            page.cell(line, 4).number_format = RATIO
+
+
+def _months(book: Workbook, content: ReportContent) -> None:
+    months = [(name, PERCENT) for name in month_abbr[1:]]
+    columns = [("Year", "0"), *months, ("Year's return", PERCENT), ("Benchmark", PERCENT)]
+    rows = [
+        (year.year, *year.months, year.year_return, year.benchmark_year_return)
+        for year in content.monthly_returns
+    ]
+    page = add_table(book, "Monthly returns", columns, rows, (8, *[9.0] * 12, 13, 13))
+    shades = ColorScaleRule(  # type: ignore[no-untyped-call]
+        start_type="num",
+        start_value=-0.12,
+        start_color="B0B8BC",
+        mid_type="num",
+        mid_value=0,
+        mid_color="FFFFFF",
+        end_type="num",
+        end_value=0.12,
+        end_color="6DA3AD",
+    )
+    page.conditional_formatting.add(f"B2:M{page.max_row}", shades)
+
+
+def _holdings(book: Workbook, content: ReportContent) -> None:
+    contribution = {row.symbol: row.contribution for row in content.contributions}
+    columns = [
+        ("Symbol", TEXT),
+        ("Name", TEXT),
+        ("Sector", TEXT),
+        ("Weight", PERCENT),
+        ("Target weight", PERCENT),
+        ("Units behind one index", UNITS),
+        ("Close", LEVEL),
+        ("Contribution to return", PERCENT),
+        ("Contribution to risk", PERCENT),
+        ("Annual volatility", PERCENT),
+    ]
+    rows = [
+        (
+            row.symbol,
+            row.name,
+            row.sector,
+            row.weight,
+            row.target_weight,
+            row.units,
+            row.close,
+            contribution.get(row.symbol),
+            row.risk_contribution,
+            row.annual_volatility,
+        )
+        for row in content.holdings
+    ]
+    add_table(book, "Holdings", columns, rows, (10, 32, 26))
+
+
+def _contributions(book: Workbook, content: ReportContent) -> None:
+    columns = [
+        ("Symbol", TEXT),
+        ("Name", TEXT),
+        ("Price return", PERCENT),
+        ("Contribution", PERCENT),
+    ]
+    rows = [
+        (row.symbol, row.name, row.price_return, row.contribution) for row in content.contributions
+    ]
+    add_table(book, "Contributions", columns, rows, (10, 32))
+
+
+def _allocations(book: Workbook, content: ReportContent) -> None:
+    table = content.allocations
+    for title, names, weights in (
+        ("Sectors", table.sectors, table.sector_weights),
+        ("Weights", table.symbols, table.weights),
+    ):
+        columns = [("Rebalance", DAY), *((name, PERCENT) for name in names)]
+        rows = [(day, *row) for day, row in zip(table.sessions, weights, strict=True)]
+        add_table(book, title, columns, rows, (12,))
+
+
+def _rebalance(book: Workbook, content: ReportContent) -> None:
+    columns = [
+        ("Symbol", TEXT),
+        ("Name", TEXT),
+        ("Before", PERCENT),
+        ("After", PERCENT),
+        ("Change", PERCENT),
+    ]
+    changes = content.rebalance.changes if content.rebalance else ()
+    rows = [(row.symbol, row.name, row.before, row.after, row.change) for row in changes]
+    add_table(book, "Last rebalance", columns, rows, (10, 32))
+
+
+def _turnover(book: Workbook, content: ReportContent) -> None:
+    columns = [("Rebalance", DAY), ("One-way turnover", PERCENT)]
+    rows = [(row.session, row.turnover) for row in content.turnovers]
+    add_table(book, "Turnover", columns, rows, (12, 18))
+
+
+def _notes(book: Workbook, content: ReportContent) -> None:
+    rows = [
+        *(("Data quality", note) for note in content.quality_notes),
+        *((f"Not shown: {words(gap.part)}", gap.reason) for gap in content.missing),
+        *((paragraph.title, paragraph.text) for paragraph in content.method),
+    ]
+    columns = [("Subject", TEXT), ("Text", TEXT)]
+    page = add_table(book, "Notes and method", columns, rows, (28, 110))
+    for cells in page.iter_rows(2, page.max_row, 1, 2):
+        for cell in cells:
+            cell.alignment = Alignment(wrap_text=True, vertical="top")

@@ -1,0 +1,1 @@
+"""PostgreSQL itself: connections, locks, notifications, binary COPY, errors that pass."""

@@ -1,0 +1,1 @@
+"""What is stored about runs: leases, checkpoints, progress, results, idempotency keys."""

@@ -1,0 +1,1 @@
+"""The list of notices, and how it is applied to a Prefect server."""

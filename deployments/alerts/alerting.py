@@ -1,0 +1,143 @@
+"""Apply the list of notices to a Prefect server, or take it off again; repeatable."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from prefect.automations import AutomationCore
+from prefect.blocks.webhook import Webhook
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import WorkPool
+from prefect.events.schemas.automations import Automation
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+from pydantic import SecretStr
+
+from autoindex.settings import Settings
+from deployments import prefect_server
+from deployments.alerts import automations
+from flows.visibility import events
+from flows.visibility.finished_runs import TAG
+from worker import POOL
+
+BLOCK: Final = "autoindex-slack"
+# A crash is trouble only where nobody takes the run up again, and a pool without workers only where
+# none comes back: restarts and upgrades are neither.
+GRACE: Final = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was done, in a sentence, and whether any automation was made or changed."""
+
+    sentence: str
+    changed: bool
+
+
+def apply(settings: Settings, api_url: str, grace: timedelta = GRACE) -> Applied:
+    """Bring the server's automations to what the list says.
+
+    Without `AUTOINDEX_SLACK_WEBHOOK_URL` ours are removed, the webhook with them. One that was
+    switched off by hand stays off. `grace` is what a crashed run has to be taken up again, and a
+    work pool to get a new worker.
+    """
+    with prefect_server.client(api_url) as client:
+        if settings.slack_webhook_url is None:
+            removed = _remove(client)
+            sentence = "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)"
+            return Applied(sentence + (f", {removed} removed" if removed else ""), changed=False)
+        with temporary_settings({PREFECT_API_URL: api_url}):
+            ui_url = (PREFECT_UI_URL.value() or api_url.removesuffix("/api")).rstrip("/")
+            webhook = _webhook(settings.slack_webhook_url)
+        pool: WorkPool = client.read_work_pool(POOL)
+        listed = automations.notices(pool.id, ui_url, grace)
+        wanted = [notice.automation(webhook) for notice in listed]
+        return _bring_to(client, wanted)
+
+
+def arm(settings: Settings, api_url: str, *, anew: bool) -> None:
+    """Say that all is well as far as anybody knows, so that the first failure is noticed.
+
+    To be called when the deployments are there; without Slack it does nothing. Unless `anew` it is
+    said only of what it was not said of before: an open incident would be noticed once more.
+    """
+    if settings.slack_webhook_url is None:
+        return
+    with prefect_server.client(api_url) as client:
+        about: list[tuple[str, list[dict[str, str]]]] = [
+            (f"prefect.deployment.{one.id}", _related(f"prefect.deployment.{one.id}"))
+            for one in client.read_deployments()
+            if TAG in one.tags
+        ]
+        about += [
+            (events.queue_resource(queue.name), [])
+            for queue in client.read_work_queues(work_pool_name=POOL)
+        ]
+        about += [(events.DATA, []), (events.CREDITS, [])]
+        known = set() if anew else _armed(client)
+        armed = [
+            events.as_json(events.ALERTS_ARMED, resource, related)
+            for resource, related in about
+            if resource not in known
+        ]
+        client.request("POST", "/events", json=armed).raise_for_status()
+
+
+def _armed(client: SyncPrefectClient) -> set[str]:
+    """Of what it was said, as far back as Prefect keeps events."""
+    asked = {"filter": {"event": {"name": [events.ALERTS_ARMED]}, "order": "DESC"}, "limit": 50}
+    found = client.request("POST", "/events/filter", json=asked).raise_for_status().json()
+    return {event["resource"]["prefect.resource.id"] for event in found["events"]}
+
+
+def _related(deployment: str) -> list[dict[str, str]]:
+    """What a run's own events say of its deployment, which is what the triggers look at."""
+    return [
+        {"prefect.resource.id": deployment, "prefect.resource.role": "deployment"},
+        {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
+    ]
+
+
+def _webhook(url: SecretStr) -> Any:
+    block = Webhook(method="POST", url=url, headers={"Content-Type": "application/json"})
+    return block.save(BLOCK, overwrite=True)
+
+
+def _bring_to(client: SyncPrefectClient, wanted: list[AutomationCore]) -> Applied:
+    stored = _ours(client)
+    created = updated = 0
+    for one in wanted:
+        known = stored.pop(one.name, None)
+        if known is None:
+            client.create_automation(one)
+            created += 1
+        elif _described(known) != _described(one):
+            client.update_automation(known.id, one.model_copy(update={"enabled": known.enabled}))
+            updated += 1
+    for left_over in stored.values():
+        client.delete_automation(left_over.id)
+    unchanged = len(wanted) - created - updated
+    counts = f"{created} created, {updated} updated, {unchanged} unchanged, {len(stored)} removed"
+    return Applied(f"to Slack: {counts}", changed=bool(created or updated))
+
+
+def _described(automation: AutomationCore) -> dict[str, Any]:
+    core = AutomationCore.model_validate(automation.model_dump())
+    return core.model_dump(exclude={"enabled"})
+
+
+def _ours(client: SyncPrefectClient) -> dict[str, Automation]:
+    every = client.read_automations()
+    return {one.name: one for one in every if automations.ALERT_TAG in one.tags}
+
+
+def _remove(client: SyncPrefectClient) -> int:
+    ours = _ours(client)
+    for one in ours.values():
+        client.delete_automation(one.id)
+    try:
+        block = client.read_block_document_by_name(BLOCK, Webhook.get_block_type_slug())
+    except ObjectNotFound:
+        return len(ours)
+    client.delete_block_document(block.id)
+    return len(ours)

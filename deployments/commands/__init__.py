@@ -1,0 +1,1 @@
+"""What commands of `autoindex` do, beside those of the local stack."""

@@ -1,0 +1,53 @@
+"""`autoindex archive` and `autoindex restore`: what was cleaned up, and how it comes back."""
+
+from datetime import date
+from typing import Final
+
+from rich.markup import escape
+from rich.table import Table
+
+from autoindex.errors import ArchiveUnverified, InvalidRequest
+from autoindex.requests import ArchivedType
+from autoindex.settings import Settings
+from autoindex.storage.retention import archive_contents
+from autoindex.storage.retention.archive import MonthArchive
+from autoindex.storage.retention.expiry import AGED
+from autoindex.storage.retention.restore import restore
+from deployments.database_connection import connected
+
+_MOST_NAMES: Final = 10
+
+
+def table(settings: Settings) -> tuple[Table, list[str]]:
+    """Every month of the archive, read back and compared with its manifest; what is damaged."""
+    archive_contents.check_place(settings.archive)
+    shown, damaged = Table("type", "month", "rows", "file"), []
+    for kind, aged in AGED.items():
+        for month in archive_contents.months(settings.archive, aged.name):
+            one = MonthArchive(settings.archive, aged.name, month)
+            try:
+                rows, state = f"{one.verify().rows:,}", "verified"
+            except ArchiveUnverified as error:
+                rows, state = "?", str(error)
+                damaged.append(state)
+            shown.add_row(kind, f"{month:%Y-%m}", rows, escape(state))
+    return shown, damaged
+
+
+def ignored(settings: Settings) -> str | None:
+    """What lies in the archive and is not read, in a sentence; None where there is nothing."""
+    found = [n if n.isprintable() else ascii(n) for n in archive_contents.foreign(settings.archive)]
+    more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
+    names = ", ".join(found[:_MOST_NAMES]) + more
+    return f"Ignored, not made or not finished by Autoindex: {names}" if found else None
+
+
+def bring_back(settings: Settings, kind: ArchivedType, start: date, end: date) -> str:
+    """Restore a range, all of it or nothing; what that did, in a sentence."""
+    if start > end:
+        raise InvalidRequest("--from", f"{start} lies after --to {end}")
+    with connected(settings) as connection:
+        count = restore(connection, settings.archive, kind, start, end)
+    if count == 0:
+        return f"The archive holds no {kind} of {start} to {end} that are missing"
+    return f"{count} {kind} rows of {start} to {end} restored; the archive keeps them too"

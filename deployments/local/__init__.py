@@ -1,0 +1,1 @@
+"""The local stack and the demonstration: every part as a child process."""

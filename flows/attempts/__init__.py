@@ -1,0 +1,1 @@
+"""How a task's attempts recover: retries, limits, turns, and what one leaves to the next."""

@@ -1,0 +1,93 @@
+"""What a flow run leaves behind: its progress, its result and what it says in the Prefect UI."""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.runtime import flow_run
+
+from autoindex.masking import masked_everywhere
+from autoindex.storage import versions
+from autoindex.storage.runs import results
+from flows.attempts import progress
+from flows.attempts.retry import retrying
+from flows.attempts.runtime import Runtime
+
+_SECONDS_BETWEEN_UPDATES: Final = 0.5
+
+
+class Progress:
+    """How far a run is: on its page in Prefect, and for those who follow it through the facade."""
+
+    def __init__(self, kind: str, total: int) -> None:
+        self._total = max(total, 1)
+        self._updated = time.monotonic()
+        self._artifact: UUID = create_progress_artifact(0.0, key=f"{kind}-progress")  # type: ignore[assignment]
+
+    def update(self, completed: int, what: str) -> None:
+        """Show that `completed` of the total are done; not more often than is readable."""
+        passed = time.monotonic() - self._updated
+        if completed >= self._total or passed >= _SECONDS_BETWEEN_UPDATES:
+            self.show(completed, what)
+
+    def show(self, completed: int, what: str) -> None:
+        """Show it now."""
+        self._updated = time.monotonic()
+        progress.count(completed, self._total, what)
+        percent = 100 * min(1.0, completed / self._total)
+        text = f"{what}: {completed} of {self._total}"
+        update_progress_artifact(self._artifact, percent, description=text)
+
+
+@retrying("store result")
+def store_result(run: Runtime, kind: str, result: Mapping[str, Any]) -> None:
+    """Keep the result where the facade reads it, for as long as results are served."""
+    # The wall clock: it is the reader's day that counts, not the data's.
+    lifetime = timedelta(hours=run.settings.result_ttl_hours)
+    with run.engine.begin() as connection:
+        results.store(connection, run.task_id, kind, result, datetime.now(UTC), lifetime)
+
+
+@retrying("invalidate cache")
+def invalidate_cache(run: Runtime, name: str) -> int:
+    """Evict what the newest version of the data has superseded; how many entries."""
+    with run.engine.connect() as connection:
+        version = versions.current(connection, name)
+    return run.cache.evict_superseded(name, version)
+
+
+def finish(run: Runtime, kind: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Store a run's result, show it on the run's page, and return it."""
+    result = masked_everywhere(result)
+    store_result(run, kind, result)
+    create_markdown_artifact(
+        _markdown(kind, result), key=f"{kind}-result", description=flow_run.name
+    )
+    return result
+
+
+def _markdown(kind: str, result: Mapping[str, Any]) -> str:
+    rows = "\n".join(f"| {_words(name)} | {_cell(value)} |" for name, value in result.items())
+    return f"# {kind.capitalize()}: {flow_run.name}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "<br>".join(f"{_words(str(k))}: {_cell(v)}" for k, v in value.items()) or "–"
+    if isinstance(value, list | tuple):
+        return "<br>".join(_cell(item) for item in value) or "–"
+    if isinstance(value, float):
+        return f"{value:,.4f}"
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

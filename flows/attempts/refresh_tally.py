@@ -1,0 +1,122 @@
+"""What a refresh has done so far, over all attempts of its task."""
+
+from collections import Counter, deque
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from autoindex.errors import PermanentError
+from autoindex.market_data.fetch_plan import Batch, Due
+from autoindex.market_data.paging import BatchReply
+from autoindex.storage.prices import Counts
+from autoindex.storage.runs import checkpoints
+from flows.attempts.retry import retrying
+from flows.attempts.runtime import Runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What one batch has changed.
+
+    `restated` names the symbols whose history was replaced, `unjoined` those whose history must be
+    fetched whole before it can be.
+    """
+
+    counts: Counts
+    restated: frozenset[str]
+    unjoined: tuple[Due, ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a refresh has done so far, symbol by symbol and row by row."""
+
+    fresh: int = 0
+    fetched: set[str] = field(default_factory=set)
+    restated: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+    deferred: dict[str, str] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    dropped: Counter[str] = field(default_factory=Counter)
+    counts: Counts = field(default_factory=Counts)
+    credits: int = 0
+    seconds: float = 0
+
+    def add(self, reply: BatchReply, stored: Stored) -> None:
+        """Take in one batch."""
+        self.counts += stored.counts
+        unjoined = {due.symbol for due in stored.unjoined}
+        self.fetched |= {one.due.symbol for one in reply.fetched} - unjoined
+        self.restated |= stored.restated
+        self.refused |= {refusal.symbol: refusal.reason for refusal in reply.refused}
+        self.deferred |= reply.unavailable
+        for one in reply.fetched:
+            self.dropped += one.dropped
+
+    def plus(self, reply: BatchReply, stored: Stored) -> "Tally":
+        """What it will be with one more batch."""
+        more = deepcopy(self)
+        more.add(reply, stored)
+        return more
+
+    @property
+    def settled(self) -> set[str]:
+        """Symbols that this task need not ask for again."""
+        return self.fetched | self.refused.keys()
+
+    def defer(self, batches: "deque[Batch]", reason: str) -> None:
+        """Leave what was not fetched to the next run."""
+        self.deferred |= {symbol: reason for batch in batches for symbol in batch.symbols}
+
+    def check(self) -> None:
+        """Raise where nothing at all could be done: that is no success."""
+        if self.refused and not (self.fresh or self.fetched or self.deferred):
+            reasons = "; ".join(f"{symbol}: {why}" for symbol, why in self.refused.items())
+            raise PermanentError(f"no symbol could be refreshed: {reasons}")
+
+    def result(self) -> dict[str, Any]:
+        """What `/status` serves."""
+        return {
+            "symbols_processed": self.fresh + len(self.fetched),
+            "records_updated": self.counts.written,
+            "symbols_fetched": len(self.fetched),
+            "records_inserted": self.counts.inserted,
+            "records_changed": self.counts.updated,
+            "records_removed": self.counts.deleted,
+            "records_unchanged": self.counts.unchanged,
+            "rows_dropped": dict(self.dropped),
+            "restated": sorted(self.restated),
+            "refused": self.refused,
+            "deferred": self.deferred,
+            "silent": sorted(self.silent),
+            "credits_spent": self.credits,
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """As JSON, for `restored`; what is deferred is tried again, and so is left out."""
+        dumped: dict[str, Any] = TypeAdapter(Tally).dump_python(
+            self, mode="json", exclude={"deferred"}
+        )
+        return dumped
+
+    @classmethod
+    def restored(cls, dumped: dict[str, Any]) -> "Tally":
+        """What another attempt has dumped."""
+        return TypeAdapter(cls).validate_python(dumped)
+
+
+@retrying("resume")
+def resume(run: Runtime) -> Tally:
+    """What earlier attempts of this task have done; nothing yet, where this is the first."""
+    with run.engine.connect() as connection:
+        done = checkpoints.load(connection, run.task_id)
+    return Tally.restored(done) if done else Tally()
+
+
+@retrying("hand over")
+def hand_over(run: Runtime, tally: Tally) -> None:
+    """Leave what is done to the next attempt."""
+    with run.engine.begin() as connection:
+        checkpoints.hand_over(connection, run.task_id, tally.dump())

@@ -1,0 +1,94 @@
+"""The windows, in process and in a real Redis."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from api.auth.rate_limits import Limits, TooManyRequests
+from autoindex.settings import Settings
+from tests.redis_server import redis_server, url
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def redis_url() -> Iterator[SecretStr]:
+    with redis_server() as path:
+        yield SecretStr(url(path))
+
+
+@pytest.fixture(params=["memory", "redis"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    shared = request.getfixturevalue("redis_url") if request.param == "redis" else None
+    return Settings(requests_per_minute=5, tasks_per_minute=2, redis_url=shared)
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Limits]:
+    limits = Limits(settings)
+    yield limits
+    await limits.aclose()
+
+
+@pytest.fixture
+async def limits(settings: Settings) -> AsyncIterator[Limits]:
+    async with opened(settings) as limits:
+        yield limits
+
+
+async def admitted(limits: Limits, user: str, *, times: int, starts_task: bool = False) -> int:
+    count = 0
+    for _ in range(times):
+        try:
+            await limits.admit(user, starts_task=starts_task)
+        except TooManyRequests:
+            continue
+        count += 1
+    return count
+
+
+async def test_the_window_holds_so_many_and_no_more(limits: Limits) -> None:
+    assert await admitted(limits, "window", times=8) == 5
+
+
+async def test_starting_tasks_has_a_tighter_window(limits: Limits) -> None:
+    assert await admitted(limits, "starter", times=8, starts_task=True) == 2
+    # What was refused has not used up the window of the other requests.
+    assert await admitted(limits, "starter", times=8) == 3
+
+
+async def test_users_do_not_share_a_window(limits: Limits) -> None:
+    await admitted(limits, "flood", times=50)
+    assert await admitted(limits, "quiet", times=5) == 5
+
+
+async def test_a_refusal_says_when_the_next_request_fits(limits: Limits) -> None:
+    await admitted(limits, "patient", times=5)
+    with pytest.raises(TooManyRequests) as refused:
+        await limits.admit("patient", starts_task=False)
+    assert refused.value.limit == 5
+    assert 50 <= refused.value.retry_after_seconds <= 61
+
+
+async def test_facades_share_a_window_in_redis(redis_url: SecretStr) -> None:
+    settings = Settings(requests_per_minute=5, redis_url=redis_url)
+    async with opened(settings) as one, opened(settings) as other:
+        assert await admitted(one, "shared", times=3) == 3
+        assert await admitted(other, "shared", times=3) == 2
+
+
+async def test_without_redis_requests_are_counted_in_process(tmp_path: Path) -> None:
+    away = SecretStr(url(tmp_path / "nobody.sock"))
+    async with opened(Settings(requests_per_minute=5, redis_url=away)) as limits:
+        assert await admitted(limits, "alone", times=8) == 5
+
+
+async def test_what_is_left_is_told(limits: Limits) -> None:
+    left = [(await limits.admit("careful", starts_task=True)).remaining for _ in range(2)]
+    assert left == [1, 0]
+    read = await limits.admit("careful", starts_task=False)
+    assert (read.limit, read.remaining) == (5, 2)
+    assert 50 <= read.reset_seconds <= 61

@@ -1,0 +1,183 @@
+"""Reading the index over HTTP."""
+
+import csv
+import io
+from datetime import date, timedelta
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import Engine, delete, insert
+
+from autoindex.requests import Frequency, Strategy
+from autoindex.storage import index_metrics, versions
+from autoindex.storage.tables import allocations, assets, index_levels
+from tests.api.answers import client, problem
+
+pytestmark = pytest.mark.anyio
+
+INDEX = "/api/v1/index"
+FIRST = date(2022, 1, 3)
+PUBLISHED = {"strategy": "composite", "frequency": "monthly"}
+
+
+@pytest.fixture(autouse=True)
+def stored(api_engine: Engine) -> None:
+    """Five levels, one rebalance of two symbols, and the metrics of the last session."""
+    days = [FIRST + timedelta(days=number) for number in range(5)]
+    levels = [{**PUBLISHED, "session": day, "level": 100 + n / 3} for n, day in enumerate(days)]
+    with api_engine.begin() as connection:
+        for table in (index_levels, allocations):
+            connection.execute(delete(table))
+        ids = connection.execute(assets.select().order_by(assets.c.symbol)).all()
+        held = [
+            {**PUBLISHED, "session": FIRST, "asset_id": row.id, "weight": weight, "units": 1.0}
+            for row, weight in zip(ids, (0.75, 0.25), strict=True)
+        ]
+        connection.execute(insert(index_levels).values(levels))
+        connection.execute(insert(allocations).values(held))
+        values = {"all": {"sharpe_ratio": 0.5, "beta": None}}
+        index_metrics.store(connection, Strategy.COMPOSITE, Frequency.MONTHLY, days[-1], values)
+
+
+async def test_levels_come_oldest_first_and_paged(http: httpx.AsyncClient) -> None:
+    first = (await http.get(f"{INDEX}/levels", params={"per_page": 3})).json()
+    second = (await http.get(f"{INDEX}/levels", params={"per_page": 3, "page": 2})).json()
+    assert {name: first[name] for name in ("strategy", "frequency", "total", "page")} == {
+        **PUBLISHED,
+        "total": 5,
+        "page": 1,
+    }
+    assert first["levels"][0] == {"session": "2022-01-03", "level": 100.0}
+    assert [row["session"] for row in second["levels"]] == ["2022-01-06", "2022-01-07"]
+
+
+async def test_a_level_keeps_every_digit(http: httpx.AsyncClient) -> None:
+    window = {"start_date": "2022-01-04", "end_date": "2022-01-04"}
+    found = (await http.get(f"{INDEX}/levels", params=window)).json()
+    assert [row["level"] for row in found["levels"]] == [100 + 1 / 3]
+
+
+async def test_another_strategy_has_nothing_yet(http: httpx.AsyncClient) -> None:
+    found = (await http.get(f"{INDEX}/levels", params={"strategy": "momentum"})).json()
+    assert (found["total"], found["levels"]) == (0, [])
+    found = (await http.get(f"{INDEX}/metrics", params={"strategy": "momentum"})).json()
+    assert (found["total"], found["metrics"]) == (0, [])
+
+
+async def test_allocations_name_their_symbols(http: httpx.AsyncClient) -> None:
+    found = (await http.get(f"{INDEX}/allocations")).json()
+    assert found["allocations"] == [
+        {"session": "2022-01-03", "symbol": "AAPL", "weight": 0.75},
+        {"session": "2022-01-03", "symbol": "JPM", "weight": 0.25},
+    ]
+
+
+async def test_metrics_are_read_in_either_order(
+    http: httpx.AsyncClient, api_engine: Engine
+) -> None:
+    with api_engine.begin() as connection:
+        values = {"all": {"sharpe_ratio": 0.25, "beta": 1.5}}
+        index_metrics.store(connection, Strategy.COMPOSITE, Frequency.MONTHLY, FIRST, values)
+    newest = {"session": "2022-01-07", "values": {"all": {"sharpe_ratio": 0.5, "beta": None}}}
+    oldest = {"session": "2022-01-03", "values": values}
+    found = (await http.get(f"{INDEX}/metrics")).json()
+    assert (found["total"], found["metrics"]) == (2, [oldest, newest])
+    only = {"order": "desc", "per_page": 1}
+    assert (await http.get(f"{INDEX}/metrics", params=only)).json()["metrics"] == [newest]
+    until = {"order": "desc", "end_date": "2022-01-06"}
+    assert (await http.get(f"{INDEX}/metrics", params=until)).json()["metrics"] == [oldest]
+    answer = await http.get(f"{INDEX}/metrics", params=only, headers={"Accept": "text/csv"})
+    assert list(csv.reader(io.StringIO(answer.text))) == [
+        ["session", "window", "metric", "value"],
+        ["2022-01-07", "all", "beta", ""],
+        ["2022-01-07", "all", "sharpe_ratio", "0.5"],
+    ]
+
+
+async def test_the_newest_levels_may_come_first(http: httpx.AsyncClient) -> None:
+    found = (await http.get(f"{INDEX}/levels", params={"order": "desc", "per_page": 2})).json()
+    assert [row["session"] for row in found["levels"]] == ["2022-01-07", "2022-01-06"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("text/csv", "text/csv"),
+        ("TEXT/CSV", "text/csv"),
+        ("text/*;q=0.5", "text/csv"),
+        ("text/html, text/csv;q=0.9, */*;q=0.1", "text/csv"),
+        ("application/json, text/csv;q=0.9", "application/json"),
+        ("text/csv;q=0.2, application/json;q=0.3", "application/json"),
+        ("application/json;q=0, */*", "text/csv"),
+        ("text/csv;charset=utf-8;header=present", "text/csv"),
+        ("nonsense", "application/json"),
+        ("text/html", None),
+        ("application/pdf, */*;q=0", None),
+    ],
+)
+async def test_the_client_chooses_the_media_type(
+    http: httpx.AsyncClient, accept: str, chosen: str | None
+) -> None:
+    answer = await http.get(f"{INDEX}/levels", headers={"Accept": accept})
+    if chosen is None:
+        assert "text/csv" in problem(answer, 406)["detail"]
+    else:
+        assert answer.headers["content-type"].partition(";")[0] == chosen
+        assert answer.headers["vary"] == "Accept"
+
+
+async def test_a_table_is_served_as_csv(http: httpx.AsyncClient) -> None:
+    answer = await http.get(f"{INDEX}/levels", headers={"Accept": "text/csv"})
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.reader(io.StringIO(answer.text)))
+    assert rows[0] == ["session", "level"]
+    assert float(rows[2][1]) == 100 + 1 / 3
+    assert len(rows) == 6
+
+
+async def test_what_has_not_changed_is_not_sent_again(
+    http: httpx.AsyncClient, api_engine: Engine
+) -> None:
+    tag = (await http.get(f"{INDEX}/levels")).headers["etag"]
+    again = await http.get(f"{INDEX}/levels", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    for known in (f'"x", W/{tag}', "*"):
+        answer = await http.get(f"{INDEX}/levels", headers={"If-None-Match": known})
+        assert (answer.status_code, answer.headers["etag"]) == (304, tag)
+    for other in (tag.strip('"'), f'"{tag[2:]}', '"*"'):
+        answer = await http.get(f"{INDEX}/levels", headers={"If-None-Match": other})
+        assert answer.status_code == 200
+    as_csv = {"If-None-Match": tag, "Accept": "text/csv"}
+    assert (await http.get(f"{INDEX}/levels", headers=as_csv)).status_code == 200
+    with api_engine.begin() as connection:
+        versions.bump(connection, versions.INDEX)
+    changed = await http.get(f"{INDEX}/levels", headers={"If-None-Match": tag})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != tag
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"strategy": "astrology"}, "strategy"),
+        ({"start_date": "tomorrow"}, "start_date"),
+        ({"per_page": 10_001}, "per_page"),
+        ({"symbol": "AAPL"}, "symbol"),
+        ({"start_date": "2022-02-02", "end_date": "2022-02-01"}, "end_date"),
+        ({"start_date": "0"}, "start_date"),
+    ],
+)
+async def test_a_wrong_window_is_named(
+    http: httpx.AsyncClient, parameters: dict[str, str], field: str
+) -> None:
+    found = problem(await http.get(f"{INDEX}/levels", params=parameters), 422)
+    assert [error["field"] for error in found["errors"]] == [field]
+
+
+async def test_reading_needs_the_scope(app: FastAPI) -> None:
+    async with client(app, "ada", ["tasks:run"]) as http:
+        problem(await http.get(f"{INDEX}/levels"), 403)

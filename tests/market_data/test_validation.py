@@ -1,0 +1,127 @@
+"""Which rows are sane. Real prices never fail; a slipped decimal always does."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoindex import sessions
+from autoindex.market_data import parsing, validation
+from sandbox import sample_prices
+
+END = date(2022, 12, 28)
+
+
+def served(closes: Sequence[float], end: date = END) -> parsing.Table:
+    """Rows of consecutive sessions up to `end`, newest first, as the provider serves them."""
+    days = sessions.between(date(1970, 1, 1), end)[-len(closes) :]
+    values: list[Any] = [
+        {"datetime": f"{day:%Y-%m-%d}", **dict.fromkeys(parsing.PRICES, repr(float(close)))}
+        for day, close in zip(days, closes, strict=True)
+    ]
+    return parsing.table(values[::-1])[0]
+
+
+def dropped(closes: Sequence[float]) -> list[float]:
+    table = served(closes)
+    sane, counted = validation.sane(table, END)
+    gone = sorted(set(table["close"].tolist()) - set(sane["close"].tolist()))
+    assert counted == (Counter(absurd=len(table) - len(sane)) if gone else Counter())
+    return gone
+
+
+def test_all_real_prices_are_sane() -> None:
+    for listing in sample_prices.sample().values():
+        values = [bar._asdict() | {"datetime": bar.day} for bar in listing.bars]
+        table, unreadable = parsing.table(values)
+        sane, counted = validation.sane(table, END)
+        assert (len(sane), counted, unreadable) == (8313, Counter(), Counter())
+
+
+def test_a_real_fall_of_more_than_half_is_kept() -> None:
+    # AAPL around 2000-09-29, unadjusted closes: 53.50 to 25.75, -51.9 % in a day.
+    closes = [61.05, 53.5, 52.19, 51.44, 53.5, 25.75, 24.25, 22.31, 23.62, 22.07]
+    assert dropped(closes) == []
+    # The same day as the newest there is: nothing after it to confirm it.
+    assert dropped(closes[:6]) == []
+
+
+@pytest.mark.parametrize("factor", [0.02, 0.05, 20, 100])
+def test_a_jump_that_does_not_come_back_is_kept(factor: float) -> None:
+    assert dropped([50.0] * 6 + [50.0 * factor] * 6) == []
+
+
+@pytest.mark.parametrize("factor", [0.001, 0.01, 0.05, 20, 100, 1e6])
+@pytest.mark.parametrize(("position", "length"), [(0, 1), (3, 2), (8, 1), (16, 2), (19, 1)])
+def test_a_slipped_decimal_that_comes_back_is_dropped(
+    factor: float, position: int, length: int
+) -> None:
+    closes = [50.0 + n / 8 for n in range(20)]
+    bad = [close * factor for close in closes[position : position + length]]
+    closes[position : position + length] = bad
+    assert dropped(closes) == sorted(bad)
+
+
+def test_a_jump_in_the_newest_bar_waits_for_the_next() -> None:
+    assert dropped([50.0] * 6 + [1.0]) == [1.0]
+    assert dropped([50.0] * 6 + [1.0, 1.1]) == []
+
+
+@pytest.mark.parametrize("close", [1e-9, 1e13, 1e300])
+def test_a_price_beyond_all_prices_is_dropped(close: float) -> None:
+    assert dropped([close]) == [close]
+
+
+@pytest.mark.parametrize("name", ["open", "high", "low"])
+def test_a_price_far_off_its_own_close_is_dropped(name: str) -> None:
+    table = served([50.0] * 5)
+    table[name][2] = 5_000.0 if name != "low" else 0.5
+    assert validation.sane(table, END)[1] == {"absurd": 1}
+
+
+def test_one_wrong_date_costs_one_row_whichever_way_the_rows_run() -> None:
+    for table in (served([50.0] * 9), served([50.0] * 9)[::-1].copy()):
+        table["session"][4] = np.datetime64("1970-01-05")
+        assert validation.sane(table, END)[1] == {"out of order": 1}
+
+
+def test_a_row_is_counted_under_one_reason_only() -> None:
+    table = served([0.0] * 4)
+    table["session"][0] = np.datetime64("2099-01-05")
+    table["high"][1] = -1.0
+    assert validation.sane(table, END)[1] == {"future": 1, "zero": 3}
+
+
+def test_the_session_in_progress_is_unfinished_and_later_ones_are_future() -> None:
+    table = served([50.0] * 3)
+    _, counted = validation.sane(table, date(2022, 12, 23))
+    assert counted == {"unfinished": 1, "future": 1}
+
+
+def test_no_rows_are_no_trouble() -> None:
+    sane, counted = validation.sane(served([50.0])[:0], END)
+    assert (len(sane), counted) == (0, Counter())
+
+
+WILD = st.one_of(st.sampled_from([0.0, -1.0, np.nan, np.inf, 1e-12, 1e15]), st.floats(1e-3, 1e5))
+DAYS = st.integers(19_000, 19_400).map(lambda day: np.datetime64(day, "D"))
+
+
+@given(st.lists(st.tuples(DAYS, WILD, WILD, WILD, WILD), max_size=40))
+def test_what_is_left_is_always_sane(wild: list[tuple[Any, ...]]) -> None:
+    table = np.array([(*one, -1) for one in wild], parsing.ROW)
+
+    sane, counted = validation.sane(table, END)
+    bars = parsing.bars("AAPL", sane)
+
+    assert len(sane) + sum(counted.values()) == len(table)
+    assert (np.diff(bars.sessions).astype(int) > 0).all()
+    assert not len(bars) or bars.sessions[-1] <= np.datetime64(END)
+    for price in (bars.open, bars.high, bars.low, bars.close):
+        assert (np.isfinite(price) & (price > 0)).all()
+    assert (bars.high >= bars.low).all()

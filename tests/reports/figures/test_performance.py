@@ -1,0 +1,112 @@
+"""Returns over windows and months, against empyrical and by hand."""
+
+from datetime import date
+
+import empyrical
+import numpy as np
+import pandas as pd
+import pytest
+
+from autoindex.reports.figures import performance, periods
+from autoindex.reports.figures.history import History
+from autoindex.requests import ReportType
+
+
+@pytest.fixture(scope="module")
+def spx(benchmark: pd.Series) -> History:
+    return History.align(benchmark, benchmark)
+
+
+def test_months_and_years_are_those_of_empyrical(benchmark: pd.Series, spx: History) -> None:
+    returns = benchmark.pct_change().iloc[1:]
+    months = empyrical.aggregate_returns(returns, "monthly")
+    years = empyrical.aggregate_returns(returns, "yearly")
+    table = performance.monthly_returns(spx)
+    assert [year.year for year in table] == list(range(1990, 2023))
+    for year in table:
+        assert year.year_return == pytest.approx(years[year.year], abs=1e-12)
+        assert year.benchmark_year_return == year.year_return
+        for month, value in enumerate(year.months, start=1):
+            assert value == pytest.approx(months[(year.year, month)], abs=1e-12)
+
+
+def test_published_years_of_the_s_and_p_500(spx: History) -> None:
+    # S&P Dow Jones Indices, price returns: 2008 -38.49%, 2013 +29.60%, 2018 -6.24%, 2021 +26.89%.
+    years = {year.year: year.year_return for year in performance.monthly_returns(spx)}
+    published = {2008: -0.3849, 2013: 0.2960, 2018: -0.0624, 2021: 0.2689}
+    assert {year: round(years[year], 4) for year in published} == published
+
+
+def test_months_cut_short_are_named(spx: History) -> None:
+    table = performance.monthly_returns(spx)
+    # The data begin with the first session of 1990 and end on 28 December 2022.
+    assert table[0].incomplete == (1,)
+    assert table[-1].incomplete == (12,)
+    assert all(year.incomplete == () for year in table[1:-1])
+
+
+def test_windows_by_hand() -> None:
+    sessions = pd.DatetimeIndex(
+        ["2020-12-31", "2021-12-30", "2021-12-31", "2022-11-30", "2022-12-28"]
+    )
+    levels = pd.Series([100.0, 120.0, 121.0, 110.0, 99.0], sessions)
+    benchmark = pd.Series([50.0, 55.0, 55.0, 60.0, 66.0], sessions)
+    history = History.align(levels, benchmark)
+    period = periods.ending_at(4, sessions, ReportType.MONTHLY)
+    rows = {
+        row.key: row for row in performance.comparisons(history, period, None, ReportType.MONTHLY)
+    }
+    assert rows["period"].index_return == pytest.approx(99 / 110 - 1)
+    assert rows["period"].benchmark_return == pytest.approx(0.1)
+    assert rows["period"].difference == pytest.approx(-0.2)
+    assert rows["year_to_date"].base == date(2021, 12, 31)
+    # The quarter began after the close of 31 December 2021, as far as these sessions tell.
+    assert rows["quarter_to_date"].index_return == pytest.approx(99 / 121 - 1)
+    assert rows["quarter_to_date"].index_annual_return is None
+    assert rows["year_to_date"].index_return == pytest.approx(99 / 121 - 1)
+    assert rows["previous_period"].index_return is None
+    assert rows["3_year"].index_return is None
+    assert rows["inception"].index_return == pytest.approx(-0.01)
+
+
+def test_only_windows_of_a_year_or_more_are_annualised(spx: History) -> None:
+    last = len(spx) - 1
+    period = periods.ending_at(last, spx.sessions, ReportType.QUARTERLY)
+    rows = {row.key: row for row in performance.comparisons(spx, period, None, ReportType.MONTHLY)}
+    assert rows["year_to_date"].index_annual_return is None
+    assert rows["period"].index_annual_return is None
+    returns = pd.Series(spx.level, spx.sessions).pct_change().iloc[1:]
+    ten = returns.loc["2012-12-29":]
+    assert rows["10_year"].base == date(2012, 12, 28)
+    assert rows["10_year"].index_annual_return == pytest.approx(empyrical.annual_return(ten))
+    volatility = empyrical.annual_volatility(ten)
+    assert rows["10_year"].index_annual_volatility == pytest.approx(volatility)
+    assert rows["year_to_date"].index_annual_volatility is None
+
+
+def test_a_benchmark_with_a_gap_is_carried_five_sessions(closes: pd.DataFrame) -> None:
+    levels = closes["KO"].iloc[:30]
+    gappy = levels.drop(levels.index[10:16])
+    history = History.align(levels, gappy)
+    assert not np.isnan(history.benchmark[10:15]).any()
+    assert (history.benchmark[10:15] == levels.iloc[9]).all()
+    assert np.isnan(history.benchmark[15])
+    assert history.benchmark[16] == levels.iloc[16]
+
+
+@pytest.mark.parametrize(
+    ("report_type", "around"),
+    [
+        (ReportType.DAILY, {"month_to_date": date(2022, 11, 30)}),
+        (ReportType.WEEKLY, {"month_to_date": date(2022, 11, 30)}),
+        (ReportType.MONTHLY, {"quarter_to_date": date(2022, 9, 30)}),
+        (ReportType.QUARTERLY, {}),
+    ],
+)
+def test_each_kind_of_report_has_the_longer_period_it_is_part_of(
+    spx: History, report_type: ReportType, around: dict[str, date]
+) -> None:
+    period = periods.ending_at(len(spx) - 1, spx.sessions, report_type)
+    rows = performance.comparisons(spx, period, None, report_type)
+    found = {row.key: row.base for row in rows if row.key.endswith("_to_date")}
+    assert found == {**around, "year_to_date": date(2021, 12, 31)}

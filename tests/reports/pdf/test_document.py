@@ -1,0 +1,161 @@
+"""The PDF, read back with pypdf."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from autoindex.reports.compose import compose
+from autoindex.reports.content import ReportContent
+from autoindex.reports.pdf import document
+from autoindex.reports.wording import day, percent
+from autoindex.requests import ReportType
+
+
+@pytest.fixture(scope="module")
+def path(content: ReportContent, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pdf") / "report.pdf"
+    document.write(content, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reader(path: Path) -> PdfReader:
+    return PdfReader(path)
+
+
+@pytest.fixture(scope="module")
+def text(reader: PdfReader) -> str:
+    return "\n".join(page.extract_text() for page in reader.pages)
+
+
+def test_figures_can_be_searched(text: str, content: ReportContent) -> None:
+    head = content.headline
+    assert percent(head.period_return, signed=True) in text
+    assert percent(head.max_drawdown) in text
+    assert f"{percent(content.annual_turnover, 0)}, by 59 rebalances" in text
+    for fall in content.drawdowns:
+        assert day(fall.start) in text
+    for row in content.holdings:
+        assert row.symbol in text
+    assert "Procter & Gamble" in text
+    assert "What flatters these figures" in text
+
+
+def test_every_part_is_bookmarked(reader: PdfReader) -> None:
+    titles = [entry.title for entry in reader.outline if not isinstance(entry, list)]
+    assert titles == [
+        "Growth since inception",
+        "Performance",
+        "Key facts",
+        "Largest holdings",
+        "The period",
+        "Contributions to return",
+        "Recent years",
+        "Drawdowns",
+        "Deepest drawdowns",
+        "Rolling volatility",
+        "Rolling Sharpe ratio",
+        "Measures",
+        "Monthly returns",
+        "Calendar years",
+        "Allocations",
+        "Holdings",
+        "Last rebalance",
+        "Turnover",
+        "Data quality",
+        "Method and sources",
+    ]
+
+
+def test_pages_are_numbered_and_a4(reader: PdfReader) -> None:
+    count = len(reader.pages)
+    for number, page in enumerate(reader.pages, start=1):
+        assert f"Page {number} of {count}" in page.extract_text()
+        assert (round(page.mediabox.width), round(page.mediabox.height)) == (595, 842)
+
+
+def test_method_stands_on_the_last_page(reader: PdfReader) -> None:
+    assert "Method and sources" in reader.pages[-1].extract_text()
+
+
+def test_metadata(reader: PdfReader, content: ReportContent) -> None:
+    assert reader.metadata is not None
+    assert reader.metadata.title == content.title
+    assert reader.metadata.creation_date == datetime(2022, 12, 28, 22, tzinfo=UTC)
+    assert reader.trailer["/Root"]["/Lang"] == "en-GB"
+
+
+def test_charts_are_vectors_and_fonts_embedded(reader: PdfReader) -> None:
+    for page in reader.pages:
+        resources = page["/Resources"]
+        assert not [
+            item
+            for item in resources.get("/XObject", {}).values()
+            if item.get_object()["/Subtype"] == "/Image"
+        ]
+        for font in resources["/Font"].values():
+            assert "/FontFile2" in font.get_object()["/FontDescriptor"].get_object()
+
+
+def test_the_same_content_gives_the_same_bytes_in_another_process(
+    content: ReportContent, path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "content.json").write_text(content.model_dump_json())
+    program = (
+        "import sys, pathlib\n"
+        "from autoindex.reports import pdf\n"
+        "from autoindex.reports.content import ReportContent\n"
+        "text = pathlib.Path(sys.argv[1]).read_text()\n"
+        "pdf.write(ReportContent.model_validate_json(text), pathlib.Path(sys.argv[2]))\n"
+    )
+    again = tmp_path / "again.pdf"
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "content.json"), str(again)],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
+    )
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_young_index_is_told_plainly(make_inputs: "object", tmp_path: Path) -> None:
+    young = compose(make_inputs(start="2022-12-12", benchmark=None))  # type: ignore[operator]
+    document.write(young, tmp_path / "young.pdf")
+    text = "\n".join(page.extract_text() for page in PdfReader(tmp_path / "young.pdf").pages)
+    assert "Not enough data" in text
+    assert "nan" not in text.lower().split()
+    assert "None" not in text
+
+
+def test_a_day_is_drawn_among_those_before_it(make_inputs: "object", tmp_path: Path) -> None:
+    daily = compose(make_inputs(ReportType.DAILY))  # type: ignore[operator]
+    document.write(daily, tmp_path / "daily.pdf")
+    front, second = (page.extract_text() for page in PdfReader(tmp_path / "daily.pdf").pages[:2])
+    assert "Daily report. 28 December 2022\n" in front
+    assert "Return of the day" in front
+    assert "Last 21 sessions" in second
+    assert "Return from the close of 28 Nov 2022" in second
+
+
+def test_names_with_markup_are_only_text(content: ReportContent, tmp_path: Path) -> None:
+    holding = content.holdings[0].model_copy(update={"name": "<b>A & B</b> <para>"})
+    odd = content.model_copy(update={"holdings": (holding,), "quality_notes": ("a < b",)})
+    document.write(odd, tmp_path / "odd.pdf")
+    text = "\n".join(page.extract_text() for page in PdfReader(tmp_path / "odd.pdf").pages)
+    assert "<b>A & B</b> <para>" in text.replace("\n", " ")
+    assert "a < b" in text
+
+
+def test_a_rebalance_of_hundreds_fits_its_page(content: ReportContent, tmp_path: Path) -> None:
+    assert content.rebalance is not None
+    many = tuple(f"S{number:05d}" for number in range(1_500))
+    change = content.rebalance.model_copy(update={"entered": many, "left": many[:31]})
+    document.write(content.model_copy(update={"rebalance": change}), tmp_path / "large.pdf")
+    text = " ".join(page.extract_text() for page in PdfReader(tmp_path / "large.pdf").pages)
+    text = " ".join(text.split())
+    assert "S00028, S00029 and 1,470 more. Left: S00000" in text
+    assert "S00029 and 1 more." in text

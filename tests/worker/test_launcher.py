@@ -1,0 +1,89 @@
+"""Warm starts that fail, and come back."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from worker import launcher
+from worker.launcher import Refused, Starter
+from worker.process import Process
+from worker.run_spec import Order
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+LOOK_AROUND = "tests.worker.worker_flows.look_around"
+
+
+def order() -> Order:
+    """For a run that waits for a server that is not there."""
+    return Order(task_id=uuid4(), env={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+
+
+@asynccontextmanager
+async def starter_of(entrypoints: list[str]) -> AsyncIterator[Starter]:
+    made = Starter(entrypoints)
+    await made.open()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def zygote_of(run: Process) -> psutil.Process:
+    """The parent of a run, which has one process between itself and this one."""
+    zygote = psutil.Process(run.pid).parent()
+    guard = zygote and zygote.parent()
+    assert zygote is not None
+    assert guard is not None
+    assert guard.ppid() == os.getpid()
+    return zygote
+
+
+async def end(run: Process) -> None:
+    run.send(launcher.signal.SIGKILL)
+    await run.ended
+
+
+async def test_a_zygote_that_could_not_load_is_made_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entrypoints = ["flows.no_such_module.flow"]
+    async with starter_of(entrypoints) as made:
+        cold = await made.start(order())
+        entrypoints[:] = [LOOK_AROUND]
+        monkeypatch.setattr(launcher, "_AGAIN_SECONDS", 0.0)
+        busy = await made.start(order())
+        assert zygote_of(cold) == zygote_of(busy)
+        for run in (cold, busy):
+            await end(run)
+        warm = await made.start(order())
+        assert zygote_of(warm).memory_info().rss > 100_000_000
+        await end(warm)
+
+
+async def test_an_order_that_is_not_answered_gets_no_process_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = psutil.Process().children()
+    async with starter_of([LOOK_AROUND]) as made:
+        run = await made.start(order())
+        zygote = zygote_of(run)
+        monkeypatch.setattr(launcher, "_FORK_SECONDS", 1)
+        zygote.suspend()
+        with pytest.raises(Refused, match="has not answered within 1 s"):
+            await made.start(order())
+        assert not zygote.is_running()
+        assert psutil.Process().children() == before
+        assert await run.ended == -launcher.signal.SIGKILL
+        monkeypatch.undo()
+        await end(await made.start(order()))

@@ -1,0 +1,98 @@
+"""The worker's hold on the database, when connections to it vanish without a word."""
+
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import make_url
+
+from autoindex.settings import Settings
+from autoindex.storage.postgres import engines, pooler
+from deployments.local.embedded_postgres import EmbeddedPostgres
+from tests.bounds import HANG_SECONDS
+from tests.pgbouncer import pgbouncer
+from tests.relay import Relay, to_database
+from worker.lease_manager import Keeper
+from worker.outages import Outages
+
+pytestmark = pytest.mark.anyio
+
+TASK = UUID(int=3)
+# Whose third is as long as a busy machine takes for an answer, or little.
+LONG, SHORT = timedelta(seconds=3 * HANG_SECONDS), timedelta(seconds=3)
+
+
+@pytest.fixture
+async def cabled(settings: Settings) -> AsyncIterator[tuple[Keeper, Relay]]:
+    """A keeper, and its cable to the database."""
+    relay, there = to_database(settings.database())
+    far = settings.model_copy(update={"database_url": SecretStr(there)})
+    engine = engines.async_engine(far, "autoindex-worker")
+    with relay:
+        yield Keeper(engine, "afar", LONG, Outages(), lambda: pooler.check(far)), relay
+    await engine.dispose()
+
+
+async def test_a_connection_that_is_forgotten_costs_a_part_of_a_lease_at_most(
+    cabled: tuple[Keeper, Relay], caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper, relay = cabled
+    log = logging.getLogger("prefect.workers.autoindex")
+    with caplog.at_level(logging.WARNING, log.name):
+        log.addHandler(caplog.handler)  # where Prefect's own set-up keeps its lines to itself
+        await keeper.renew_once()
+        assert keeper.trouble is None
+        assert await keeper.take(TASK) is not None
+        relay.forget()
+        relay.cut()  # new connections come to nothing, too
+        keeper.lifetime = SHORT
+        for _ in range(2):
+            await keeper.renew_once()
+            assert keeper.trouble == "the database can't be used: no answer within 1 s"
+            assert keeper.reachable_since is None
+        relay.heal()
+        keeper.lifetime = LONG
+        await keeper.renew_once()
+        assert keeper.trouble is None
+        log.removeHandler(caplog.handler)
+    said = dict.fromkeys(one.getMessage() for one in caplog.records if one.name == log.name)
+    assert list(said) == [
+        "no run is claimed: the database can't be used: no answer within 1 s",
+        "the database can be used again: runs are claimed",
+    ]
+
+
+async def test_a_pooler_that_keeps_no_session_is_found_out_whenever_it_comes(
+    server: EmbeddedPostgres, tmp_path: Path, settings: Settings
+) -> None:
+    with pgbouncer(server, tmp_path) as good:
+        url = good.url(str(make_url(settings.database()).database))
+        through = settings.model_copy(update={"database_url": SecretStr(url)})
+        engine = engines.async_engine(through, "autoindex-worker")
+        keeper = Keeper(engine, "pooled", LONG, Outages(), lambda: pooler.check(through))
+        await keeper.renew_once()
+        assert keeper.trouble is None
+        good.stop()
+        await keeper.renew_once()
+        assert keeper.trouble is not None
+        good.set("pool_mode", "transaction")
+        good.start()
+        await keeper.renew_once()
+        assert "locks do not hold" in str(keeper.trouble)
+        assert keeper.reachable_since is None
+        good.stop()
+        good.set("pool_mode", "session")
+        good.start()
+        await keeper.renew_once()  # the old connection is gone
+        await keeper.renew_once()
+        assert keeper.trouble is None
+        await engine.dispose()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

@@ -1,0 +1,96 @@
+"""A run whose Prefect server is away: as it begins, in its midst, and behind a proxy."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tests.relay import Relay
+from worker import engine, prefect_retries
+from worker.prefect_retries import Patience
+
+
+@contextmanager
+def taken() -> Iterator[int]:
+    """A port that is ours, and on which nobody listens yet."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def test_a_run_looks_for_the_server_each_second_until_it_is_back(
+    prefect_api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = httpx.URL(prefect_api)
+    pauses: list[float] = []
+    relays: list[Relay] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) % 8 == 0:
+            relays.append(Relay((api.host, api.port or 80), port))
+
+    clock = SimpleNamespace(sleep=pause, monotonic=time.monotonic)
+    monkeypatch.setattr(prefect_retries, "time", clock)
+    with taken() as port:
+        ours = f"http://127.0.0.1:{port}{api.path}"
+        with (
+            temporary_settings({PREFECT_API_URL: ours}),
+            engine._settings(),
+            engine._client() as client,
+        ):
+            for outage in (1, 2):  # as it begins, and in its midst
+                assert client.hello().status_code == 200
+                assert pauses == [1.0] * 8 * outage
+                relays.pop().close()
+
+
+def answers(*given: httpx.Response | Exception) -> Patience:
+    """Patience with a server that answers so, one after the other."""
+    left = list(given)
+
+    def send(_: httpx.Request) -> httpx.Response:
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return Patience(send, READY)
+
+
+REQUEST = httpx.Request("GET", "http://prefect/api/health")
+READY = httpx.Request("GET", "http://prefect/api/ready")
+
+
+def test_a_proxy_that_finds_no_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefect_retries, "_PAUSE_SECONDS", 0)
+    gone = [httpx.Response(502), httpx.ConnectError("refused"), httpx.Response(503)]
+    assert answers(*gone, httpx.Response(200))(REQUEST).status_code == 200
+    later = httpx.Response(503, headers={"Retry-After": "3"})
+    assert answers(later, httpx.Response(200))(REQUEST) is later
+
+
+def test_a_server_without_its_database_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefect_retries, "_PAUSE_SECONDS", 0)
+    error, unready, ready = httpx.Response(500), httpx.Response(503), httpx.Response(200)
+    away = [error, unready] * 20 + [error, httpx.ConnectError("refused")]
+    back = [error, ready] * 2
+    assert answers(*away, *back, httpx.Response(201))(REQUEST).status_code == 201
+    assert answers(*[error, ready] * 6, httpx.Response(201))(REQUEST) is error
+
+
+def test_of_one_outage_it_is_patient_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefect_retries, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(prefect_retries, "_SECONDS", -1)
+    refused = httpx.ConnectError("refused")
+    waiting = answers(refused, refused, httpx.Response(200), httpx.Response(503))
+    for _ in range(2):
+        with pytest.raises(httpx.ConnectError):
+            waiting(REQUEST)
+    assert [waiting(REQUEST).status_code for _ in range(2)] == [200, 503]

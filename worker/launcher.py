@@ -1,0 +1,243 @@
+"""Start a run's process: a fork of the zygote.
+
+An order that was sent is never given to another process: one token, one process, however long the
+worker or the zygote is stalled. A zygote that does not answer is ended, with all its forks.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from prefect.settings import get_current_settings
+
+from worker.parent_death import die_with_parent
+from worker.process import Process
+from worker.reaper import END, PARENT_ENDED
+from worker.run_spec import Order
+from worker.zygote import LARGEST_MESSAGE
+
+_log = logging.getLogger("prefect.workers.autoindex")
+
+_ZYGOTE: Final = (sys.executable, "-m", "worker.zygote")
+_READY_SECONDS: Final = 120
+_FORK_SECONDS: Final = 30
+_END_SECONDS: Final = 10.0
+# After a zygote that could not load: what kept it, as too little memory, may have passed.
+_AGAIN_SECONDS: Final = 300.0
+# Known before NumPy and Arrow are loaded: one BLAS thread gives the same numbers each time, and a
+# process that is forked must have one thread only.
+_SINGLE_THREADED: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "MPLBACKEND": "agg",
+}
+
+R = TypeVar("R")
+
+
+class Refused(OSError):
+    """No process is to be had for an order, nor will there be one."""
+
+
+class Starter:
+    """Starts processes; where the zygote can't load the flows, each process loads its own."""
+
+    def __init__(self, entrypoints: Sequence[str]) -> None:
+        self._entrypoints = entrypoints
+        self._zygote: _Zygote | None = None
+        self._made_at = time.monotonic()
+        self._lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Make the zygote, so that the first run finds it warm."""
+        try:
+            await self._ready()
+        except OSError as error:
+            _log.error("no run can be started yet: %s", error)
+
+    async def start(self, order: Order) -> Process:
+        """Start a process for an order; raises `OSError` where there is none, nor will be."""
+        return await (await self._ready()).fork(order)
+
+    async def _ready(self) -> "_Zygote":
+        async with self._lock:
+            if self._zygote is None or self._is_to_be_made_again(self._zygote):
+                await self.close()
+                self._zygote = await _made(self._entrypoints)
+                self._made_at = time.monotonic()
+            return self._zygote
+
+    def _is_to_be_made_again(self, zygote: "_Zygote") -> bool:
+        is_due = time.monotonic() - self._made_at > _AGAIN_SECONDS
+        return zygote.is_gone or (is_due and zygote.is_idle and not zygote.is_warm)
+
+    async def close(self) -> None:
+        """End the zygote, and with it whatever it has forked."""
+        if self._zygote is not None:
+            await self._zygote.close()
+
+
+async def _made(entrypoints: Sequence[str]) -> "_Zygote":
+    try:
+        return await _Zygote.made(entrypoints)
+    except OSError as error:
+        _log.warning("no warm start: %s", error)
+        return await _Zygote.made([])
+
+
+class _Zygote:
+    """The worker's end of the socket to a zygote."""
+
+    def __init__(
+        self, reaper: "subprocess.Popen[bytes]", end: socket.socket, *, is_warm: bool
+    ) -> None:
+        self.is_warm = is_warm
+        self.is_gone = False
+        self.ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._reaper = reaper
+        self._end_of_all: asyncio.Task[None] | None = None
+        self._socket = end
+        self._starting: dict[UUID, asyncio.Future[Process]] = {}
+        self._running: dict[int, Process] = {}
+        end.setblocking(False)
+        asyncio.get_running_loop().add_reader(end, self._receive)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return not self._starting and not self._running
+
+    @classmethod
+    async def made(cls, entrypoints: Sequence[str]) -> "_Zygote":
+        """Start a zygote and wait until it has loaded everything."""
+        began = time.monotonic()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            reaper = subprocess.Popen(
+                [*_ZYGOTE, str(theirs.fileno()), *entrypoints],
+                env={
+                    **os.environ,
+                    # As they are handed to each run.
+                    **get_current_settings().to_environment_variables(exclude_unset=True),
+                    **_SINGLE_THREADED,
+                },
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                preexec_fn=die_with_parent(PARENT_ENDED),  # noqa: PLW1509 - see there
+            )
+        zygote = cls(reaper, ours, is_warm=bool(entrypoints))
+        try:
+            pid = await _answer(zygote.ready, _READY_SECONDS)
+        except Refused:
+            await zygote.close()
+            raise
+        _log.info("ready after %.1f s (zygote %d)", time.monotonic() - began, pid)
+        return zygote
+
+    async def fork(self, order: Order) -> Process:
+        """A fork that carries out an order; raises `OSError` where there is none, nor will be."""
+        if self.is_gone:
+            raise Refused("the zygote has ended")
+        started: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
+        self._starting[order.task_id] = started
+        try:
+            self._socket.send(order.model_dump_json().encode())
+            return await _answer(started, _FORK_SECONDS)
+        except Refused:
+            if not started.done():
+                started.cancel()
+                await self.close()  # as long as it lives it may still do what it was told
+            raise
+        finally:
+            self._starting.pop(order.task_id, None)
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                message, descriptors, _, _ = socket.recv_fds(self._socket, LARGEST_MESSAGE, 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                message, descriptors = b"", []
+            if not message:
+                self._end()
+                return
+            self._handle(json.loads(message), descriptors)
+
+    def _handle(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
+        if "started" in message:
+            process = Process(message["pid"], descriptors[0])
+            self._running[process.pid] = process
+            waiting = self._starting.get(UUID(message["started"]))
+            if waiting is None or waiting.done():  # nobody waits any more
+                process.send(signal.SIGKILL)
+            else:
+                waiting.set_result(process)
+        elif "ended" in message:
+            self._running.pop(message["ended"]).end(message["status"])
+        elif "refused" in message:
+            waiting = self._starting.get(UUID(message["refused"]))
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(Refused(message["reason"]))
+        elif not self.ready.done():
+            self.ready.set_result(message["pid"])
+
+    def _end(self) -> "asyncio.Task[None]":
+        """Hear no more of the zygote; its forks have ended once all that it has started has."""
+        if self._end_of_all is None:
+            self.is_gone = True
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._end_of_all = asyncio.create_task(self._end_all())
+        return self._end_of_all
+
+    async def _end_all(self) -> None:
+        await asyncio.to_thread(_wait_for_end, self._reaper)
+        gone = Refused("the zygote has ended")
+        if not self.ready.done():
+            self.ready.set_exception(gone)
+        for waiting in self._starting.values():
+            if not waiting.done():
+                waiting.set_exception(gone)
+        for process in self._running.values():
+            process.end(-signal.SIGKILL)
+        self._running.clear()
+
+    async def close(self) -> None:
+        """End the zygote, its forks and whatever they have started."""
+        await asyncio.shield(self._end())
+        with suppress(Refused):
+            self.ready.result()
+
+
+async def _answer(coming: "asyncio.Future[R]", seconds: int) -> R:
+    """What the zygote answers within so many seconds, in which this process was not stalled."""
+    for _ in range(seconds):
+        await asyncio.wait([coming], timeout=1)
+        # Never lost, as from `wait_for`, where both come to pass at the same time.
+        if coming.done():
+            return coming.result()
+    raise Refused(f"the zygote has not answered within {seconds} s, and was ended")
+
+
+def _wait_for_end(reaper: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError):
+        reaper.send_signal(END)
+    try:
+        reaper.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        reaper.kill()
+        reaper.wait()

@@ -1,0 +1,152 @@
+"""A run's process, from its order to its end: in a fork of the zygote, or with an interpreter of
+its own (`python -m worker.run`) where there is no zygote.
+"""
+
+import os
+import resource
+import runpy
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from flows.attempts.worker_env import LEASE_TOKEN, MEMORY_LIMIT
+from worker.parent_death import ask_to_die_with_parent, leave_stopping_to_parent
+from worker.run_spec import ORDER, Order
+
+SOFT_LIMIT_SIGNAL: Final = signal.SIGUSR1
+STOP_SIGNAL: Final = signal.SIGUSR2
+LEASE_LOST: Final = 75
+"""Exit status of a run whose lease another worker has."""
+
+_MB: Final = 1 << 20
+# The supervisor's limit is on the run's own pages, looked at ten times a second. What a process
+# asks for faster than that meets this one, which also counts what it only reserves.
+_RESERVED: Final = 2
+
+
+def run(order: Order) -> int:
+    """Carry out an order; the exit status. Nothing it raises leaves this function."""
+    os.environ.update(_environment(order))
+    _limit_memory(order)
+    try:
+        from worker import engine  # noqa: PLC0415 - may fail with another Prefect
+    except (ImportError, AttributeError):
+        return _prefects_own_way(order)
+    try:
+        _obey_signals(order)
+        if order.token is not None:
+            engine.watch_states(_Lease(order).check)
+        if order.purpose == "hooks":
+            engine.call_failure_hooks(order)
+        else:
+            engine.run(order)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the outermost edge of the process
+        from autoindex.masking import masked  # noqa: PLC0415
+
+        print(masked(traceback.format_exc()), file=sys.stderr)
+        return 1
+    return 0
+
+
+def flush() -> None:
+    """Wait for Prefect's logs and events to be sent, which a fork's end would cut off."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+class _Lease:
+    """The run's lease, asked for before each state the run proposes."""
+
+    def __init__(self, order: Order) -> None:
+        from autoindex.settings import Settings  # noqa: PLC0415
+        from autoindex.storage.postgres import engines  # noqa: PLC0415
+
+        self._order = order
+        self._engine = engines.run_engine(Settings(), order.task_id)
+
+    def check(self) -> None:
+        """End the process where the lease is lost; wait where the database is away."""
+        from autoindex.errors import LeaseLost  # noqa: PLC0415
+        from autoindex.storage.postgres.transient import AWAY  # noqa: PLC0415
+        from autoindex.storage.runs import fence  # noqa: PLC0415
+
+        assert self._order.token is not None  # noqa: S101
+        while True:
+            try:
+                with self._engine.connect() as connection:
+                    fence.check(connection, self._order.task_id, self._order.token)
+            except LeaseLost as lost:
+                print(lost, file=sys.stderr, flush=True)
+                os._exit(LEASE_LOST)
+            except AWAY:
+                time.sleep(1)
+            else:
+                return
+
+
+def _environment(order: Order) -> dict[str, str]:
+    chosen = {
+        LEASE_TOKEN: order.token,
+        MEMORY_LIMIT: order.memory_limit_mb,
+    }
+    ours = {name: str(value) for name, value in chosen.items() if value is not None}
+    return order.env | ours | {"PREFECT__FLOW_RUN_ID": str(order.task_id)}
+
+
+def _limit_memory(order: Order) -> None:
+    if order.memory_limit_mb is None:
+        return
+    status = Path("/proc/self/status").read_text()
+    # A fork begins with what its parent had reserved.
+    (inherited,) = [int(line.split()[1]) for line in status.splitlines() if "VmData" in line]
+    most = inherited * 1024 + _RESERVED * order.memory_limit_mb * _MB
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or most < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def _obey_signals(order: Order) -> None:
+    from flows.attempts import time_limit  # noqa: PLC0415
+    from worker import engine  # noqa: PLC0415
+
+    def soft_limit(_signum: int, _frame: FrameType | None) -> None:
+        time_limit.reach(f"soft time limit of {order.soft_time_limit_seconds:g} s reached")
+
+    def stop(signum: int, _frame: FrameType | None) -> None:
+        engine.stop(signum)
+
+    signal.signal(SOFT_LIMIT_SIGNAL, soft_limit)
+    signal.signal(STOP_SIGNAL, stop)
+
+
+def _prefects_own_way(order: Order) -> int:
+    """Prefect's own engine: without soft limit, fence and hooks, but the run is run."""
+    if order.purpose == "hooks":
+        return 0
+    signal.signal(SOFT_LIMIT_SIGNAL, signal.SIG_IGN)
+    try:
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def main() -> None:
+    """Carry out the order that stands in the environment."""
+    ask_to_die_with_parent(signal.SIGKILL)
+    leave_stopping_to_parent()
+    order = Order.model_validate_json(os.environ.pop(ORDER))
+    sys.argv = sys.argv[:1]
+    sys.exit(run(order))
+
+
+if __name__ == "__main__":
+    main()
