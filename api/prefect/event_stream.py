@@ -1,8 +1,7 @@
-"""Prefect's events, over one websocket: which flow runs may have changed, and why."""
+"""Prefect's events, over one websocket: which flow runs may have changed."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -16,23 +15,15 @@ from autoindex.errors import PartUnavailable
 
 _ANSWER_SECONDS: Final = 5.0
 _RUN: Final = "prefect.flow-run."
-_SUBTASK_WAITS: Final = "prefect.task-run.AwaitingRetry"
-_SUBTASK_GOES_ON: Final = "prefect.task-run.Retrying"
 _HEARTBEAT: Final = "prefect.flow-run.heartbeat"
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A run whose state has changed, or that of one of its subtasks."""
-
-    run_id: UUID
-    subtask_waits: bool
 
 
 async def changed(
     api_url: str, headers: Mapping[str, str], token: str | None
-) -> AsyncGenerator[Changed | None]:
-    """None once subscribed, then every change; raises `PartUnavailable` when the connection ends.
+) -> AsyncGenerator[UUID | None]:
+    """None once subscribed, then the id of every run that changes.
+
+    Raises `PartUnavailable` when the connection ends.
 
     Prefect does not confirm a subscription, and drops events for a subscriber that is slow: whoever
     needs to know for certain looks again from time to time.
@@ -58,27 +49,24 @@ async def changed(
             await socket.send(json.dumps(_subscription(datetime.now(UTC))))
             yield None
             async for message in socket:
-                if (change := _change(json.loads(message))) is not None:
-                    yield change
+                if (run_id := _run_of(json.loads(message))) is not None:
+                    yield run_id
     except (OSError, TimeoutError, WebSocketException) as error:
         raise PartUnavailable("Prefect", "ends the stream of its events") from error
     raise PartUnavailable("Prefect", "ends the stream of its events")
 
 
 def _subscription(now: datetime) -> dict[str, Any]:
-    names = {
-        "prefix": [_RUN, _SUBTASK_WAITS, _SUBTASK_GOES_ON],
-        "exclude_prefix": [_HEARTBEAT],
-    }
+    names = {"prefix": [_RUN], "exclude_prefix": [_HEARTBEAT]}
     # Without an end Prefect takes the present for it, and says nothing.
     when = {"since": now.isoformat(), "until": (now + timedelta(days=3650)).isoformat()}
     return {"type": "filter", "backfill": False, "filter": {"event": names, "occurred": when}}
 
 
-def _change(message: Mapping[str, Any]) -> Changed | None:
+def _run_of(message: Mapping[str, Any]) -> UUID | None:
     event = message["event"]
     for resource in (event["resource"], *event["related"]):
         name = resource.get("prefect.resource.id", "")
         if name.startswith(_RUN):
-            return Changed(UUID(name.removeprefix(_RUN)), event["event"] == _SUBTASK_WAITS)
+            return UUID(name.removeprefix(_RUN))
     return None

@@ -4,13 +4,11 @@ With `event_stream`, which hears of changes, the only place that knows what Pref
 """
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from itertools import chain, groupby
 from typing import Any, Final
 from uuid import UUID
 
@@ -42,14 +40,9 @@ USER_TAG: Final = "user:"
 _MOST_AT_ONCE: Final = 200
 # The clocks of the facade and of Prefect's server may differ by this much.
 _CLOCK_SKEW: Final = timedelta(seconds=5)
-# For so long it is believed that no subtask waits for a retry, unless Prefect's events say so.
-_CALM_SECONDS: Final = 5.0
-_MOST_CALM: Final = 1_000
 _BEGUN: Final = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING")
 # Runs are kept for 90 days.
 _HISTORY_DAYS: Final = 100
-
-_SUBTASK_WAITS: Final = {"task_runs": {"state": {"name": {"any_": [states.AWAITING_RETRY]}}}}
 
 JSON = dict[str, Any]
 
@@ -103,7 +96,6 @@ class Prefect:
     def __init__(self, connection: Connection, *, answer_seconds: float) -> None:
         self._rest = Rest(connection, answer_seconds)
         self._connection = connection
-        self._calm = _Calm()
         self._deployments = Deployments(self._rest)
 
     async def aclose(self) -> None:
@@ -156,24 +148,19 @@ class Prefect:
         return Started(self._task(run, kind), new=answer.status_code == HTTPStatus.CREATED)
 
     async def read(self, task_id: UUID) -> Task:
-        """Read a flow run, and whether one of its task runs waits for a retry."""
-        (run, kind), early = await asyncio.gather(self._run(task_id), self._early({task_id}))
-        waits = await self._which_wait([run], early)
-        return self._task(run, kind, subtask_waits=bool(waits))
+        """Read a flow run."""
+        return self._task(*await self._run(task_id))
 
     async def read_many(self, task_ids: Collection[UUID]) -> Mapping[UUID, Task]:
-        """Read flow runs in one query, and in another which of them have a subtask that waits."""
+        """Read flow runs in one query."""
         if len(task_ids) == 1:
             try:
                 return {task.id: task for task in [await self.read(next(iter(task_ids)))]}
             except TaskUnknown:
                 return {}
-        runs, early = await asyncio.gather(
-            self._found({"flow_runs": _among(task_ids)}), self._early(set(task_ids))
-        )
+        runs = await self._found({"flow_runs": _among(task_ids)})
         await self._deployments.look_for(run.deployment_id for run in runs)
-        tasks = self._tasks(runs, await self._which_wait(runs, early))
-        return {task.id: task for task in tasks}
+        return {task.id: task for task in self._tasks(runs)}
 
     async def changes(self) -> AsyncGenerator[UUID | None]:
         """Hear of changes by Prefect's events."""
@@ -181,17 +168,9 @@ class Prefect:
         auth = connection.auth_string or connection.key
         token = auth.get_secret_value() if auth else None
         told = event_stream.changed(str(connection.url), connection.authorization, token)
-        try:
-            async with aclosing(told):
-                async for change in told:
-                    if change is None:
-                        self._calm.begin()
-                        yield None
-                    else:
-                        self._calm.disturb(change)
-                        yield change.run_id
-        finally:
-            self._calm.end()
+        async with aclosing(told):
+            async for run_id in told:
+                yield run_id
 
     async def cancel(self, task_id: UUID, *, user: str) -> Task:
         """Propose Cancelling; a run that no process has begun is Cancelled at once.
@@ -241,61 +220,10 @@ class Prefect:
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:
         """List runs, the newest first; a schedule's runs in the future are left out."""
         filters = await self._filters(query)
-        if query.status is Status.RETRY:
-            return _page_of(await self._retrying(filters), page, per_page)
-        if query.status is Status.STARTED:
-            waiting = await self._waiting({"flow_runs": filters["flow_runs"]})
-            filters["flow_runs"]["id"] = {"not_any_": [str(run.id) for run in waiting]}
-        # One more than the first page has says whether others share the time of its last.
-        more = 1 if page == 1 and per_page < _MOST_AT_ONCE else 0
-        found, total = await self._runs(filters, page=page, limit=per_page + more)
-        found = await self._in_order(filters, found, per_page, (page - 1) * per_page, total)
-        waits = await self._which_wait(found)
-        return Page(tuple(self._tasks(found, waits)), total)
-
-    async def _in_order(
-        self, filters: JSON, found: list[FlowRun], size: int, start: int, total: int
-    ) -> list[FlowRun]:
-        """A page whose runs of equal time are in the order of their ids, over all pages.
-
-        `found` may hold the first run of the next page, which spares a question.
-
-        Prefect sorts by time alone, and then gives runs of equal time in any order: a page might
-        repeat what another had, and leave out what none shows.
-        """
-        page, next_ = found[:size], found[size:]
-        groups = [list(equal) for _, equal in groupby(page, key=_due)]
-        ends = start + len(page) >= total or (next_ and _due(next_[0]) != _due(page[-1]))
-        at_edge = {
-            *((0,) if groups and start > 0 else ()),
-            *((len(groups) - 1,) if groups and not ends else ()),
-        }
-        for number in at_edge:
-            begin = start if len(groups) == 1 else None
-            groups[number] = await self._edge(filters, groups[number], number == 0, begin)
-        ordered = (sorted(group, key=lambda run: run.id, reverse=True) for group in groups)
-        return list(chain.from_iterable(ordered))
-
-    async def _edge(
-        self, filters: JSON, here: list[FlowRun], first: bool, begin: int | None
-    ) -> list[FlowRun]:
-        """Which of the runs of one time belong on this page, where others may be on the next."""
-        time_ = _due(here[0])
-        runs = filters["flow_runs"]
-        equal = {**runs, "expected_start_time": {"after_": time_, "before_": time_}}
-        asked = {"flow_runs": equal, "sort": "ID_DESC"}
-        _, count = await self._runs(asked, page=1, limit=1)
-        if count == len(here):
-            return here
-        offset = count - len(here) if first else 0
-        if begin is not None:  # the whole page is of one time: where does that time begin?
-            later = {**runs["expected_start_time"], "after_": time_}
-            _, before = await self._runs(
-                {"flow_runs": {**runs, "expected_start_time": later}}, page=1, limit=1
-            )
-            offset = begin - (before - count)
-        body = {**asked, "offset": offset, "limit": len(here)}
-        return await self._found(body)
+        found, total = await self._runs(filters, page=page, limit=per_page)
+        # Prefect gives runs of equal time in any order.
+        found.sort(key=lambda run: (run.expected_start_time, run.id), reverse=True)
+        return Page(tuple(self._tasks(found)), total)
 
     async def _filters(self, query: Query) -> JSON:
         ids = await self._deployments.ids(query.kind)
@@ -305,19 +233,11 @@ class Prefect:
         runs: JSON = {"deployment_id": {"any_": ids}, "expected_start_time": due}
         if query.user is not None:
             runs["tags"] = {"all_": [f"{USER_TAG}{query.user}"]}
-        if query.status is not None and query.status is not Status.RETRY:
+        if query.status is Status.RETRY:
+            runs["state"] = {"name": {"any_": [states.AWAITING_RETRY]}}
+        elif query.status is not None:
             runs["state"] = _in_state(*states.types_of(query.status))
         return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC"}
-
-    async def _retrying(self, filters: JSON) -> list[Task]:
-        # Two queries, since Prefect cannot ask for "this state, or a subtask in that one". Runs
-        # that retry are few: each holds, or has just held, a worker's slot.
-        runs = filters["flow_runs"]
-        itself = {**runs, "state": {"name": {"any_": [states.AWAITING_RETRY]}}}
-        rescheduled = await self._all({**filters, "flow_runs": itself})
-        waiting = await self._waiting({"flow_runs": runs})
-        tasks = self._tasks([*rescheduled, *waiting], {run.id for run in waiting})
-        return sorted(tasks, key=lambda task: (task.due_at, task.id), reverse=True)
 
     async def activity(self) -> Activity:
         """Read what is running, due and scheduled, in parallel."""
@@ -351,7 +271,7 @@ class Prefect:
     async def _group(self, flow_runs: JSON) -> Page:
         filters = {"flow_runs": flow_runs, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
         found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE)
-        return Page(tuple(self._tasks(found, await self._which_wait(found))), total)
+        return Page(tuple(self._tasks(found)), total)
 
     async def queued(self, kind: Kind) -> int:
         """Count the runs that are due now and that no worker has claimed."""
@@ -379,7 +299,7 @@ class Prefect:
         return Census(
             tasks={pair: count for kind in counted for pair, count in kind.items()},
             oldest_due=await self._oldest_due(ids),
-            started=self._tasks(started, set()),
+            started=self._tasks(started),
             workers=await self.workers(),
         )
 
@@ -454,39 +374,6 @@ class Prefect:
             raise TaskUnknown
         return kind
 
-    async def _which_wait(
-        self, runs: Sequence[FlowRun], early: Mapping[UUID, bool] | None = None
-    ) -> set[UUID]:
-        """Which of these runs are Running with a task run that waits for a retry.
-
-        Of those in `early` it is known, unless one was heard of since.
-        """
-        running = {run.id for run in runs if run.state.type == "RUNNING"}
-        self._calm.forget({run.id for run in runs} - running)
-        calm = self._calm.known(running)
-        known = {id_: waits for id_, waits in (early or {}).items() if waits or id_ in calm}
-        asked = await self._ask_which_wait(self._calm.others(running - set(known)))
-        return {run_id for run_id in running if known.get(run_id) or asked.get(run_id)}
-
-    async def _early(self, run_ids: set[UUID]) -> Mapping[UUID, bool]:
-        """The same of those that were Running when last seen: asked beside what they are now."""
-        known = self._calm.known(run_ids)
-        asked = self._calm.others(known)
-        return {**dict.fromkeys(known - asked, False), **await self._ask_which_wait(asked)}
-
-    async def _ask_which_wait(self, run_ids: set[UUID]) -> Mapping[UUID, bool]:
-        if not run_ids:
-            return {}
-        at = self._calm.disturbances
-        asked = {"flow_runs": {**_among(run_ids), "state": _in_state("RUNNING")}, **_SUBTASK_WAITS}
-        waiting = {run.id for run in await self._found(asked)}
-        self._calm.found(run_ids - waiting, at)
-        return {run_id: run_id in waiting for run_id in run_ids}
-
-    async def _waiting(self, filters: JSON) -> list[FlowRun]:
-        running = {**filters["flow_runs"], "state": _in_state("RUNNING")}
-        return await self._all({"flow_runs": running, **_SUBTASK_WAITS})
-
     async def _found(self, filters: JSON) -> list[FlowRun]:
         answer = await self._rest.send("POST", "/flow_runs/filter", filters)
         answer.raise_for_status()
@@ -510,20 +397,20 @@ class Prefect:
         content = answer.json()
         return [FlowRun.model_validate(run) for run in content["results"]], content["count"]
 
-    def _tasks(self, runs: Sequence[FlowRun], waiting: set[UUID]) -> list[Task]:
+    def _tasks(self, runs: Sequence[FlowRun]) -> list[Task]:
         return [
-            self._task(run, kind, subtask_waits=run.id in waiting)
+            self._task(run, kind)
             for run in runs
             if (kind := self._deployments.kind(run.deployment_id)) is not None
         ]
 
-    def _task(self, run: FlowRun, kind: Kind, *, subtask_waits: bool = False) -> Task:
+    def _task(self, run: FlowRun, kind: Kind) -> Task:
         state = run.state
         users = [tag.removeprefix(USER_TAG) for tag in run.tags if tag.startswith(USER_TAG)]
         return Task(
             id=run.id,
             kind=kind,
-            status=states.status(state.type, state.name, subtask_waits=subtask_waits),
+            status=states.status(state.type, state.name),
             user=users[0] if users else None,
             parameters=run.parameters,
             queue=run.work_queue_name,
@@ -535,53 +422,6 @@ class Prefect:
         )
 
 
-class _Calm:
-    """Runs of which it is known that none of their subtasks waits, as long as events are heard."""
-
-    def __init__(self) -> None:
-        self.disturbances = 0
-        self._hears = False
-        self._until: dict[UUID, float] = {}
-
-    def begin(self) -> None:
-        """Events are heard from now on."""
-        self._hears = True
-
-    def end(self) -> None:
-        """Events are heard no longer."""
-        self._hears = False
-        self._until.clear()
-
-    def disturb(self, change: event_stream.Changed) -> None:
-        """An event was heard."""
-        if change.subtask_waits:
-            self.disturbances += 1
-            self._until.pop(change.run_id, None)
-
-    def others(self, run_ids: set[UUID]) -> set[UUID]:
-        """Those of the runs that have to be asked about."""
-        now = time.monotonic()
-        return {run_id for run_id in run_ids if self._until.get(run_id, 0.0) <= now}
-
-    def forget(self, run_ids: set[UUID]) -> None:
-        """These run no longer."""
-        for run_id in run_ids:
-            self._until.pop(run_id, None)
-
-    def known(self, run_ids: set[UUID]) -> set[UUID]:
-        """Those of the runs that are calm, or were when they were last asked about."""
-        return run_ids & self._until.keys()
-
-    def found(self, run_ids: set[UUID], at: int) -> None:
-        """These were found calm by a query that began after so many disturbances."""
-        if not self._hears or at != self.disturbances:
-            return
-        if len(self._until) > _MOST_CALM:
-            self._until.clear()
-        until = time.monotonic() + _CALM_SECONDS
-        self._until |= dict.fromkeys(run_ids, until)
-
-
 def _among(run_ids: Collection[UUID]) -> JSON:
     return {"id": {"any_": [str(run_id) for run_id in run_ids]}}
 
@@ -590,10 +430,6 @@ def _in_state(*types: str, but_not: str | None = None) -> JSON:
     # Only Scheduled runs can have the name of a retry, so other types need not exclude it.
     names = {"name": {"not_any_": [but_not or states.AWAITING_RETRY]}}
     return {"type": {"any_": list(types)}, **names}
-
-
-def _due(run: FlowRun) -> str | None:
-    return run.expected_start_time.isoformat() if run.expected_start_time else None
 
 
 def _joined(first: Page, second: Page) -> Page:

@@ -30,13 +30,9 @@ _EXCEPTION_NAME: Final = re.compile(r"\b\w*(?:Error|Exception|Traceback)\b")
 _SEE_LOG: Final = "its log in Prefect says more"
 
 
-def status(state_type: str, state_name: str, *, subtask_waits: bool = False) -> Status:
-    """Map a run's state; `subtask_waits` says that a subtask of it waits for a retry."""
-    if state_name == AWAITING_RETRY:
-        return Status.RETRY
-    if state_type == "RUNNING" and subtask_waits:
-        return Status.RETRY
-    return _STATUS[state_type]
+def status(state_type: str, state_name: str) -> Status:
+    """Map a run's state."""
+    return Status.RETRY if state_name == AWAITING_RETRY else _STATUS[state_type]
 
 
 def types_of(wanted: Status) -> list[str]:

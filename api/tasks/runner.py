@@ -115,9 +115,9 @@ class Activity:
 class Census:
     """How many tasks there are and how they fare.
 
-    `tasks` counts those that were due, by kind and status, a task whose subtask waits for a retry
-    as started. `oldest_due` says since when the first waiting task of each queue is due, None where
-    none waits. `started` are the tasks that began since the instant that was asked for.
+    `tasks` counts those that were due, by kind and status. `oldest_due` says since when the first
+    waiting task of each queue is due, None where none waits. `started` are the tasks that began
+    since the instant that was asked for.
     """
 
     tasks: Mapping[tuple[Kind, Status], int]

@@ -41,7 +41,6 @@ class Run:
     state_type: str = "SCHEDULED"
     state_name: str = "Scheduled"
     message: str | None = None
-    subtask_waits: bool = False
     worker: str | None = None
     idempotency_key: str | None = None
     started_at: datetime | None = None
@@ -72,9 +71,7 @@ class Run:
         return Task(
             id=self.id,
             kind=self.kind,
-            status=states.status(
-                self.state_type, self.state_name, subtask_waits=self.subtask_waits
-            ),
+            status=states.status(self.state_type, self.state_name),
             user=self.user,
             parameters=self.parameters,
             queue=QUEUES[self.kind],

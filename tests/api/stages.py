@@ -23,8 +23,6 @@ class Stage(Protocol):
 
     async def begin(self, task_id: UUID) -> None: ...
 
-    async def subtask_waits(self, task_id: UUID) -> None: ...
-
     async def schedule(self, kind: Kind, due_in: timedelta) -> UUID: ...
 
     async def worker_online(self, name: str) -> None: ...
@@ -47,9 +45,6 @@ class MemoryStage:
 
     async def begin(self, task_id: UUID) -> None:
         self.runner.runs[task_id].begin()
-
-    async def subtask_waits(self, task_id: UUID) -> None:
-        self.runner.runs[task_id].subtask_waits = True
 
     async def schedule(self, kind: Kind, due_in: timedelta) -> UUID:
         return self.runner.schedule(kind, {}, due_in).id
@@ -92,15 +87,6 @@ class PrefectStage:
     async def begin(self, task_id: UUID) -> None:
         # As an engine does: proposed, so that Prefect's rules decide.
         await self._post(f"/flow_runs/{task_id}/set_state", {"state": {"type": "RUNNING"}})
-
-    async def subtask_waits(self, task_id: UUID) -> None:
-        body = {
-            "flow_run_id": str(task_id),
-            "task_key": "fetch",
-            "dynamic_key": "0",
-            "state": {"type": "SCHEDULED", "name": "AwaitingRetry"},
-        }
-        await self._post("/task_runs/", body)
 
     async def schedule(self, kind: Kind, due_in: timedelta) -> UUID:
         flow, name = DEPLOYMENTS[kind]

@@ -103,22 +103,6 @@ async def test_every_state_has_its_status(
         assert listed.total == (1 if wanted is status else 0)
 
 
-async def test_a_running_task_whose_subtask_waits_says_retry(scene: Scene, user: str) -> None:
-    task = await start(scene, user)
-    await scene.stage.move(task.id, "RUNNING")
-    assert (await scene.runner.read(task.id)).status is Status.STARTED
-    await scene.stage.subtask_waits(task.id)
-    assert (await scene.runner.read(task.id)).status is Status.RETRY
-    by_status = {
-        status: await scene.runner.search(Query(user=user, status=status), page=1, per_page=10)
-        for status in (Status.RETRY, Status.STARTED)
-    }
-    assert [found.status for found in by_status[Status.RETRY].tasks] == [Status.RETRY]
-    assert by_status[Status.STARTED].total == 0
-    await scene.stage.move(task.id, "FAILED")
-    assert (await scene.runner.read(task.id)).status is Status.FAILURE
-
-
 async def test_a_failure_shows_our_sentence_and_no_more(scene: Scene, user: str) -> None:
     ours, theirs = await start(scene, user), await start(scene, user)
     prefix = "Flow run encountered an exception: "
@@ -287,8 +271,7 @@ async def test_workers_that_are_online_are_named(scene: Scene) -> None:
 async def test_many_are_read_at_once(scene: Scene, user: str) -> None:
     queued, running, waiting = [await start(scene, user) for _ in range(3)]
     await scene.stage.move(running.id, "RUNNING")
-    await scene.stage.move(waiting.id, "RUNNING")
-    await scene.stage.subtask_waits(waiting.id)
+    await scene.stage.move(waiting.id, "SCHEDULED", "AwaitingRetry")
     unknown = uuid4()
     found = await scene.runner.read_many([queued.id, running.id, waiting.id, unknown])
     assert {task_id: task.status for task_id, task in found.items()} == {
