@@ -83,7 +83,7 @@ def test_the_worker_s_base_class_has_what_is_built_upon() -> None:
 def test_private_modules_of_prefect_are_imported_in_one_place() -> None:
     found = {
         path.name
-        for path in PROJECT.joinpath("deployments").rglob("*.py")
+        for path in PROJECT.joinpath("worker").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         for name in imported(node)
         if name.startswith("prefect") and "._" in name

@@ -54,7 +54,7 @@ def test_a_port_that_is_taken_is_said_clearly() -> None:
 
 def test_starting_loads_neither_pandas_nor_the_calendar() -> None:
     code = (
-        "import sys; import sandbox.__main__ as m; m.prices.sample();"
+        "import sys; import sandbox.__main__ as m; m.sample_prices.sample();"
         "print(sorted({'pandas', 'numpy', 'exchange_calendars'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -108,10 +108,10 @@ def test_the_same_content_gives_the_same_bytes_in_another_process(
     (tmp_path / "content.json").write_text(content.model_dump_json())
     program = (
         "import sys, pathlib\n"
-        "from autoindex.reports import pdf\n"
+        "from autoindex.reports.pdf import document\n"
         "from autoindex.reports.content import ReportContent\n"
         "text = pathlib.Path(sys.argv[1]).read_text()\n"
-        "pdf.write(ReportContent.model_validate_json(text), pathlib.Path(sys.argv[2]))\n"
+        "document.write(ReportContent.model_validate_json(text), pathlib.Path(sys.argv[2]))\n"
     )
     again = tmp_path / "again.pdf"
     subprocess.run(
