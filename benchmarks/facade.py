@@ -223,8 +223,8 @@ def started() -> Iterator[Bench]:
             api_port=api,
             prefect_port=prefect,
             sandbox_port=sandbox,
-            requests_per_minute=10_000_000,
-            tasks_per_minute=10_000_000,
+            requests_per_minute=1_000_000,
+            tasks_per_minute=1_000_000,
             queued_tasks_per_kind=1_000_000,
         )
         with stack.running(settings, Progress(Console(file=StringIO()))) as running:
