@@ -96,7 +96,7 @@ def resolve_symbols(
     # Who names a symbol wants it asked for.
     smart = request.symbols is None and not _is_whole(request)
     silent = fetch_plan.silent_symbols(newest, answered, run.now) if smart else frozenset()
-    # What an earlier attempt has brought in is not asked for again, whatever the mode.
+    # What an earlier attempt has fetched is not asked for again, whatever the mode.
     due = [one for one in wanted if one.symbol not in silent | tally.settled]
     tally.silent = set(silent - tally.settled)
     left_out = {one.symbol for one in due} | tally.silent | tally.settled

@@ -84,7 +84,7 @@ class Settlement:
             await until_back(lambda: self._call_hooks(lease.task_id), unasked)
 
     async def leave(self, task_id: UUID) -> None:
-        """Put back a run that was claimed, but that another worker does not let go of."""
+        """Put back a run that was claimed, but that another worker still holds."""
         await until_back(lambda: self._leave(task_id), f"run {task_id} can't be left yet")
 
     async def had_ended(self, lease: Lease) -> bool:

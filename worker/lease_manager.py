@@ -26,7 +26,7 @@ _log = logging.getLogger("prefect.workers.autoindex")
 _RENEWALS: Final = 5
 # This part of a lease's lifetime an answer may take, whatever it waits for.
 _PATIENCE: Final = 1 / 3
-# Another worker lets go of a run a moment after it has sent it round again.
+# Another worker releases a run a moment after it has rescheduled it.
 _TAKE_SECONDS: Final = 10.0
 AWAY: Final = (DBAPIError, PoolTimeout, OSError)
 """What a database that is away raises."""
@@ -61,7 +61,7 @@ class Keeper:
         self._held: dict[UUID, tuple[Lease, Callable[[], Awaitable[None]]]] = {}
 
     async def take(self, task_id: UUID) -> Lease | None:
-        """Hold a task; None where another worker does not let go of it."""
+        """Hold a task; None where another worker still holds it."""
         deadline = asyncio.get_running_loop().time() + _TAKE_SECONDS
         while True:
             lease = await self.call(leases.take, task_id, self.holder, self.lifetime)

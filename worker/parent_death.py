@@ -22,7 +22,7 @@ def ask_to_die_with_parent(signum: int) -> None:
 
 
 def leave_stopping_to_parent() -> None:
-    """Be deaf to SIGTERM from here on, with every process forked from this one.
+    """Block SIGTERM from here on, in every process forked from this one too.
 
     A service manager that stops a worker tells all its processes: what becomes of its runs only the
     worker knows.
