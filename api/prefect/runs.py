@@ -434,8 +434,3 @@ def _in_state(*types: str, but_not: str | None = None) -> JSON:
 
 def _joined(first: Page, second: Page) -> Page:
     return Page((*first.tasks, *second.tasks), first.total + second.total)
-
-
-def _page_of(tasks: Sequence[Task], page: int, per_page: int) -> Page:
-    start = (page - 1) * per_page
-    return Page(tuple(tasks[start : start + per_page]), len(tasks))

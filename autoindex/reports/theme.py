@@ -17,7 +17,6 @@ ACCENT_TINT: Final = "#DCEAEC"
 INK: Final = "#1B2226"
 MUTED: Final = "#5C676D"
 RULE: Final = "#C5CCD0"
-PALE: Final = "#F2F5F6"
 BENCHMARK: Final = "#7C868B"
 WHITE: Final = "#FFFFFF"
 

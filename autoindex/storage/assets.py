@@ -140,11 +140,6 @@ def resolve(connection: Connection, symbols: Iterable[str] | None = None) -> lis
     return [asset for asset in active if asset.symbol in wanted]
 
 
-def active_symbols(connection: Connection) -> list[str]:
-    """The symbols of the active assets, sorted."""
-    return [asset.symbol for asset in resolve(connection)]
-
-
 def deactivate(connection: Connection, symbols: Sequence[str]) -> int:
     """Take assets out of the active universe; raises `UnknownSymbols` and then changes nothing."""
     resolve(connection, symbols)

@@ -5,7 +5,6 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from matplotlib.figure import Figure
-from reportlab.lib.enums import TA_RIGHT
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, Paragraph, Table, TableStyle
@@ -28,7 +27,6 @@ SUBHEADING: Final = _style("subheading", theme.BOLD, 9, 12.5, textColor=theme.IN
 CAPTION: Final = _style("caption", theme.REGULAR, 7.5, 10, textColor=theme.MUTED, spaceAfter=2)
 BODY: Final = _style("body", theme.REGULAR, 9, 12.5, textColor=theme.INK, spaceAfter=5)
 CELL: Final = _style("cell", theme.REGULAR, 8, 10, textColor=theme.INK)
-NUMBER: Final = _style("number", theme.REGULAR, 8, 10, textColor=theme.INK, alignment=TA_RIGHT)
 
 _FLUSH: Final = [
     # Also for a cell without text: ReportLab's own font is not embedded.
