@@ -1,5 +1,6 @@
 """A real Redis in a process of its own."""
 
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -36,7 +37,13 @@ def url(path: Path) -> str:
 
 def _wait(path: Path, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + HANG_SECONDS
-    while not path.is_socket():
+    # The socket is there before the server listens.
+    while not _listens(path):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
