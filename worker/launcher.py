@@ -29,7 +29,8 @@ from worker.zygote import LARGEST_MESSAGE
 _log = logging.getLogger("prefect.workers.autoindex")
 
 _ZYGOTE: Final = (sys.executable, "-m", "worker.zygote")
-_READY_SECONDS: Final = 120
+# Loading is all that it does: only one that hangs takes so long.
+_READY_SECONDS: Final = 600
 _FORK_SECONDS: Final = 30
 _END_SECONDS: Final = 10.0
 # After a zygote that could not load: what kept it, as too little memory, may have passed.

@@ -30,7 +30,8 @@ from worker.prefect_yaml import PROJECT
 
 # An instant after the last close in the sandbox's prices.
 SANDBOX_CLOCK: Final = datetime(2022, 12, 28, 22, 0, tzinfo=UTC)
-_READY_SECONDS: Final = 120.0
+# A part that ends is named at once; one that runs and says nothing for so long hangs.
+_READY_SECONDS: Final = 600.0
 _DRAIN_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.1
 _BROKEN_STOP_SECONDS: Final = 3.0
