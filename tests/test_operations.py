@@ -1,4 +1,4 @@
-"""The guide for operators and the containers name what there is."""
+"""The operators' guide and compose.yaml name what exists."""
 
 import re
 from datetime import timedelta
@@ -15,10 +15,11 @@ GUIDE = (PROJECT / "docs" / "operations.md").read_text()
 COMPOSE = (PROJECT / "compose.yaml").read_text()
 
 
-def test_every_notice_is_explained() -> None:
+def test_every_alert_is_explained() -> None:
     listed = automations.notices(UUID(int=0), "http://ui", timedelta(minutes=2))
     names = {notice.name.removeprefix("Autoindex: ") for notice in listed}
-    assert set(re.findall(r"^\| ([\w ]+) \|", GUIDE.partition("## Alerts")[2], re.M)) >= names
+    section = GUIDE.partition("## Respond to an alert")[2]
+    assert set(re.findall(r"^\| ([\w ]+) \|", section, re.M)) >= names
 
 
 def test_every_setting_they_name_exists() -> None:
@@ -30,7 +31,7 @@ def test_every_setting_they_name_exists() -> None:
 def test_every_part_is_in_a_container() -> None:
     services = yaml.safe_load(COMPOSE)["services"]
     assert set(services) == {"postgres", "redis", "prefect", "bootstrap", "facade", "worker"}
-    # Whoever reaches Prefect's API can run any command on a worker.
+    # Access to Prefect's API decides which code workers run.
     for name, service in services.items():
         for port in service.get("ports", []):
             assert port.startswith("127.0.0.1:"), name
