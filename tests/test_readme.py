@@ -11,6 +11,7 @@ from sandbox.faults import CallFault, RowFault, SymbolFault
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
+PAGES = [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")]
 
 
 def test_every_setting_stands_in_the_table() -> None:
@@ -44,9 +45,27 @@ def test_every_file_the_docs_name_is_there() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for page in [PROJECT / "README.md", *PROJECT.glob("docs/**/*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+    for page in PAGES:
+        for path, anchor in re.findall(r"\]\(([^)#:]*)(?:#([\w-]+))?\)", page.read_text()):
+            target = page.parent / path if path else page
+            assert target.exists(), f"{page.name}: {path}"
+            if anchor:
+                assert anchor in anchors(target), f"{page.name}: {path}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_decision_is_listed_and_complete() -> None:
+    folder = PROJECT / "docs" / "decisions"
+    index = (folder / "README.md").read_text()
+    for page in folder.glob("0*.md"):
+        assert f"({page.name})" in index
+        headings = re.findall(r"^## (\w+)", page.read_text(), re.M)
+        assert headings == ["Context", "Decision", "Consequences", "Alternatives"], page.name
 
 
 def test_pictures_are_there_and_small() -> None:
