@@ -1,4 +1,4 @@
-"""The lines of the README, pasted into a shell."""
+"""The commands in the README, pasted into a shell."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def pasted(stack: Stack, folder: Path, section: str) -> str:
-    """What the code of a section prints, on the stack's ports, in a folder beside its `.venv`."""
+    """The output of a section's code, run on the stack's ports in a folder with its `.venv`."""
     _, _, text = README.read_text().partition(f"\n## {section}\n")
     code = "\n".join(re.findall(r"^```\n(.*?)^```", text.partition("\n## ")[0], re.S | re.M))
     for port, own in (("8000", stack.settings.api_port), ("4200", stack.settings.prefect_port)):
