@@ -22,10 +22,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from sqlalchemy import Engine, create_engine, text
 
-from autoindex.storage import assets, prices
-from autoindex.storage.assets import Asset
+from autoindex.storage.prices import stored_prices
 from autoindex.storage.retention import deletion
 from autoindex.storage.retention.deletion import Removed
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import Asset
 from benchmarks import database, table
 from benchmarks.table import Ratio, say
 from benchmarks.upsert import settle, timed
@@ -65,7 +66,7 @@ def fill(engine: Engine) -> date:
         some = symbols[start : start + _SYMBOLS_A_LOAD]
         bars = [database.walk(symbol, SESSIONS, ids[symbol]) for symbol in some]
         with engine.begin() as connection:
-            prices.upsert(connection, bars, ids)
+            stored_prices.upsert(connection, bars, ids)
     settle(engine)
     kept: date = bars[0].sessions[REMOVED_SESSIONS].item()
     return kept
@@ -125,8 +126,8 @@ def read_until(enough: Event, url: str, seconds: Connection) -> None:
 def read(engine: Engine, universe: Sequence[Asset], some: Sequence[Asset]) -> None:
     """What a report and the next refresh would ask for."""
     with engine.connect() as connection:
-        prices.load_closes(connection, some, LAST - timedelta(days=365), LAST)
-        prices.newest_sessions(connection, universe)
+        stored_prices.load_closes(connection, some, LAST - timedelta(days=365), LAST)
+        stored_prices.newest_sessions(connection, universe)
 
 
 def reads_beside(engine: Engine, work: Callable[[], None]) -> list[float]:

@@ -13,8 +13,9 @@ from sqlalchemy import Engine, create_engine, text
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import assets, migrate
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage import migrate
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from deployments.local.embedded_postgres import EmbeddedPostgres
 
 LAST_SESSION = "2022-12-28"

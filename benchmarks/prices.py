@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Engine, create_engine, text
 
-from autoindex.storage import assets, prices
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.universe import assets
 from benchmarks import alone, database, memory, table
 from benchmarks.table import Ratio
 from benchmarks.upsert import settle, timed
@@ -53,13 +54,13 @@ def fill(engine: Engine, symbols: int) -> None:
     ids = database.universe(engine, symbols)
     bars = [database.walk(symbol, SESSIONS, seed) for seed, symbol in enumerate(ids)]
     with engine.begin() as connection:
-        prices.upsert(connection, bars, ids)
+        stored_prices.upsert(connection, bars, ids)
     settle(engine)
 
 
 def read(connection: Connection) -> None:
     """Our way: a frame of sessions and symbols."""
-    closes = prices.load_closes(connection, assets.list_assets(connection), FIRST, LAST)
+    closes = stored_prices.load_closes(connection, assets.list_assets(connection), FIRST, LAST)
     if int(np.isfinite(closes.to_numpy()).sum()) != closes.shape[1] * SESSIONS:
         raise SystemExit("closes are missing")
 
@@ -93,7 +94,7 @@ def peak_mb(url: str, how: str) -> float:
     ways = {"matrix": read, "pandas": with_pandas}
     with create_engine(url).connect() as connection:
         # The first session of the calendar loads all of it: not what is measured.
-        prices.load_closes(connection, assets.list_assets(connection)[:1], LAST, LAST)
+        stored_prices.load_closes(connection, assets.list_assets(connection)[:1], LAST, LAST)
         with memory.added_mb() as added:
             ways[how](connection)
         return added[0]

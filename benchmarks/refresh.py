@@ -26,8 +26,8 @@ from autoindex.market_data.client import TwelveData
 from autoindex.market_data.fetch_plan import Batch
 from autoindex.requests import Mode
 from autoindex.settings import Settings
-from autoindex.storage import assets
-from autoindex.storage.assets import Asset, UniverseRow
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import Asset, UniverseRow
 from benchmarks import alone, database, memory, own_memory, panels, table
 from benchmarks.table import Ratio, say
 from benchmarks.upsert import timed

@@ -37,12 +37,14 @@ from autoindex.requests import (
     ReportType,
 )
 from autoindex.settings import Settings
-from autoindex.storage import assets, deliveries, news, prices, stored_reports, universe_file
+from autoindex.storage import deliveries, news, stored_reports
 from autoindex.storage.cache import from_settings
+from autoindex.storage.prices import stored_prices
 from autoindex.storage.retention import deletion, maintenance
 from autoindex.storage.runs import results
 from autoindex.storage.stored_reports import StoredReport
 from autoindex.storage.tables import metadata
+from autoindex.storage.universe import assets, universe_file
 from benchmarks import database
 from benchmarks.reports import closes_and_benchmark
 from benchmarks.table import say
@@ -148,7 +150,7 @@ class Replay:
     def _store(self, closes: pd.DataFrame) -> None:
         bars = [_bars(symbol, closes[symbol].dropna()) for symbol in self._ids]
         with self._engine.begin() as connection:
-            prices.upsert(connection, bars, self._ids)
+            stored_prices.upsert(connection, bars, self._ids)
 
     def _compute(self, now: datetime) -> None:
         run, request = self._runtime("compute", now), ComputeIndexRequest()

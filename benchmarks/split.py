@@ -14,7 +14,7 @@ from dataclasses import replace
 from sqlalchemy import Engine, text
 
 from autoindex.market_data.bars import Bars
-from autoindex.storage import prices
+from autoindex.storage.prices import stored_prices
 from benchmarks import database, table
 from benchmarks.table import Ratio
 from benchmarks.upsert import timed
@@ -47,7 +47,7 @@ def ratios() -> Iterator[Ratio]:
         for _ in range(ROUNDS):
             bars = split(bars)
             with timed() as seconds, engine.begin() as connection:
-                prices.replace(connection, bars, ids[bars.symbol])
+                stored_prices.replace(connection, bars, ids[bars.symbol])
             took += seconds
         check(engine, ids[bars.symbol])
     yield Ratio("split: restated", min(took), LIMIT_SECONDS, "limit", at_most=1)
@@ -56,7 +56,7 @@ def ratios() -> Iterator[Ratio]:
 def fill(engine: Engine, bars: Bars, ids: dict[str, int]) -> None:
     """One symbol's prices, and the levels and allocations of every index."""
     with engine.begin() as connection:
-        prices.upsert(connection, [bars], ids)
+        stored_prices.upsert(connection, [bars], ids)
         for strategy in STRATEGIES:
             for frequency, every in REBALANCES.items():
                 which = {"strategy": strategy, "frequency": frequency}

@@ -6,8 +6,9 @@ import numpy as np
 from sqlalchemy import Engine
 
 from autoindex.market_data.bars import Bars
-from autoindex.storage import assets, prices
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from benchmarks.panels import Panel
 from benchmarks.upsert import settle
 
@@ -20,7 +21,7 @@ def store(engine: Engine, panel: Panel) -> dict[str, int]:
     ids = _universe(engine, panel)
     for some in _loads(panel):
         with engine.begin() as connection:
-            prices.upsert(connection, some, ids)
+            stored_prices.upsert(connection, some, ids)
     settle(engine)
     return ids
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from sqlalchemy import Engine, text
 
 from autoindex.market_data.bars import Bars
-from autoindex.storage import prices
 from autoindex.storage.postgres import binary_copy
+from autoindex.storage.prices import stored_prices
 from benchmarks import database, table
 from benchmarks.table import Ratio
 
@@ -55,7 +55,7 @@ def raw_copy(engine: Engine, bars: Sequence[Bars], ids: dict[str, int]) -> float
         connection.execute(text("drop table if exists raw_prices"))
         connection.execute(text("create table raw_prices (like prices including all)"))
     with timed() as seconds, engine.begin() as connection:
-        columns = prices.columns([(ids[one.symbol], one) for one in bars])
+        columns = stored_prices.columns([(ids[one.symbol], one) for one in bars])
         binary_copy.load(connection, "raw_prices", columns)
     return seconds[0]
 
@@ -63,7 +63,7 @@ def raw_copy(engine: Engine, bars: Sequence[Bars], ids: dict[str, int]) -> float
 def load(engine: Engine, bars: Sequence[Bars], ids: dict[str, int], *, inserted: int) -> float:
     """Seconds of an upsert that must insert so many rows and leave the others alone."""
     with timed() as seconds, engine.begin() as connection:
-        counts = prices.upsert(connection, bars, ids)
+        counts = stored_prices.upsert(connection, bars, ids)
     expected = (inserted, 0, SYMBOLS * SESSIONS - inserted)
     if (counts.inserted, counts.updated, counts.unchanged) != expected:
         raise SystemExit(f"the counts are wrong: {counts}")

@@ -22,22 +22,16 @@ from autoindex.requests import (
     PastDate,
     Strategy,
 )
-from autoindex.storage import (
-    allocations,
-    assets,
-    holdings,
-    index_metrics,
-    levels,
-    prices,
-    recompute_marks,
-    versions,
-)
-from autoindex.storage.allocations import Allocations
-from autoindex.storage.assets import Asset
-from autoindex.storage.holdings import Holdings
-from autoindex.storage.index_metrics import Values
+from autoindex.storage import versions
+from autoindex.storage.index import allocations, holdings, index_metrics, levels, recompute_marks
+from autoindex.storage.index.allocations import Allocations
+from autoindex.storage.index.holdings import Holdings
+from autoindex.storage.index.index_metrics import Values
+from autoindex.storage.index.recompute_marks import Renewal
 from autoindex.storage.postgres import locks
-from autoindex.storage.recompute_marks import Renewal
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import Asset
 from flows.attempts import skip_superseded
 from flows.attempts.attempt import resumable
 from flows.attempts.outcome import finish, invalidate_cache
@@ -114,7 +108,7 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
     with run.engine.begin() as connection:
         renewal = recompute_marks.open_for(connection, request.strategy, request.frequency)
     with run.engine.connect() as connection:
-        stored = prices.stored_window(connection)
+        stored = stored_prices.stored_window(connection)
         if stored is None:
             raise EmptyWindow("start_date", None, None)
         universe = assets.list_assets(connection)
@@ -122,7 +116,7 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
         start, end = _window(connection, request, base, stored)
         held = set(base.units.index) if base else set()
         chosen = [a for a in universe if a.role == "constituent" and (a.active or a.symbol in held)]
-        closes = prices.load_closes(connection, chosen, start, end)
+        closes = stored_prices.load_closes(connection, chosen, start, end)
         get_run_logger().info(
             "loaded closes of %d symbols, %d sessions to %s", len(chosen), len(closes), end
         )
@@ -201,7 +195,7 @@ def _benchmark(
     chosen = [asset for asset in universe if asset.role == "benchmark" and asset.active]
     if not chosen:
         return None
-    closes = prices.load_closes(connection, chosen[:1], start, end).iloc[:, 0]
+    closes = stored_prices.load_closes(connection, chosen[:1], start, end).iloc[:, 0]
     return None if closes.isna().all() else closes.rename(chosen[0].name)
 
 

@@ -32,9 +32,12 @@ from autoindex.requests import (
     ReportRequest,
     ReportType,
 )
-from autoindex.storage import allocations, assets, deliveries, levels, prices, stored_reports
+from autoindex.storage import deliveries, stored_reports
+from autoindex.storage.index import allocations, levels
 from autoindex.storage.postgres import waiting
+from autoindex.storage.prices import stored_prices
 from autoindex.storage.stored_reports import StoredReport
+from autoindex.storage.universe import assets
 from flows.attempts import skip_superseded
 from flows.attempts.attempt import resumable
 from flows.attempts.outcome import finish
@@ -93,7 +96,7 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         held = allocations.load(connection, *which, universe)
         constituents = [a for a in universe if a.symbol in set(held.weights.columns)]
         references = [a for a in universe if a.role == "benchmark" and a.active][:1]
-        closes = prices.load_closes(connection, [*constituents, *references], first, last)
+        closes = stored_prices.load_closes(connection, [*constituents, *references], first, last)
     benchmark = closes[references[0].symbol].dropna() if references else None
     if benchmark is not None and benchmark.empty:
         benchmark = None

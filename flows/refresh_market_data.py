@@ -23,9 +23,11 @@ from autoindex.market_data.fetch_plan import Batch, Due
 from autoindex.market_data.paging import BatchReply
 from autoindex.requests import ComputeIndexRequest, Mode, RefreshRequest, Symbol
 from autoindex.settings import Settings
-from autoindex.storage import assets, fetches, prices, versions
-from autoindex.storage.assets import Asset
+from autoindex.storage import versions
 from autoindex.storage.postgres import locks
+from autoindex.storage.prices import fetches, stored_prices
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import Asset
 from flows.attempts import skip_superseded, time_limit
 from flows.attempts.attempt import goes_on, patience, resumable
 from flows.attempts.credit_budget import DAY_SHARED, DAY_SPENT, TIME_LIMIT, Budget
@@ -88,7 +90,7 @@ def resolve_symbols(
             raise ConfigurationError(
                 "the universe is empty: import stocks with `autoindex universe import FILE`"
             )
-        newest = prices.newest_sessions(connection, universe)
+        newest = stored_prices.newest_sessions(connection, universe)
         answered = fetches.load(connection, universe)
     wanted = fetch_plan.due_symbols(
         universe, newest, run.now, request.mode, force=request.force, answered=answered

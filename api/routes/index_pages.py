@@ -21,7 +21,7 @@ from api.async_storage import Database
 from api.routes import negotiation
 from api.shared_cache import SharedCache
 from autoindex.storage import cache_keys, versions
-from autoindex.storage.published import Rows, Window
+from autoindex.storage.index.index_history import Rows, Window
 from autoindex.storage.versions import Stamp
 
 JSON: Final = "application/json"

@@ -22,8 +22,8 @@ from autoindex.requests import (
     IsoDate,
     Strategy,
 )
-from autoindex.storage import published
-from autoindex.storage.published import Window
+from autoindex.storage.index import index_history
+from autoindex.storage.index.index_history import Window
 
 router = APIRouter(
     prefix="/api/v1/index",
@@ -133,17 +133,17 @@ def _performance_lines(row: Row) -> list[Row]:
 
 
 LEVELS: Final = Book(
-    "levels", published.levels, fields=("session", "level"), columns=("session", "level")
+    "levels", index_history.levels, fields=("session", "level"), columns=("session", "level")
 )
 ALLOCATIONS: Final = Book(
     "allocations",
-    published.weights,
+    index_history.weights,
     fields=("session", "symbol", "weight"),
     columns=("session", "symbol", "weight"),
 )
 METRICS: Final = Book(
     "metrics",
-    published.metrics,
+    index_history.metrics,
     fields=("session", "values"),
     columns=("session", "window", "metric", "value"),
     as_csv=_performance_lines,

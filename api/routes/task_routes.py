@@ -32,7 +32,7 @@ from autoindex.requests import (
     RefreshRequest,
     ReportRequest,
 )
-from autoindex.storage import assets
+from autoindex.storage.universe import assets
 
 PREFIX: Final = "/api/v1/background"
 

@@ -9,8 +9,8 @@ from rich.table import Table
 
 import sandbox
 from autoindex.settings import Settings
-from autoindex.storage import assets, universe_file
-from autoindex.storage.assets import Imported
+from autoindex.storage.universe import assets, universe_file
+from autoindex.storage.universe.assets import Imported
 from deployments.database_connection import connected
 
 SANDBOX_FILE: Final = Path(sandbox.__file__).parent / "data" / "universe.csv"

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from autoindex.errors import PermanentError
 from autoindex.market_data.fetch_plan import Batch, Due
 from autoindex.market_data.paging import BatchReply
-from autoindex.storage.prices import Counts
+from autoindex.storage.prices.stored_prices import Counts
 from autoindex.storage.runs import checkpoints
 from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime

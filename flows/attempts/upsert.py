@@ -5,10 +5,10 @@ from sqlalchemy import Connection
 
 from autoindex.market_data import overlap
 from autoindex.market_data.paging import BatchReply
-from autoindex.storage import fetches, prices
-from autoindex.storage.assets import Asset
-from autoindex.storage.prices import Counts
+from autoindex.storage.prices import fetches, stored_prices
+from autoindex.storage.prices.stored_prices import Counts
 from autoindex.storage.runs import checkpoints
+from autoindex.storage.universe.assets import Asset
 from flows.attempts import time_limit
 from flows.attempts.refresh_tally import Stored, Tally
 from flows.attempts.retry import retrying
@@ -27,16 +27,16 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, tally: Tally)
     with run.engine.begin() as connection, time_limit.interruptible():
         for one in reply.fetched:
             asset = known[one.due.symbol]
-            known_closes = prices.closes_of(connection, asset.id, one.due.start)
+            known_closes = stored_prices.closes_of(connection, asset.id, one.due.start)
             if not overlap.is_restated(one.bars, known_closes.sessions, known_closes.closes):
                 sound.append(one.bars)
             elif one.due.whole:
-                counts += prices.replace(connection, one.bars, asset.id)
+                counts += stored_prices.replace(connection, one.bars, asset.id)
                 restated.add(asset.symbol)
             else:
                 unjoined.append(one.due.refetch(asset.prices_kept_from))
         ids = {symbol: asset.id for symbol, asset in known.items()}
-        counts += prices.upsert(connection, sound, ids)
+        counts += stored_prices.upsert(connection, sound, ids)
         stored = Stored(counts, frozenset(restated), tuple(unjoined))
         _note_answers(connection, run, reply, stored, ids)
         checkpoints.store(connection, run.task_id, tally.plus(reply, stored).dump())

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from autoindex.index.strategies import BY_SHARES
 from autoindex.requests import Strategy
-from autoindex.storage.assets import Asset
+from autoindex.storage.universe.assets import Asset
 
 
 def of_shares(strategy: Strategy, constituents: Sequence[Asset]) -> Iterator[str]:

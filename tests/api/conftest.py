@@ -18,8 +18,8 @@ from api.app import create_app
 from api.prefect.runs import POOL
 from api.tasks.runner import DEPLOYMENTS
 from autoindex.settings import Settings
-from autoindex.storage import assets
 from autoindex.storage.postgres import engines
+from autoindex.storage.universe import assets
 from deployments import bootstrap
 from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.api.answers import client

@@ -18,8 +18,9 @@ from sqlalchemy import Engine
 from api.app import create_app
 from autoindex.requests import Frequency, Strategy
 from autoindex.settings import Settings
-from autoindex.storage import allocations as stored_allocations
-from autoindex.storage import assets, index_metrics, levels
+from autoindex.storage.index import allocations as stored_allocations
+from autoindex.storage.index import index_metrics, levels
+from autoindex.storage.universe import assets
 from tests.api.answers import client
 from tests.api.in_memory import InMemory
 from tests.redis_server import redis_server, url

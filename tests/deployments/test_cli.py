@@ -6,7 +6,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from autoindex.settings import Settings
-from autoindex.storage import assets
+from autoindex.storage.universe import assets
 from deployments import cli
 from deployments.commands import universe_command
 from deployments.database_connection import connected

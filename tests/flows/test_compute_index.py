@@ -16,12 +16,14 @@ from autoindex import sessions
 from autoindex.market_data.bars import Bars
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
-from autoindex.storage import allocations, assets, levels, prices, recompute_marks
-from autoindex.storage import index_metrics as stored_metrics
-from autoindex.storage.assets import UniverseRow
 from autoindex.storage.cache import from_settings
+from autoindex.storage.index import allocations, levels, recompute_marks
+from autoindex.storage.index import index_metrics as stored_metrics
+from autoindex.storage.prices import stored_prices
 from autoindex.storage.tables import assets as assets_table
 from autoindex.storage.tables import prices as prices_table
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from flows import compute_index as flow
 from flows.attempts.runtime import Runtime
 from flows.visibility import disclosure
@@ -56,7 +58,7 @@ def store(run: Runtime, closes: pd.DataFrame) -> None:
     with run.engine.begin() as connection:
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         bars = [bars_of(closes[symbol].dropna()) for symbol in closes]
-        prices.upsert(connection, bars, ids)
+        stored_prices.upsert(connection, bars, ids)
 
 
 def bars_of(close: pd.Series) -> Bars:

@@ -16,9 +16,11 @@ from autoindex.market_data.bars import Bars
 from autoindex.reports.content import ReportContent
 from autoindex.requests import ComputeIndexRequest, ReportFormat, ReportRequest, ReportType
 from autoindex.settings import Settings
-from autoindex.storage import assets, deliveries, prices
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage import deliveries
 from autoindex.storage.cache import from_settings
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from flows import compute_index
 from flows import generate_report as flow
 from flows.attempts.runtime import Runtime
@@ -54,7 +56,7 @@ def publish(run: Runtime, closes: pd.DataFrame) -> None:
     with run.engine.begin() as connection:
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         bars = [bars_of(closes[symbol].dropna()) for symbol in closes]
-        prices.upsert(connection, bars, ids)
+        stored_prices.upsert(connection, bars, ids)
     asked = ComputeIndexRequest()
     with disable_run_logger():
         loaded = compute_index.load_prices.fn(run, asked)

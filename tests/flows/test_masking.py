@@ -10,8 +10,8 @@ import pytest
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from sqlalchemy import Engine, text
 
-from autoindex.storage import assets
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from tests.flows.conftest import Worker
 
 KEY = "0123456789abcdef"

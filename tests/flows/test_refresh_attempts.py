@@ -20,13 +20,13 @@ from prefect.flow_engine import run_flow
 from sqlalchemy import Connection, Engine, insert, text
 
 from autoindex.settings import Settings
-from autoindex.storage import assets
 from autoindex.storage import credits as ledger
-from autoindex.storage.assets import UniverseRow
 from autoindex.storage.credits import Plan
 from autoindex.storage.postgres import locks
 from autoindex.storage.runs import checkpoints, task_progress
 from autoindex.storage.tables import leases
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from flows import refresh_market_data as refresh
 from flows.attempts import attempt, time_limit
 from flows.attempts.credit_budget import DAY_SHARED, MINUTE_SPENT

@@ -20,8 +20,9 @@ from autoindex.errors import AutoindexError, ProviderUnavailable
 from autoindex.market_data import fetch_plan
 from autoindex.market_data.client import TwelveData
 from autoindex.market_data.paging import BatchReply
-from autoindex.storage import assets, prices
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from tests.market_data.stage import Asset
 
 NOW = datetime(2022, 12, 28, 22, tzinfo=UTC)
@@ -252,7 +253,7 @@ def test_what_is_left_of_it_can_be_stored(engine: Engine, wire: Wire, document: 
         assets.import_universe(connection, rows)
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         bars = [one.bars for one in reply.fetched] if reply else []
-        prices.upsert(connection, bars, ids)
+        stored_prices.upsert(connection, bars, ids)
         bad = text(
             "select count(*) from prices where not (least(open, high, low, close) > 0 "
             "and greatest(open, high, low, close) < 1e13 and high >= low)"

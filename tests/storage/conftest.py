@@ -12,13 +12,14 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, text
 
 from autoindex.requests import ArchivedType
-from autoindex.storage import assets, news
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage import news
 from autoindex.storage.news import Article
 from autoindex.storage.retention import deletion
 from autoindex.storage.retention.deletion import Removed
 from autoindex.storage.runs import results
 from autoindex.storage.tables import prices
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 
 FIRST: Final = date(2020, 1, 1)
 SYMBOLS: Final = ("AAPL", "KO")

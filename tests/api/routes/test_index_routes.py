@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, delete, insert
 
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage import index_metrics, versions
+from autoindex.storage import versions
+from autoindex.storage.index import index_metrics
 from autoindex.storage.tables import allocations, assets, index_levels
 from tests.api.answers import client, problem
 

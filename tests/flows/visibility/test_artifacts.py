@@ -9,8 +9,9 @@ import httpx
 from prefect.client.schemas.objects import FlowRun
 from sqlalchemy import Engine
 
-from autoindex.storage import assets, prices
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from benchmarks.database import walk
 from tests.flows.conftest import Worker
 
@@ -53,7 +54,7 @@ def store(engine: Engine) -> None:
     with engine.begin() as connection:
         assets.import_universe(connection, listed)
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
-        prices.upsert(connection, [walk(one, 300, ids[one]) for one in SYMBOLS], ids)
+        stored_prices.upsert(connection, [walk(one, 300, ids[one]) for one in SYMBOLS], ids)
 
 
 def artifacts(worker: Worker, run: FlowRun) -> dict[str, dict[str, Any]]:

@@ -10,11 +10,12 @@ from prefect.states import Scheduled
 from sqlalchemy import Engine, insert
 
 from autoindex.settings import Settings
-from autoindex.storage import assets, cache
+from autoindex.storage import cache
 from autoindex.storage import credits as ledger
-from autoindex.storage.assets import UniverseRow
 from autoindex.storage.credits import Plan
 from autoindex.storage.tables import prices
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from flows.attempts.runtime import Runtime
 from flows.visibility import events
 from flows.visibility.monitors import watch

@@ -14,9 +14,11 @@ from sqlalchemy import event, text
 
 from autoindex.errors import ArchiveUnverified
 from autoindex.market_data.bars import Bars
-from autoindex.storage import assets, news, prices, versions
+from autoindex.storage import news, versions
+from autoindex.storage.prices import stored_prices
 from autoindex.storage.retention.deletion import Removed
 from autoindex.storage.runs import results
+from autoindex.storage.universe import assets
 
 OLDER_THAN = date(2020, 3, 15)
 NAMES = ("prices", "news_articles", "task_results")
@@ -254,7 +256,7 @@ def test_a_refresh_goes_on_beside_it(scene: Any) -> None:
                 volume = np.full(len(days), 7)
                 bars = [Bars(s, days, close, close, close, close, volume) for s in ids]
                 with scene.engine.begin() as connection:
-                    prices.upsert(connection, bars, ids)
+                    stored_prices.upsert(connection, bars, ids)
         except BaseException as error:  # noqa: BLE001
             errors.append(error)
 

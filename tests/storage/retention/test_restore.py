@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import text
 
 from autoindex.errors import ArchiveUnverified, UnknownSymbols
-from autoindex.storage import assets, versions
+from autoindex.storage import versions
 from autoindex.storage.retention.restore import restore
+from autoindex.storage.universe import assets
 
 KINDS = {"prices": "prices", "news": "news_articles", "logs": "task_results"}
 

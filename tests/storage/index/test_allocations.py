@@ -10,9 +10,10 @@ from sqlalchemy.exc import IntegrityError
 
 from autoindex import sessions
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage import allocations, assets, levels, published
-from autoindex.storage.allocations import Allocations
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage.index import allocations, index_history, levels
+from autoindex.storage.index.allocations import Allocations
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 
 WHICH = (Strategy.INVERSE_VOLATILITY, Frequency.DAILY)
 OTHER = (Strategy.COMPOSITE, Frequency.DAILY)
@@ -58,7 +59,7 @@ def test_what_is_stored_is_read_back_to_the_last_bit(engine: Engine, ids: dict[s
         assert_same(allocations.load(connection, *WHICH, universe), stored)
         assert_same(allocations.load(connection, *OTHER, universe), beside)
         read = levels.load(connection, *WHICH)
-        page = published.weights(connection, published.Window(*WHICH), limit=2, offset=0)
+        page = index_history.weights(connection, index_history.Window(*WHICH), limit=2, offset=0)
     pd.testing.assert_series_equal(read, series, check_exact=True, check_freq=False)
     first = stored.weights.iloc[0]
     expected = [(DAYS[0].date(), symbol, weight) for symbol, weight in first[first > 0].items()]

@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy import Connection, select, text
 
 from autoindex.market_data.fetch_plan import Answered
-from autoindex.storage.assets import Asset
 from autoindex.storage.tables import fetches
+from autoindex.storage.universe.assets import Asset
 
 _NOTE: Final = text("""
     insert into fetches (asset_id, asked_at, whole_at)

@@ -7,8 +7,8 @@ import pandas as pd
 from sqlalchemy import Connection
 
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage import allocations, levels
-from autoindex.storage.assets import Asset
+from autoindex.storage.index import allocations, levels
+from autoindex.storage.universe.assets import Asset
 
 
 @dataclass(frozen=True, slots=True)

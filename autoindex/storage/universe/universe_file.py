@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from autoindex.errors import InvalidRequest
-from autoindex.storage.assets import Asset, UniverseRow
+from autoindex.storage.universe.assets import Asset, UniverseRow
 
 LARGEST_BYTES: Final = 10 * 2**20
 _MOST_NAMED: Final = 10

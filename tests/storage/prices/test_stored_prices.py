@@ -15,10 +15,12 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import assets, prices, versions
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage import versions
 from autoindex.storage.postgres import binary_copy
-from autoindex.storage.prices import Counts
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.prices.stored_prices import Counts
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 from tests.bounds import HANG_SECONDS
 
 FIRST, LAST = date(2020, 1, 2), date(2020, 12, 31)
@@ -57,7 +59,7 @@ def stored(connection: Connection) -> int:
 
 def test_a_first_load_inserts_every_bar(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
-        counts = prices.upsert(connection, [bars("AAPL"), bars("KO")], ids)
+        counts = stored_prices.upsert(connection, [bars("AAPL"), bars("KO")], ids)
     assert counts == Counts(inserted=506, first_changed=FIRST)
     with engine.connect() as connection:
         row = connection.execute(
@@ -68,12 +70,12 @@ def test_a_first_load_inserts_every_bar(engine: Engine, ids: dict[str, int]) -> 
 
 def test_the_same_bars_again_write_nothing(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL")], ids)
+        stored_prices.upsert(connection, [bars("AAPL")], ids)
         version = versions.current(connection, versions.PRICES)
     with engine.connect() as connection:
         before = connection.execute(text("select xmin::text, ctid::text from prices")).all()
     with engine.begin() as connection:
-        counts = prices.upsert(connection, [bars("AAPL")], ids)
+        counts = stored_prices.upsert(connection, [bars("AAPL")], ids)
         assert versions.current(connection, versions.PRICES) == version
     assert counts == Counts(unchanged=253)
     with engine.connect() as connection:
@@ -86,8 +88,8 @@ def test_only_rows_that_differ_are_updated(engine: Engine, ids: dict[str, int]) 
     changed.close[100] += 0.01
     changed.volume[7] = 5
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL", last=date(2020, 12, 29))], ids)
-        counts = prices.upsert(connection, [changed], ids)
+        stored_prices.upsert(connection, [bars("AAPL", last=date(2020, 12, 29))], ids)
+        counts = stored_prices.upsert(connection, [changed], ids)
         assert stored(connection) == 253
     day = changed.sessions[100].item()
     assert counts == Counts(inserted=2, updated=2, unchanged=249, first_changed=day)
@@ -97,8 +99,8 @@ def test_a_changed_volume_changes_no_return(engine: Engine, ids: dict[str, int])
     changed = bars("AAPL")
     changed.volume[7] = 5
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL")], ids)
-        counts = prices.upsert(connection, [changed], ids)
+        stored_prices.upsert(connection, [bars("AAPL")], ids)
+        counts = stored_prices.upsert(connection, [changed], ids)
     assert counts == Counts(updated=1, unchanged=252)
 
 
@@ -109,8 +111,8 @@ from datetime import date
 from random import Random
 from sqlalchemy import create_engine
 from autoindex import sessions
-from autoindex.storage import prices
-from tests.storage.test_prices import LAST, FIRST, bars
+from autoindex.storage.prices import stored_prices
+from tests.storage.prices.test_stored_prices import LAST, FIRST, bars
 
 url, seed = sys.argv[1], int(sys.argv[2])
 random, engine = Random(seed), create_engine(url)
@@ -122,7 +124,7 @@ for _ in range(25):
     first, last = sorted(random.sample(days, 2))
     some = [bars(symbol, first, last, start=FIRST) for symbol in ("AAPL", "KO")]
     with engine.begin() as connection:
-        counts = prices.upsert(connection, some, {"AAPL": 1, "KO": 2})
+        counts = stored_prices.upsert(connection, some, {"AAPL": 1, "KO": 2})
     assert counts.updated == 0, counts
     assert counts.inserted + counts.unchanged == 2 * len(some[0]), counts
     inserted += counts.inserted
@@ -150,13 +152,13 @@ def test_two_processes_that_load_the_same_symbols_count_exactly(
 
 def test_a_failed_load_leaves_nothing(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL", last=date(2020, 6, 1))], ids)
+        stored_prices.upsert(connection, [bars("AAPL", last=date(2020, 6, 1))], ids)
     changed = [bars("AAPL", scale=2), bars("GONE")]
     with pytest.raises(IntegrityError, match="which assets lacks"), engine.begin() as connection:
-        prices.upsert(connection, changed, ids | {"GONE": 999})
+        stored_prices.upsert(connection, changed, ids | {"GONE": 999})
     with engine.connect() as connection:
         assert stored(connection) == len(sessions.between(FIRST, date(2020, 6, 1)))
-        assert prices.closes_of(connection, ids["AAPL"]).closes[0] == 100
+        assert stored_prices.closes_of(connection, ids["AAPL"]).closes[0] == 100
 
 
 def test_a_connection_lost_while_copying_is_told_as_one(engine: Engine) -> None:
@@ -174,7 +176,7 @@ def test_a_connection_lost_while_copying_is_told_as_one(engine: Engine) -> None:
 
 def test_no_asset_leaves_while_it_has_prices(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL")], ids)
+        stored_prices.upsert(connection, [bars("AAPL")], ids)
     with pytest.raises(IntegrityError, match="still has prices"), engine.begin() as connection:
         connection.execute(text("delete from assets where symbol = 'AAPL'"))
     with engine.begin() as connection:
@@ -215,8 +217,8 @@ def test_counts_and_rows_are_those_of_a_plain_dictionary(
     updated = sum(key in old and old[key] != v for key, v in new.items())
     inserted = len(new.keys() - old.keys())
     with engine.connect() as connection, connection.begin() as transaction:
-        prices.upsert(connection, of_book(before), ids)
-        counts = prices.upsert(connection, of_book(loaded), ids)
+        stored_prices.upsert(connection, of_book(before), ids)
+        counts = stored_prices.upsert(connection, of_book(loaded), ids)
         rows = connection.execute(
             text(
                 "select symbol, session - '2020-01-02', close, volume "
@@ -234,9 +236,11 @@ def test_closes_come_back_as_a_matrix_of_sessions_and_symbols(
 ) -> None:
     late = bars("KO", first=date(2020, 6, 1), scale=3)
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL"), late], ids)
+        stored_prices.upsert(connection, [bars("AAPL"), late], ids)
         universe = assets.list_assets(connection)
-        closes = prices.load_closes(connection, universe, date(2020, 1, 1), date(2020, 12, 31))
+        closes = stored_prices.load_closes(
+            connection, universe, date(2020, 1, 1), date(2020, 12, 31)
+        )
     assert list(closes.columns) == ["AAPL", "KO", "XOM"]
     assert closes.index.equals(sessions.between(FIRST, LAST))
     np.testing.assert_array_equal(closes["AAPL"], bars("AAPL").close)
@@ -248,9 +252,9 @@ def test_closes_come_back_as_a_matrix_of_sessions_and_symbols(
 def test_a_split_restates_prices_but_changes_no_return(engine: Engine, ids: dict[str, int]) -> None:
     split = bars("AAPL", scale=0.25)
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL")], ids)
-        counts = prices.replace(connection, split, ids["AAPL"])
-        closes = prices.closes_of(connection, ids["AAPL"])
+        stored_prices.upsert(connection, [bars("AAPL")], ids)
+        counts = stored_prices.replace(connection, split, ids["AAPL"])
+        closes = stored_prices.closes_of(connection, ids["AAPL"])
     assert counts == Counts(updated=253, first_changed=None)
     np.testing.assert_array_equal(closes.closes, split.close)
 
@@ -261,23 +265,23 @@ def test_restated_history_names_the_first_session_with_another_return(
     restated = bars("AAPL")
     restated.close[:50] *= 0.5
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL")], ids)
-        counts = prices.replace(connection, restated, ids["AAPL"])
+        stored_prices.upsert(connection, [bars("AAPL")], ids)
+        counts = stored_prices.replace(connection, restated, ids["AAPL"])
     assert counts.first_changed == restated.sessions[50].item()
 
 
 def test_restated_history_drops_sessions_that_are_gone(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL"), bars("KO")], ids)
+        stored_prices.upsert(connection, [bars("AAPL"), bars("KO")], ids)
         shorter = bars("AAPL").select(np.arange(253) != 17)
-        counts = prices.replace(connection, shorter, ids["AAPL"])
+        counts = stored_prices.replace(connection, shorter, ids["AAPL"])
         assert stored(connection) == 505
     assert counts == Counts(unchanged=252, deleted=1, first_changed=bars().sessions[17].item())
 
 
 def test_the_value_of_stored_holdings_survives_a_split(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
-        prices.upsert(connection, [bars("AAPL")], ids)
+        stored_prices.upsert(connection, [bars("AAPL")], ids)
         connection.execute(
             text("insert into allocations values ('composite', 'monthly', :day, :id, 1, 2.5)"),
             [{"day": day, "id": ids["AAPL"]} for day in ("2019-12-02", "2020-03-02")],
@@ -287,16 +291,16 @@ def test_the_value_of_stored_holdings_survives_a_split(engine: Engine, ids: dict
                 "insert into index_levels select strategy, frequency, session, 100 from allocations"
             )
         )
-        prices.replace(connection, bars("AAPL", scale=0.5), ids["AAPL"])
+        stored_prices.replace(connection, bars("AAPL", scale=0.5), ids["AAPL"])
         units = connection.execute(text("select units from allocations")).scalars().all()
     assert units == [5.0, 5.0]
 
 
 def test_newest_sessions_and_the_stored_window(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
-        assert prices.stored_window(connection) is None
-        prices.upsert(connection, [bars("AAPL"), bars("KO", last=date(2020, 5, 1))], ids)
+        assert stored_prices.stored_window(connection) is None
+        stored_prices.upsert(connection, [bars("AAPL"), bars("KO", last=date(2020, 5, 1))], ids)
         universe = assets.list_assets(connection)
-        newest = prices.newest_sessions(connection, universe)
+        newest = stored_prices.newest_sessions(connection, universe)
         assert newest == {"AAPL": LAST, "KO": date(2020, 5, 1)}
-        assert prices.stored_window(connection) == (FIRST, LAST)
+        assert stored_prices.stored_window(connection) == (FIRST, LAST)

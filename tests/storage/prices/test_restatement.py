@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Engine, event, text
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import assets, prices
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 
 DAYS = sessions.between(date(2020, 1, 2), date(2020, 12, 31))
 INDEXES = [("composite", "daily"), ("composite", "monthly"), ("market_cap", "daily")]
@@ -80,10 +81,10 @@ def test_units_follow_the_closes_of_their_day(engine: Engine, asset_id: int) -> 
     new = (old / split).round(3).drop(DAYS[40])
     rebalances = sessions.between(date(2019, 11, 1), date(2020, 12, 31))
     with engine.begin() as connection:
-        prices.upsert(connection, [bars(old.drop(DAYS[[70, 71]]))], {"AAPL": asset_id})
+        stored_prices.upsert(connection, [bars(old.drop(DAYS[[70, 71]]))], {"AAPL": asset_id})
         hold(connection, rebalances)
         before = units(connection)
-        prices.replace(connection, bars(new), asset_id)
+        stored_prices.replace(connection, bars(new), asset_id)
         after = units(connection)
 
     # A day without both closes counts as the one before it, those before all days as the first.
@@ -101,10 +102,10 @@ def test_a_split_costs_the_same_statements_however_many_rebalances_there_are(
     counts = []
     for count in (3, 200):
         with engine.connect() as connection, connection.begin() as transaction:
-            prices.upsert(connection, [bars(pd.Series(80.0, DAYS))], {"AAPL": asset_id})
+            stored_prices.upsert(connection, [bars(pd.Series(80.0, DAYS))], {"AAPL": asset_id})
             hold(connection, DAYS[:count])
             with statements(engine) as seen:
-                prices.replace(connection, bars(pd.Series(20.0, DAYS)), asset_id)
+                stored_prices.replace(connection, bars(pd.Series(20.0, DAYS)), asset_id)
             transaction.rollback()
         counts.append(len(seen))
     assert counts[0] == counts[1] < 20
@@ -121,7 +122,7 @@ def test_a_split_finds_its_allocations_by_asset(engine: Engine, asset_id: int) -
     """)
     scans = text("select pg_stat_get_xact_numscans('ix_allocations_asset_id'::regclass)")
     with engine.begin() as connection:
-        prices.upsert(connection, [bars(pd.Series(80.0, DAYS))], {"AAPL": asset_id})
+        stored_prices.upsert(connection, [bars(pd.Series(80.0, DAYS))], {"AAPL": asset_id})
         connection.execute(others)
         connection.execute(held, {"days": [day.date() for day in DAYS[:100]]})
         # Most levels have no allocations, as with monthly rebalances: a look-up each is too much.
@@ -134,7 +135,7 @@ def test_a_split_finds_its_allocations_by_asset(engine: Engine, asset_id: int) -
         days = [day.date() for day in DAYS]
         connection.execute(levels, {"days": days, "strategies": strategies})
         connection.execute(text("analyze allocations"))
-        prices.replace(connection, bars(pd.Series(20.0, DAYS)), asset_id)
+        stored_prices.replace(connection, bars(pd.Series(20.0, DAYS)), asset_id)
         assert connection.scalar(scans) == 1
         changed = text("select count(*) from allocations where units = 4")
         assert connection.scalar(changed) == 100

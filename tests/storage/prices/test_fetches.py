@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import Engine
 
 from autoindex.market_data.fetch_plan import Answered
-from autoindex.storage import assets, fetches
-from autoindex.storage.assets import UniverseRow
+from autoindex.storage.prices import fetches
+from autoindex.storage.universe import assets
+from autoindex.storage.universe.assets import UniverseRow
 
 AT = datetime(2022, 12, 28, 22, tzinfo=UTC)
 ROWS = [

@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 
 from autoindex.errors import UnknownSymbols
 from autoindex.requests import RefreshRequest
-from autoindex.storage import assets
+from autoindex.storage.universe import assets
 
 
 def test_rows_are_imported_by_symbol_and_left_out_only_when_told(engine: Engine) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from autoindex.errors import InvalidRequest
-from autoindex.storage import universe_file
-from autoindex.storage.assets import Asset
+from autoindex.storage.universe import universe_file
+from autoindex.storage.universe.assets import Asset
 
 CASES = Path(__file__).parent / "universes"
 HEAD = "symbol,exchange,currency,name,sector,shares_outstanding,shares_outstanding_date,role,active"

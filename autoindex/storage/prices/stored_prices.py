@@ -14,11 +14,13 @@ from sqlalchemy import Connection, func, select, text
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
-from autoindex.storage import allocations, price_diff, recompute_marks, versions
-from autoindex.storage.assets import Asset
+from autoindex.storage import versions
+from autoindex.storage.index import allocations, recompute_marks
 from autoindex.storage.postgres import binary_copy, locks
-from autoindex.storage.price_diff import Difference
+from autoindex.storage.prices import price_diff
+from autoindex.storage.prices.price_diff import Difference
 from autoindex.storage.tables import prices
+from autoindex.storage.universe.assets import Asset
 
 # A factor between old and new closes that is this steady changes no return: see `_first_return`.
 _STEADY: Final = 1e-3

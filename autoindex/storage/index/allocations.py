@@ -12,9 +12,9 @@ from sqlalchemy import Connection, delete, func, select, text
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
-from autoindex.storage.assets import Asset
 from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import allocations, index_levels
+from autoindex.storage.universe.assets import Asset
 
 # What is held is gathered of so many rebalances at a time, which bounds the memory that takes.
 _REBALANCES_A_LOAD: Final = 64

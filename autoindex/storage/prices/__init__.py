@@ -1,0 +1,1 @@
+"""Stored prices: what is loaded, how it differs from before, and when the provider was asked."""

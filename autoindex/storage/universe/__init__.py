@@ -1,0 +1,1 @@
+"""The universe: its assets, and the CSV file they are imported from."""
