@@ -15,13 +15,6 @@ from sandbox.state import Sandbox
 from tests.market_data.stage import Asset, Refresh, Switches
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # exchange_calendars 4.13.2 with pandas 3.1: its calendars read timezone-aware columns this way.
-    config.addinivalue_line(
-        "filterwarnings", "ignore:Series.values returning an ndarray:DeprecationWarning"
-    )
-
-
 @pytest.fixture(scope="session")
 def sandbox_url() -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
