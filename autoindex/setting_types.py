@@ -1,5 +1,6 @@
 """The types of settings: each checks a value, and says what would be right without showing it."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,12 +8,20 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr
 
-from autoindex import addresses, mail_address, signing_secret
+from autoindex import addresses, mail_address
 
 # A calendar's sessions and the time zones of both sides fit in between.
 _EARLIEST: Final = datetime(1991, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _DAY_SECONDS: Final = 86_400
+# RFC 7518, section 3.2: a key at least as long as the hash.
+_SHORTEST_SECRET_BYTES: Final = 32
+# Words that stand where a secret should, in examples and in haste.
+_PLACEHOLDER: Final = re.compile(
+    r"change|replace|your.?(own|secret|key|256)|secret.?key|password|example|placeholder|default"
+    r"|super.?secret|09d25e094faa6ca2556c818166b7a956",
+    re.IGNORECASE,
+)
 
 
 def _as_written(check: Callable[[str], object]) -> AfterValidator:
@@ -38,11 +47,22 @@ def _word(value: str) -> None:
 
 def _signing(value: str) -> None:
     _line(value)
-    if signing_secret.can_be_guessed(value):
+    if _can_be_guessed(value):
         raise ValueError(
-            f"can be guessed: give it {signing_secret.SHORTEST_BYTES} random bytes or more "
+            f"can be guessed: give it {_SHORTEST_SECRET_BYTES} random bytes or more "
             "(`openssl rand -base64 48`)"
         )
+
+
+def _can_be_guessed(secret: str) -> bool:
+    """Whether it is too short, repeats itself, or is a placeholder."""
+    return (
+        len(secret) < _SHORTEST_SECRET_BYTES
+        or len(set(secret)) < 8
+        # A text that repeats itself is found in its double before the end.
+        or secret in (secret + secret)[1:-1]
+        or _PLACEHOLDER.search(secret) is not None
+    )
 
 
 def _written_out(instant: object) -> object:
