@@ -25,7 +25,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import numpy as np
 import pandas as pd
 from prefect.logging import disable_run_logger
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, insert, select
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
@@ -37,13 +37,13 @@ from autoindex.requests import (
     ReportType,
 )
 from autoindex.settings import Settings
-from autoindex.storage import deliveries, news, stored_reports
+from autoindex.storage import deliveries, stored_reports
 from autoindex.storage.cache import from_settings
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.retention import deletion, maintenance
 from autoindex.storage.runs import results
 from autoindex.storage.stored_reports import StoredReport
-from autoindex.storage.tables import metadata
+from autoindex.storage.tables import metadata, news_articles
 from autoindex.storage.universe import assets, universe_file
 from benchmarks import database
 from benchmarks.reports import closes_and_benchmark
@@ -135,17 +135,17 @@ class Replay:
 
     def _publish_news(self, day: date, now: datetime) -> None:
         articles = [
-            news.Article(
-                url=f"https://news.example/{day}/{number}",
-                published_at=now,
-                headline=f"Headline {number} of {day}, about as long as headlines are",
-                source="example",
-                body="A paragraph of some length. " * 20,
-            )
+            {
+                "url": f"https://news.example/{day}/{number}",
+                "published_at": now,
+                "headline": f"Headline {number} of {day}, about as long as headlines are",
+                "source": "example",
+                "body": "A paragraph of some length. " * 20,
+            }
             for number in range(ARTICLES_A_DAY)
         ]
         with self._engine.begin() as connection:
-            news.insert(connection, articles)
+            connection.execute(insert(news_articles), articles)
 
     def _store(self, closes: pd.DataFrame) -> None:
         bars = [_bars(symbol, closes[symbol].dropna()) for symbol in self._ids]

@@ -12,12 +12,10 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, text
 
 from autoindex.requests import ArchivedType
-from autoindex.storage import news
-from autoindex.storage.news import Article
 from autoindex.storage.retention import deletion
 from autoindex.storage.retention.deletion import Removed
 from autoindex.storage.runs import results
-from autoindex.storage.tables import prices
+from autoindex.storage.tables import news_articles, prices
 from autoindex.storage.universe import assets
 from autoindex.storage.universe.assets import UniverseRow
 
@@ -98,7 +96,7 @@ def fill(connection: Connection, days: int) -> None:
     dates = [FIRST + timedelta(days=number) for number in range(days)]
     noons = [datetime(day.year, day.month, day.day, 12, tzinfo=UTC) for day in dates]
     connection.execute(insert(prices), [price(id_, day) for id_ in ids for day in dates])
-    news.insert(connection, [article(instant, ids[0]) for instant in noons])
+    connection.execute(insert(news_articles), [article(instant, ids[0]) for instant in noons])
     for number, instant in enumerate(noons):
         result = {"symbols_processed": number, "duration_seconds": 0.1}
         results.store(connection, UUID(int=number), "refresh", result, instant, timedelta(hours=24))
@@ -111,12 +109,15 @@ def price(asset_id: int, day: date) -> dict[str, Any]:
     return {"asset_id": asset_id, "session": day, "volume": volume, **values}
 
 
-def article(instant: datetime, asset_id: int) -> Article:
-    named = asset_id if instant.day % 2 else None
-    body = "Ein Satz, 一句话, “quoted”\tand\\N." if instant.day % 3 else None
-    return Article(
-        f"https://news.test/{instant:%Y%m%d}", instant, "A headline", "wire", named, body
-    )
+def article(instant: datetime, asset_id: int) -> dict[str, Any]:
+    return {
+        "url": f"https://news.test/{instant:%Y%m%d}",
+        "published_at": instant,
+        "headline": "A headline",
+        "source": "wire",
+        "asset_id": asset_id if instant.day % 2 else None,
+        "body": "Ein Satz, 一句话, “quoted”\tand\\N." if instant.day % 3 else None,
+    }
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.storage.tables import task_results
@@ -54,9 +54,3 @@ def read_many(
         )
         for row in rows
     }
-
-
-def count_before(connection: Connection, instant: datetime) -> int:
-    """How many results expired before `instant`."""
-    query = select(func.count()).where(task_results.c.expires_at < instant)
-    return connection.execute(query).scalar_one()
