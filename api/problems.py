@@ -18,7 +18,7 @@ from api.tasks.runner import OutcomeUnknown, Overload, TaskFinished, TaskUnknown
 from api.tasks.subscriptions import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
 from autoindex.masking import masked
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
@@ -134,7 +134,7 @@ def install(app: FastAPI) -> None:
         Overload: _overload,
         OutcomeUnknown: _outcome_unknown,
         PartUnavailable: _part_unavailable,
-        **dict.fromkeys(AWAY, _database),
+        **dict.fromkeys(UNAVAILABLE, _database),
         TimeoutError: _too_slow,
         Exception: _unexpected,
     }

@@ -75,7 +75,7 @@ class _Lease:
     def check(self) -> None:
         """End the process where the lease is lost; wait where the database is away."""
         from autoindex.errors import LeaseLost  # noqa: PLC0415
-        from autoindex.storage.postgres.transient import AWAY  # noqa: PLC0415
+        from autoindex.storage.postgres.transient import UNAVAILABLE  # noqa: PLC0415
         from autoindex.storage.runs import fence  # noqa: PLC0415
 
         assert self._order.token is not None  # noqa: S101
@@ -86,7 +86,7 @@ class _Lease:
             except LeaseLost as lost:
                 print(lost, file=sys.stderr, flush=True)
                 os._exit(LEASE_LOST)
-            except AWAY:
+            except UNAVAILABLE:
                 time.sleep(1)
             else:
                 return

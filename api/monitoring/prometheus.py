@@ -27,7 +27,7 @@ from api.tasks.runner import Kind, Status, Task, TaskRunner
 from api.tasks.subscriptions import Watch
 from autoindex.errors import PartUnavailable
 from autoindex.storage import credits as ledger
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where several processes count together; Prometheus' client looks there when it is loaded."""
@@ -135,7 +135,7 @@ class Metrics:
         try:
             await self._in_time.answer(asking)
             answers = True
-        except (PartUnavailable, TimeoutError, *AWAY) as error:
+        except (PartUnavailable, TimeoutError, *UNAVAILABLE) as error:
             answers = isinstance(error, TimeoutError) and is_busy()
             log.warning("metrics lack what %s knows: %s", name, str(error) or "it is too slow")
         except Exception:

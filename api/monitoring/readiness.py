@@ -14,7 +14,7 @@ from api.tasks.deadline import InTime
 from api.tasks.pool_check import OtherDatabase, PoolOwner
 from api.tasks.runner import Kind, TaskRunner
 from autoindex.errors import PartUnavailable
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 
 _KEPT_SECONDS: Final = 1.0
 
@@ -77,7 +77,7 @@ class ReadyChecks:
     async def _ask_database(self) -> str:
         try:
             await self._in_time.answer(self._database.check())
-        except (TimeoutError, *AWAY) as problem:
+        except (TimeoutError, *UNAVAILABLE) as problem:
             log.warning("not ready: the database does not answer", exc_info=problem)
             return _SILENT
         except ProgrammingError as problem:

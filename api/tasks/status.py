@@ -20,7 +20,7 @@ from api.schemas import TaskProgress, TaskStatus
 from api.tasks.deadline import InTime
 from api.tasks.loader import Batches
 from api.tasks.runner import Status, Task, TaskRunner, TaskUnknown
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 from autoindex.storage.runs import results, task_progress
 from autoindex.storage.runs.results import StoredResult
 from autoindex.storage.runs.task_progress import Line, Progress
@@ -179,7 +179,7 @@ class Snapshots:
             return {}
         try:
             return await self._read_progress(task_ids)
-        except AWAY as error:
+        except UNAVAILABLE as error:
             log.warning(_NO_PROGRESS, exc_info=error)
             return None
 
@@ -209,7 +209,7 @@ class Snapshots:
 
         try:
             return await self._database.read(query)
-        except AWAY as error:
+        except UNAVAILABLE as error:
             if succeeded:
                 raise
             log.warning(_NO_PROGRESS, exc_info=error)

@@ -18,7 +18,7 @@ from prefect.runtime import flow_run
 from sqlalchemy import Connection, Engine
 
 import autoindex
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 from autoindex.storage.runs import task_progress
 
 # Loggers of Prefect's `get_run_logger()`.
@@ -45,7 +45,7 @@ class Teller:
         try:
             with self._engine.begin() as connection:
                 change(connection, self._task_id, datetime.now(UTC))
-        except AWAY as error:
+        except UNAVAILABLE as error:
             self._heard = False
             log.warning("progress is no longer told: the database fails", exc_info=error)
 

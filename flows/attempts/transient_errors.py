@@ -5,11 +5,11 @@ from typing import Final
 import httpx
 
 from autoindex.errors import TransientError
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 
 _PASSING: Final = (
     TransientError,
-    *AWAY,
+    *UNAVAILABLE,
     httpx.TransportError,
     ConnectionError,
     TimeoutError,
@@ -25,7 +25,7 @@ def is_passing(error: object) -> bool:
 
 def part_away(error: Exception) -> str | None:
     """Which part of the system an error says is away; None for another kind of error."""
-    if isinstance(error, AWAY):
+    if isinstance(error, UNAVAILABLE):
         return "the database"
     if isinstance(error, httpx.TransportError | httpx.HTTPStatusError) and is_passing(error):
         return "Prefect"

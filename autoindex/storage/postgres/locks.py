@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, text
 
 from autoindex.errors import TurnTaken
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 
 PRICES: Final = "prices"
 """Held until commit by whoever changes prices, or stores what follows from them."""
@@ -32,7 +32,7 @@ def exclusive(engine: Engine, name: str, *, patience: float | None = None) -> It
             yield
         finally:
             # It has ended with its connection where that is gone: no error to hide the block's.
-            with suppress(*AWAY):
+            with suppress(*UNAVAILABLE):
                 connection.execute(text("select pg_advisory_unlock(:key)"), {"key": key(name)})
 
 

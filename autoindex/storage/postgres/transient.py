@@ -3,7 +3,7 @@
 psycopg makes an `OperationalError` of nearly all of them: a lost connection (08), a rollback for
 another transaction's sake (40), a full disk or too many connections (53), a lock not available
 (55P03), an operator's stop (57P01 to 57P05), a statement that took too long (57014). What is
-missing there becomes one here, so that nobody needs to know more than `AWAY`.
+missing there becomes one here, so that nobody needs to know more than `UNAVAILABLE`.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-AWAY: Final = (InterfaceError, OperationalError, PoolTimeout)
+UNAVAILABLE: Final = (InterfaceError, OperationalError, PoolTimeout)
 """What is raised where the server does not answer, or not now, or no connection gets free."""
 
 READ_ONLY: Final = psycopg.errors.ReadOnlySqlTransaction

@@ -6,7 +6,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 
 # Longer than the restart of a server, or of its host, takes.
 _SECONDS: Final = 600.0
@@ -32,7 +32,7 @@ def until_back(
         try:
             with engine.begin() as connection:
                 return function(connection, *args, **kwargs)
-        except AWAY:
+        except UNAVAILABLE:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE_SECONDS)

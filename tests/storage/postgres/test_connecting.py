@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from autoindex.settings import Settings
 from autoindex.storage import migrate, versions
 from autoindex.storage.postgres import binary_copy, engines, listening
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 from deployments.local.embedded_postgres import EmbeddedPostgres
 
 TASK = UUID(int=5)
@@ -192,7 +192,7 @@ def test_a_transaction_that_was_left_open_too_long_is_away_too(
         connection.execute(text("set local idle_in_transaction_session_timeout = 1"))
         while admin.execute("select from pg_stat_activity where pid = %s", (backend,)).fetchone():
             time.sleep(0.01)
-        with pytest.raises(AWAY):
+        with pytest.raises(UNAVAILABLE):
             connection.execute(text("select 1"))
     made.dispose()
 

@@ -13,7 +13,7 @@ from autoindex.errors import ConfigurationError, PartUnavailable, TurnTaken
 from autoindex.settings import Settings
 from autoindex.storage import migrate
 from autoindex.storage.postgres import engines, listening, locks, pooler
-from autoindex.storage.postgres.transient import AWAY
+from autoindex.storage.postgres.transient import UNAVAILABLE
 from autoindex.storage.runs import fence
 from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.pgbouncer import PgBouncer, pgbouncer
@@ -180,7 +180,7 @@ def test_a_former_attempt_is_evicted(pair: list[Engine]) -> None:
         with pair[1].begin() as connection:
             connection.execute(text("set application_name = 'another'"))
             assert fence.evict(connection, TASK) == 1
-        with pytest.raises(AWAY):
+        with pytest.raises(UNAVAILABLE):
             left.execute(text("select 1"))
 
 
@@ -188,7 +188,7 @@ def test_a_transaction_that_was_left_open_too_long_is_away(pair: list[Engine]) -
     with pair[0].connect() as connection:
         connection.execute(text("set local idle_in_transaction_session_timeout = 1"))
         time.sleep(0.2)
-        with pytest.raises(AWAY):
+        with pytest.raises(UNAVAILABLE):
             connection.execute(text("select 1"))
 
 
@@ -196,9 +196,9 @@ def test_a_restart_is_an_outage(bouncer: PgBouncer, pair: list[Engine]) -> None:
     with pair[0].connect() as connection:
         connection.execute(text("select 1"))
         bouncer.stop()
-        with pytest.raises(AWAY):
+        with pytest.raises(UNAVAILABLE):
             connection.execute(text("select 1"))
-    with pytest.raises(AWAY):
+    with pytest.raises(UNAVAILABLE):
         pair[0].connect()
     bouncer.start()
     with pair[0].connect() as connection:
