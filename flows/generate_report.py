@@ -34,7 +34,7 @@ from autoindex.requests import (
 )
 from autoindex.storage import deliveries, stored_reports
 from autoindex.storage.index import allocations, levels
-from autoindex.storage.postgres import waiting
+from autoindex.storage.postgres.transient import until_available
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.stored_reports import StoredReport
 from autoindex.storage.universe import assets
@@ -192,7 +192,7 @@ def _send(run: Runtime, mail: EmailMessage, recipient: str) -> str:
         outcome = "sent"
     except (MailUnavailable, ConfigurationError):
         # Nothing was accepted: the next try may claim it again.
-        waiting.until_back(run.engine, deliveries.release, run.task_id, recipient)
+        until_available(run.engine, deliveries.release, run.task_id, recipient)
         raise
     except MailRefused:
         outcome = "refused"
@@ -207,8 +207,8 @@ def _send(run: Runtime, mail: EmailMessage, recipient: str) -> str:
 
 
 def _mark(run: Runtime, recipient: str, status: deliveries.Outcome) -> None:
-    # A mail that has gone out must not count as unknown because the database is away just now.
-    waiting.until_back(run.engine, deliveries.mark, run.task_id, recipient, status)
+    # A mail that has gone out must not count as unknown because the database is unavailable.
+    until_available(run.engine, deliveries.mark, run.task_id, recipient, status)
 
 
 def _summary(report: StoredReport, path: Path) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from urllib.parse import quote
 from uuid import UUID
 
 import anyio
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -39,14 +38,13 @@ from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings, misspelt
 from autoindex.storage.postgres import engines, listening, pooler
 from autoindex.storage.runs import pool_owner, worker_notify
+from flows.attempts.transient_errors import PrefectError, is_transient
 from flows.visibility import events
 from worker.configuration import AutoindexJobConfiguration, base_job_template
-from worker.endurance import until_back
 from worker.finalization import Settlement
-from worker.impatience import asked_once
 from worker.launcher import Starter
 from worker.lease_manager import Keeper
-from worker.outages import Outages
+from worker.outages import Outages, until_available, without_client_retries
 from worker.prefect_yaml import read_plan
 from worker.priority import in_turn
 from worker.process import Process
@@ -65,11 +63,10 @@ PREFETCH_SECONDS: Final = 0.0
 HEARTBEAT_SECONDS: Final = 10
 _CANCELLING_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 1.0
+# The runs that a later answer names may have been claimed, and have ended, meanwhile.
 _ANSWER_SECONDS: Final = 20.0
 _SIGN_OFF_SECONDS: Final = 2.0
 _CALLS_SECONDS: Final = 0.05
-# What an answer that was so long on its way names may have been claimed, and have ended, meanwhile.
-_STALE_SECONDS: Final = 20.0
 _MOST_AT_ONCE: Final = 200
 
 
@@ -179,7 +176,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
 
     async def _check_owner(self, pools: str) -> None:
         """End where the pool's runs use another database."""
-        ours = await until_back(self._describe, "the worker waits for the database")
+        ours = await until_available(self._describe, "the worker waits for the database")
         try:
             pool_owner.check(ours, pools)
         except ConfigurationError as error:
@@ -187,8 +184,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
             raise SystemExit(f"the worker does not start: {error}") from None
 
     async def _describe(self) -> str:
-        async with self._engine.connect() as connection:
-            return await connection.run_sync(pool_owner.description)
+        return await self._keeper.call(pool_owner.description)
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop looking after runs; what still runs is ended, and found by another worker."""
@@ -204,14 +200,14 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         told = events.as_json(events.WORKER_STARTED, events.pool_resource(self.work_pool.id), [])
         try:
             await self.client.request("POST", "/events", json=[told])
-        except httpx.HTTPError as error:
+        except PrefectError as error:
             self._logger.warning("Prefect was not told that the worker is here: %s", error)
 
     async def _sign_off(self) -> None:
         """Let nobody count on this worker; where Prefect is away it finds out by itself."""
         pool, worker = quote(self._work_pool_name, safe=""), quote(self.name, safe="")
         path = f"/work_pools/{pool}/workers/{worker}"
-        with suppress(httpx.HTTPError, TimeoutError), asked_once():
+        with suppress(PrefectError, TimeoutError), without_client_retries():
             async with asyncio.timeout(_SIGN_OFF_SECONDS):
                 await self.client.request("DELETE", path)  # type: ignore[arg-type]
 
@@ -270,8 +266,8 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
                 await super()._sync_and_initialize()
             else:
                 await self._leave()
-        except httpx.HTTPError as error:
-            if not self.is_setup or not _is_away(error):
+        except PrefectError as error:
+            if not self.is_setup or not is_transient(error):
                 raise
             self._logger.debug("Prefect does not hear this worker: %s", error)
 
@@ -279,7 +275,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         """As Prefect does; what can't be claimed is claimed at another poll."""
         try:
             await super()._submit_run(flow_run)
-        except httpx.HTTPError as error:
+        except PrefectError as error:
             self._logger.warning("run %s can't be claimed: %s", flow_run.id, error)
             self._submitting_flow_run_ids.discard(flow_run.id)
             self._release_limit_slot(flow_run.id)
@@ -297,7 +293,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
     ) -> None:
         """A run that could not be started is tried again, like one whose process died."""
         unheld = f"run {flow_run.id}, which could not be started, waits for the database"
-        lease = await until_back(lambda: self._keeper.take(flow_run.id), unheld)
+        lease = await until_available(lambda: self._keeper.take(flow_run.id), unheld)
         if lease is not None:
             await self._settlement.conclude(lease, _unstarted(message))
 
@@ -305,18 +301,14 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         """A fork is there at once: a state before it would only take a call."""
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
         try:
             # The next poll is the retry.
-            with asked_once():
-                found = await super()._get_scheduled_flow_runs()
-                if loop.time() - asked_at > _STALE_SECONDS:
-                    self._logger.warning("Prefect's answer was too long on its way: asked again")
-                    return []
+            with without_client_retries():
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    found = await super()._get_scheduled_flow_runs()
                 if len(found) >= _MOST_AT_ONCE:
                     found += await self._of_each_queue()
-        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+        except (PrefectError, TimeoutError) as error:
             self._logger.debug("Prefect does not answer: %s", error)
             await asyncio.sleep(_AWAY_SECONDS)
             return []
@@ -349,7 +341,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         """Run one flow run in a process of its own, and settle how it has ended."""
         status: TaskStatus[Any] = task_status or anyio.TASK_STATUS_IGNORED
         waits = f"run {flow_run.id} waits for the database"
-        lease = await until_back(lambda: self._keeper.take(flow_run.id), waits)
+        lease = await until_available(lambda: self._keeper.take(flow_run.id), waits)
         if lease is None:
             status.started("elsewhere")
             await self._settlement.leave(flow_run.id)
@@ -404,9 +396,9 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     cancelling = await self._cancelling()
-            except (httpx.HTTPError, TimeoutError) as error:
-                if _is_away(error):
-                    self._outages.asked_in_vain("Prefect", asked_at)
+            except (PrefectError, TimeoutError) as error:
+                if is_transient(error):
+                    self._outages.failed("Prefect", asked_at)
                 else:
                     self._outages.answered("Prefect")
                 continue
@@ -416,7 +408,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
                     self._services.start_soon(supervision.stop, Cause.CANCELLED)
 
     async def _cancelling(self) -> list[FlowRun]:
-        with asked_once():
+        with without_client_retries():
             return await self.client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(
                     id=FlowRunFilterId(any_=list(self._runs)),
@@ -451,13 +443,6 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
 
 def _unstarted(reason: str) -> Ending:
     return Ending(Cause.UNSTARTED, 0, reason)
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether Prefect, its database or a proxy before it is away, rather than of another mind."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.is_server_error
-    return True
 
 
 def _identifier(process: Process) -> str:

@@ -31,7 +31,7 @@ from prefect.settings import (
     Settings,
 )
 
-from worker.prefect_retries import Patience
+from worker.outages import Patience
 from worker.run_spec import Order
 
 ENTRYPOINT: Final = "PREFECT__FLOW_ENTRYPOINT"

@@ -25,11 +25,9 @@ from autoindex.storage.runs import checkpoints, leases, task_progress
 from autoindex.storage.runs.leases import Lease
 from worker import verdict
 from worker.configuration import AutoindexJobConfiguration
-from worker.endurance import until_back
-from worker.impatience import asked_once
 from worker.launcher import Starter
 from worker.lease_manager import Keeper
-from worker.outages import Outages
+from worker.outages import Outages, until_available, without_client_retries
 from worker.run_limits import Cause, Ending, Supervision
 from worker.run_spec import Order
 
@@ -78,14 +76,14 @@ class Settlement:
         Does nothing for a run that another worker has taken over.
         """
         case, run = _Case(lease, ending), f"run {lease.task_id}"
-        await until_back(lambda: self._settle(case), f"{run} can't be concluded yet")
+        await until_available(lambda: self._settle(case), f"{run} can't be concluded yet")
         if case.calls_hooks:
             unasked = f"the failure hooks of {run} can't be called yet"
-            await until_back(lambda: self._call_hooks(lease.task_id), unasked)
+            await until_available(lambda: self._call_hooks(lease.task_id), unasked)
 
     async def leave(self, task_id: UUID) -> None:
         """Put back a run that was claimed, but that another worker still holds."""
-        await until_back(lambda: self._leave(task_id), f"run {task_id} can't be left yet")
+        await until_available(lambda: self._leave(task_id), f"run {task_id} can't be left yet")
 
     async def had_ended(self, lease: Lease) -> bool:
         """Whether a run had ended before it was claimed; then it is put back to where it was.
@@ -96,10 +94,10 @@ class Settlement:
         if lease.is_first:
             return False
         unread = f"the past of run {lease.task_id} can't be read yet"
-        return await until_back(lambda: self._give_up_ended(lease), unread)
+        return await until_available(lambda: self._give_up_ended(lease), unread)
 
     async def _settle(self, case: _Case) -> None:
-        with asked_once():
+        with without_client_retries():
             if not case.is_decided:
                 if not await self._keeper.is_ours(case.lease):
                     return
@@ -170,7 +168,7 @@ class Settlement:
         return end
 
     async def _give_up_ended(self, lease: Lease) -> bool:
-        with asked_once():
+        with without_client_retries():
             end = await self._put_back(lease)
             if end is None:
                 return False
@@ -178,7 +176,7 @@ class Settlement:
             return True
 
     async def _leave(self, task_id: UUID) -> None:
-        with asked_once():
+        with without_client_retries():
             states = await self._history(task_id)
             if not states or not states[-1].is_pending():  # it is claimed no longer
                 return
@@ -218,7 +216,7 @@ class Settlement:
     async def _call_hooks(self, task_id: UUID) -> None:
         """Tell who wants to be told of a failure; the engine that would have is gone."""
         try:
-            with asked_once():
+            with without_client_retries():
                 entrypoint = await self._entrypoint(task_id)
         except ObjectNotFound:
             return

@@ -11,14 +11,12 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.storage.runs import leases
 from autoindex.storage.runs.leases import Lease
-from worker.outages import Outages
+from worker.outages import DATABASE_ERRORS, Outages
 
 _log = logging.getLogger("prefect.workers.autoindex")
 
@@ -28,8 +26,6 @@ _RENEWALS: Final = 5
 _PATIENCE: Final = 1 / 3
 # Another worker releases a run a moment after it has rescheduled it.
 _TAKE_SECONDS: Final = 10.0
-AWAY: Final = (DBAPIError, PoolTimeout, OSError)
-"""What a database that is away raises."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -92,8 +88,8 @@ class Keeper:
         asked_at = time.monotonic()
         try:
             await self._renew_all()
-        except AWAY as error:
-            self._outages.asked_in_vain("the database", asked_at)
+        except DATABASE_ERRORS as error:
+            self._outages.failed("the database", asked_at)
             reason = getattr(error, "orig", None) or error
             self._cannot(f"the database can't be used: {str(reason).strip()}")
         else:

@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -26,8 +25,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from autoindex.storage.runs import checkpoints, fence, leases
 from autoindex.storage.runs.leases import Lease
 from worker.finalization import Settlement
-from worker.impatience import asked_once
-from worker.lease_manager import AWAY, Keeper
+from worker.lease_manager import Keeper
+from worker.outages import CALL_ERRORS, without_client_retries
 from worker.run_limits import Cause, Ending
 
 _log = logging.getLogger("prefect.workers.autoindex")
@@ -67,7 +66,7 @@ class Recovery:
                 await self._seize_expired()
                 await self._find_unheld()
                 await self._forget()
-            except (httpx.HTTPError, *AWAY) as error:
+            except CALL_ERRORS as error:
                 _log.warning("lost runs can't be looked for: %s", error)
 
     async def _forget(self) -> None:
@@ -126,7 +125,7 @@ class Recovery:
         return [lease for lease in taken if lease is not None]
 
     async def _under_way(self) -> list[FlowRun]:
-        with asked_once():
+        with without_client_retries():
             return await self._client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(
                     state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_UNDER_WAY))

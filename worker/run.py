@@ -2,13 +2,13 @@
 its own (`python -m worker.run`) where there is no zygote.
 """
 
+import math
 import os
 import resource
 import runpy
 import signal
 import sys
 import threading
-import time
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -73,23 +73,18 @@ class _Lease:
         self._engine = engines.run_engine(Settings(), order.task_id)
 
     def check(self) -> None:
-        """End the process where the lease is lost; wait where the database is away."""
+        """End the process where the lease is lost; wait while the database is unavailable."""
         from autoindex.errors import LeaseLost  # noqa: PLC0415
-        from autoindex.storage.postgres.transient import UNAVAILABLE  # noqa: PLC0415
+        from autoindex.storage.postgres import transient  # noqa: PLC0415
         from autoindex.storage.runs import fence  # noqa: PLC0415
 
-        assert self._order.token is not None  # noqa: S101
-        while True:
-            try:
-                with self._engine.connect() as connection:
-                    fence.check(connection, self._order.task_id, self._order.token)
-            except LeaseLost as lost:
-                print(lost, file=sys.stderr, flush=True)
-                os._exit(LEASE_LOST)
-            except UNAVAILABLE:
-                time.sleep(1)
-            else:
-                return
+        task_id, token = self._order.task_id, self._order.token
+        assert token is not None  # noqa: S101
+        try:
+            transient.until_available(self._engine, fence.check, task_id, token, seconds=math.inf)
+        except LeaseLost as lost:
+            print(lost, file=sys.stderr, flush=True)
+            os._exit(LEASE_LOST)
 
 
 def _environment(order: Order) -> dict[str, str]:

@@ -18,11 +18,11 @@ from prefect.states import AwaitingRetry, Scheduled
 from autoindex.errors import AttemptOver, AutoindexError, MemoryLimit, TurnTaken
 from autoindex.masking import mask_error, masked
 from autoindex.settings import Settings
-from autoindex.storage.postgres import waiting
+from autoindex.storage.postgres import transient
 from autoindex.storage.runs import checkpoints
 from flows.attempts import time_limit
 from flows.attempts.runtime import guarded_engine, task_id
-from flows.attempts.transient_errors import part_away
+from flows.attempts.transient_errors import unavailable_part
 from flows.attempts.worker_env import LEASE_TOKEN, MEMORY_LIMIT
 
 RETRIES: Final = 3
@@ -83,7 +83,7 @@ def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
         except Exception as error:
             mask_error(error)
             # Between subtasks: the connection that holds a lock, most often.
-            part = part_away(error)
+            part = unavailable_part(error)
             if part is None or not makes_way():
                 raise
             return _later(Postponed(part, error))
@@ -130,7 +130,7 @@ def _count(subtask: str) -> int:
     """Which retry of the subtask comes next, counting from 1."""
     engine = guarded_engine(Settings())
     try:
-        # It may be the database itself that is away, and Prefect with it.
-        return waiting.until_back(engine, checkpoints.count_retry, task_id(), subtask)
+        # It may be the database itself that is unavailable, and Prefect with it.
+        return transient.until_available(engine, checkpoints.count_retry, task_id(), subtask)
     finally:
         engine.dispose()

@@ -12,7 +12,7 @@ from autoindex.masking import mask_error
 from autoindex.settings import Settings
 from flows.attempts import progress, time_limit
 from flows.attempts.attempt import JITTER, RETRIES, Postponed, makes_way
-from flows.attempts.transient_errors import is_passing
+from flows.attempts.transient_errors import is_transient
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +37,7 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
                 return told(*args, **kwargs)
             except Exception as error:
                 mask_error(error)
-                if is_passing(error) and makes_way() and not time_limit.is_reached():
+                if is_transient(error) and makes_way() and not time_limit.is_reached():
                     raise Postponed(name, error) from error
                 raise
 
@@ -64,7 +64,7 @@ def _is_worth_another_try(
     run: TaskRun,  # noqa: ARG001
     state: State[Any],
 ) -> bool:
-    return is_passing(state.data) and not time_limit.is_reached()
+    return is_transient(state.data) and not time_limit.is_reached()
 
 
 def _delays(retries: int) -> list[float]:

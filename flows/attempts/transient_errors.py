@@ -1,4 +1,4 @@
-"""Errors that are likely to pass by themselves."""
+"""Errors that are worth a retry; the one module that names the exceptions of Prefect's client."""
 
 from typing import Final
 
@@ -7,30 +7,33 @@ import httpx
 from autoindex.errors import TransientError
 from autoindex.storage.postgres.transient import UNAVAILABLE
 
-_PASSING: Final = (
-    TransientError,
-    *UNAVAILABLE,
-    httpx.TransportError,
-    ConnectionError,
-    TimeoutError,
+PrefectError = httpx.HTTPError
+"""A call of Prefect's client has failed: without an answer, or with one that is an error."""
+NO_ANSWER: Final = (
+    httpx.TimeoutException,
+    httpx.NetworkError,
+    httpx.RemoteProtocolError,
+    httpx.ProxyError,
 )
-# What a wrong address or header raises before anything is sent: the same fails again.
-_OURS: Final = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
+"""Prefect's server did not answer. Not a wrong address or header: the same call fails again."""
+
+_TRANSIENT: Final = (TransientError, *UNAVAILABLE, *NO_ANSWER, ConnectionError, TimeoutError)
 
 
-def is_passing(error: object) -> bool:
-    """Whether the same is worth another try."""
-    return (isinstance(error, _PASSING) and not isinstance(error, _OURS)) or _is_servers(error)
+def is_transient(error: object) -> bool:
+    """Whether the same call is worth a retry."""
+    return isinstance(error, _TRANSIENT) or _is_server_error(error)
 
 
-def part_away(error: Exception) -> str | None:
-    """Which part of the system an error says is away; None for another kind of error."""
+def unavailable_part(error: Exception) -> str | None:
+    """Which part of the system an error says is unavailable; None for another kind of error."""
     if isinstance(error, UNAVAILABLE):
         return "the database"
-    if isinstance(error, httpx.TransportError | httpx.HTTPStatusError) and is_passing(error):
+    if isinstance(error, NO_ANSWER) or _is_server_error(error):
         return "Prefect"
     return None
 
 
-def _is_servers(error: object) -> bool:
+def _is_server_error(error: object) -> bool:
+    """Prefect answers 500 while its database is unavailable, a proxy 502 or 503 without Prefect."""
     return isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error

@@ -20,7 +20,7 @@ from autoindex.reports.mail import delivery, failure_notice
 from autoindex.settings import Settings
 from autoindex.storage import deliveries
 from autoindex.storage.postgres import engines
-from autoindex.storage.postgres.waiting import until_back
+from autoindex.storage.postgres.transient import until_available
 from flows.visibility.failures import reason_of
 
 
@@ -52,14 +52,14 @@ def _tell(
 ) -> None:
     # A claim of its own: the same address may have been sent the report itself.
     claim_id, to = uuid5(run_id, "failure"), recipient.addr_spec
-    if not until_back(engine, deliveries.claim, claim_id, to, letter["Message-ID"]):
+    if not until_available(engine, deliveries.claim, claim_id, to, letter["Message-ID"]):
         return
     try:
         delivery.send(settings, letter)
     except (MailUnavailable, ConfigurationError):
-        until_back(engine, deliveries.release, claim_id, to)
+        until_available(engine, deliveries.release, claim_id, to)
         raise
-    until_back(engine, deliveries.mark, claim_id, to, "sent")
+    until_available(engine, deliveries.mark, claim_id, to, "sent")
 
 
 def _letter(

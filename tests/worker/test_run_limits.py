@@ -50,18 +50,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 async def test_while_prefect_is_away_a_run_s_time_stands_still(clock: Clock) -> None:
-    away = Outages()
+    outage = Outages()
     command = [sys.executable, "-c", "import signal; signal.pause()"]
     sleeper = subprocess.Popen(command, start_new_session=True)
     process = Process(sleeper.pid, os.pidfd_open(sleeper.pid))
-    watched = Supervision(AutoindexJobConfiguration(hard_time_limit_seconds=3), away)
+    watched = Supervision(AutoindexJobConfiguration(hard_time_limit_seconds=3), outage)
     watching = asyncio.create_task(watched.watch(process))
     await clock.looked_at()
-    away.asked_in_vain("Prefect", clock.now)
+    outage.failed("Prefect", clock.now)
     clock.now += 4
     await clock.looked_at()
     assert sleeper.poll() is None
-    away.answered("Prefect")
+    outage.answered("Prefect")
     clock.now += 2
     await clock.looked_at()
     assert sleeper.poll() is None
@@ -73,13 +73,13 @@ async def test_while_prefect_is_away_a_run_s_time_stands_still(clock: Clock) -> 
 
 
 def test_an_outage_lasts_until_every_part_is_back(clock: Clock) -> None:
-    away = Outages()
-    away.asked_in_vain("Prefect", clock.now - 5)
-    away.asked_in_vain("the database", clock.now - 3)
-    away.answered("Prefect")
+    outage = Outages()
+    outage.failed("Prefect", clock.now - 5)
+    outage.failed("the database", clock.now - 3)
+    outage.answered("Prefect")
     clock.now += 2
-    away.answered("the database")
-    assert away.seconds == 7
+    outage.answered("the database")
+    assert outage.seconds == 7
     clock.now += 2
-    away.answered("the database")
-    assert away.seconds == 7
+    outage.answered("the database")
+    assert outage.seconds == 7

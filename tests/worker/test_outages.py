@@ -1,4 +1,4 @@
-"""A run whose Prefect server is away: as it begins, in its midst, and behind a proxy."""
+"""A run whose Prefect server is unavailable, and a worker that repeats a call."""
 
 import socket
 import time
@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tests.relay import Relay
-from worker import engine, prefect_retries
-from worker.prefect_retries import Patience
+from worker import engine, outages
+from worker.outages import Patience, until_available
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def test_a_run_looks_for_the_server_each_second_until_it_is_back(
             relays.append(Relay((api.host, api.port or 80), port))
 
     clock = SimpleNamespace(sleep=pause, monotonic=time.monotonic)
-    monkeypatch.setattr(prefect_retries, "time", clock)
+    monkeypatch.setattr(outages, "time", clock)
     with taken() as port:
         ours = f"http://127.0.0.1:{port}{api.path}"
         with (
@@ -69,7 +71,7 @@ READY = httpx.Request("GET", "http://prefect/api/ready")
 
 
 def test_a_proxy_that_finds_no_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefect_retries, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(outages, "RETRY_SECONDS", 0)
     gone = [httpx.Response(502), httpx.ConnectError("refused"), httpx.Response(503)]
     assert answers(*gone, httpx.Response(200))(REQUEST).status_code == 200
     later = httpx.Response(503, headers={"Retry-After": "3"})
@@ -77,7 +79,7 @@ def test_a_proxy_that_finds_no_server_is_asked_again(monkeypatch: pytest.MonkeyP
 
 
 def test_a_server_without_its_database_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefect_retries, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(outages, "RETRY_SECONDS", 0)
     error, unready, ready = httpx.Response(500), httpx.Response(503), httpx.Response(200)
     away = [error, unready] * 20 + [error, httpx.ConnectError("refused")]
     back = [error, ready] * 2
@@ -85,12 +87,62 @@ def test_a_server_without_its_database_is_asked_again(monkeypatch: pytest.Monkey
     assert answers(*[error, ready] * 6, httpx.Response(201))(REQUEST) is error
 
 
-def test_of_one_outage_it_is_patient_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefect_retries, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(prefect_retries, "_SECONDS", -1)
+def test_an_outage_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(outages, "LONGEST_OUTAGE_SECONDS", -1)
     refused = httpx.ConnectError("refused")
     waiting = answers(refused, refused, httpx.Response(200), httpx.Response(503))
     for _ in range(2):
         with pytest.raises(httpx.ConnectError):
             waiting(REQUEST)
     assert [waiting(REQUEST).status_code for _ in range(2)] == [200, 503]
+
+
+def test_a_server_that_hangs_or_resets_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "RETRY_SECONDS", 0)
+    hangs = [httpx.ReadTimeout("no answer")] * 20
+    resets = [httpx.ReadError("reset"), httpx.RemoteProtocolError("disconnected")] * 20
+    assert answers(*hangs, *resets, httpx.Response(200))(REQUEST).status_code == 200
+    with pytest.raises(httpx.UnsupportedProtocol):
+        answers(httpx.UnsupportedProtocol("no scheme"))(REQUEST)
+
+
+def test_a_hang_counts_from_its_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes of time-outs are one outage of ten minutes."""
+    now, sent = [0.0], [0]
+
+    def hang(_: httpx.Request) -> httpx.Response:
+        sent[0] += 1
+        now[0] += 60
+        raise httpx.ReadTimeout("no answer")
+
+    clock = SimpleNamespace(sleep=lambda _: None, monotonic=lambda: now[0])
+    monkeypatch.setattr(outages, "time", clock)
+    with pytest.raises(httpx.ReadTimeout):
+        Patience(hang, READY)(REQUEST)
+    assert sent == [11]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_a_worker_repeats_a_call_until_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "_WORKER_RETRY_SECONDS", 0)
+    server_error = httpx.HTTPStatusError("", request=REQUEST, response=httpx.Response(500))
+    errors = [
+        server_error,
+        httpx.ConnectError("refused"),
+        OperationalError("", None, Exception()),
+        PoolTimeout(),
+        TimeoutError("no answer within 5 s"),
+    ] * 10
+
+    async def call() -> int:
+        if errors:
+            raise errors.pop()
+        return 1
+
+    assert await until_available(call, "it waits") == 1
