@@ -23,8 +23,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
 from psycopg.errors import OperationalError
 from rich.console import Console
-from sqlalchemy import make_url
 
+from autoindex.storage.postgres import connecting
 from benchmarks.ports import free_ports
 from benchmarks.table import say
 from deployments.commands import universe_command
@@ -138,8 +138,7 @@ def _has_ended(task: Task) -> bool:
 
 
 def _execute(stack: Stack, statement: str, *values: Any) -> list[Any]:
-    parsed = make_url(stack.settings.database())
-    _, where = parsed.get_dialect()().create_connect_args(parsed)
+    where = connecting.parameters(stack.settings.database())
     deadline = time.monotonic() + HANG_SECONDS
     while True:
         try:

@@ -74,13 +74,18 @@ async def connected(
     url: str, application: str, chosen: Mapping[str, str] | None = None
 ) -> AsyncIterator[psycopg.AsyncConnection]:
     """A connection of no pool, for what lasts longer than a transaction; in autocommit mode."""
-    parsed = make_url(url)
-    _, values = parsed.get_dialect()().create_connect_args(parsed)
     async with await psycopg.AsyncConnection.connect(
-        **values, **_LIBPQ, autocommit=True
+        **parameters(url), autocommit=True
     ) as connection:
         await connection.execute(*_pinning(connection.info, application, chosen or {}))
         yield connection
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """What psycopg connects with, for a URL of SQLAlchemy's."""
+    parsed = make_url(url)
+    _, values = parsed.get_dialect()().create_connect_args(parsed)
+    return {**values, **_LIBPQ}
 
 
 def _pinning(
