@@ -41,15 +41,15 @@ from autoindex.storage.runs import pool_owner, worker_notify
 from flows.attempts.transient_errors import PrefectError, is_transient
 from flows.visibility import events
 from worker.configuration import AutoindexJobConfiguration, base_job_template
-from worker.finalization import Settlement
-from worker.launcher import Starter
-from worker.lease_manager import Keeper
+from worker.finalization import Finalizer
+from worker.launcher import Launcher
+from worker.lease_manager import LeaseManager
 from worker.outages import Outages, until_available, without_client_retries
 from worker.prefect_yaml import read_plan
-from worker.priority import in_turn
+from worker.priority import by_priority
 from worker.process import Process
 from worker.recovery import Recovery
-from worker.run_limits import Cause, Ending, Supervision
+from worker.run_limits import Exit, ExitCause, Supervisor
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -106,7 +106,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         except ConfigurationError as error:
             raise SystemExit(f"the worker does not start: {error}") from None
         super().__init__(work_pool_name, **options)
-        self._runs: dict[UUID, Supervision] = {}
+        self._runs: dict[UUID, Supervisor] = {}
         self._outages = Outages()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -135,25 +135,25 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         for sentence in misspelt(os.environ):
             self._logger.warning("%s", sentence)
         try:
-            with suppress(PartUnavailable):  # the keeper says so, and asks again
+            with suppress(PartUnavailable):  # the lease manager says so, and retries
                 await self._check_database()
         except ConfigurationError as error:
             raise SystemExit(f"the worker does not start: {error}") from None
         self._engine = engines.async_engine(self._settings, "autoindex-worker")
         lifetime = timedelta(seconds=self._settings.lease_seconds)
-        self._keeper = Keeper(
+        self._lease_manager = LeaseManager(
             self._engine, self.name, lifetime, self._outages, self._check_database
         )
-        await self._keeper.renew_once()  # or Prefect would be told too soon that we are here
+        await self._lease_manager.renew_once()  # or Prefect would be told too soon that we are here
         await super().setup()
-        self._starter = Starter([one.entrypoint for one in read_plan().deployments])
-        self._settlement = Settlement(self.client, self._keeper, self._starter, self._outages)
-        recovery = Recovery(self.client, self._keeper, self._settlement, self._work_pool_name)
-        await self._starter.open()
+        self._launcher = Launcher([one.entrypoint for one in read_plan().deployments])
+        self._finalizer = Finalizer(self.client, self._lease_manager, self._launcher, self._outages)
+        recovery = Recovery(self.client, self._lease_manager, self._finalizer, self._work_pool_name)
+        await self._launcher.open()
         self._services: TaskGroup = anyio.create_task_group()
         await self._services.__aenter__()
         for service in (
-            self._keeper.renew,
+            self._lease_manager.renew,
             recovery.look,
             self._watch_cancellations,
             self._listen,
@@ -184,7 +184,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
             raise SystemExit(f"the worker does not start: {error}") from None
 
     async def _describe(self) -> str:
-        return await self._keeper.call(pool_owner.description)
+        return await self._lease_manager.call(pool_owner.description)
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop looking after runs; what still runs is ended, and found by another worker."""
@@ -192,7 +192,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         await self._services.__aexit__(None, None, None)
         await self._sign_off()
         await super().teardown(*exc_info)
-        await self._starter.close()
+        await self._launcher.close()
         await self._engine.dispose()
 
     async def _say_that_it_is_here(self) -> None:
@@ -238,7 +238,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
                 await asyncio.sleep(0.1)
         while self._is_busy():
             for run in list(self._runs.values()):
-                self._services.start_soon(run.stop, Cause.HANDED_BACK)
+                self._services.start_soon(run.stop, ExitCause.HANDED_BACK)
             await asyncio.sleep(0.5)
         self._drained = True
 
@@ -250,7 +250,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         if self._drained:
             raise Drained
         async with self._polling:
-            may_claim = self._keeper.trouble is None and not self._stopping.is_set()
+            may_claim = self._lease_manager.trouble is None and not self._stopping.is_set()
             if not may_claim or self.limiter.available_tokens < 1:
                 self._last_polled_time = datetime.now(UTC)
                 return []
@@ -262,7 +262,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         A worker that may claim nothing is not online.
         """
         try:
-            if self._keeper.trouble is None:
+            if self._lease_manager.trouble is None:
                 await super()._sync_and_initialize()
             else:
                 await self._leave()
@@ -293,9 +293,9 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
     ) -> None:
         """A run that could not be started is tried again, like one whose process died."""
         unheld = f"run {flow_run.id}, which could not be started, waits for the database"
-        lease = await until_available(lambda: self._keeper.take(flow_run.id), unheld)
+        lease = await until_available(lambda: self._lease_manager.take(flow_run.id), unheld)
         if lease is not None:
-            await self._settlement.conclude(lease, _unstarted(message))
+            await self._finalizer.finalize(lease, _not_started(message))
 
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
         """A fork is there at once: a state before it would only take a call."""
@@ -315,7 +315,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         # One that was sent round again a moment ago may still have its slot here.
         held = set(self.limiter.statistics().borrowers)
         free = [entry for entry in found if entry.flow_run.id not in held]
-        return in_turn(free, datetime.now(UTC))
+        return by_priority(free, datetime.now(UTC))
 
     async def _of_each_queue(self) -> list[WorkerFlowRunResponse]:
         """The oldest of each queue: the server's answer holds the highest priority's only."""
@@ -341,31 +341,31 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         """Run one flow run in a process of its own, and settle how it has ended."""
         status: TaskStatus[Any] = task_status or anyio.TASK_STATUS_IGNORED
         waits = f"run {flow_run.id} waits for the database"
-        lease = await until_available(lambda: self._keeper.take(flow_run.id), waits)
+        lease = await until_available(lambda: self._lease_manager.take(flow_run.id), waits)
         if lease is None:
             status.started("elsewhere")
-            await self._settlement.leave(flow_run.id)
+            await self._finalizer.leave(flow_run.id)
             return AutoindexWorkerResult(status_code=0, identifier="elsewhere")
-        supervision = Supervision(configuration, self._outages)
-        self._runs[flow_run.id] = supervision
-        self._keeper.keep(lease, supervision.lose)
+        supervisor = Supervisor(configuration, self._outages)
+        self._runs[flow_run.id] = supervisor
+        self._lease_manager.keep(lease, supervisor.lose)
         try:
-            if await self._settlement.had_ended(lease):
+            if await self._finalizer.had_ended(lease):
                 status.started("ended")
                 return AutoindexWorkerResult(status_code=0, identifier="ended")
-            order = configuration.order(flow_run.id, lease.token)
+            spec = configuration.run_spec(flow_run.id, lease.token)
             try:
-                process = await self._starter.start(order)
+                process = await self._launcher.start(spec)
             except OSError as error:
                 status.started("not at all")
-                await self._settlement.conclude(lease, _unstarted(f"no process for it: {error}"))
+                await self._finalizer.finalize(lease, _not_started(f"no process for it: {error}"))
                 return AutoindexWorkerResult(status_code=0, identifier="not at all")
             status.started(_identifier(process))
-            ending = await supervision.watch(process)
-            await self._settlement.conclude(lease, ending)
+            exited = await supervisor.watch(process)
+            await self._finalizer.finalize(lease, exited)
         finally:
-            supervision.kill()
-            self._keeper.drop(lease)
+            supervisor.kill()
+            self._lease_manager.drop(lease)
             del self._runs[flow_run.id]
         self._call.set()
         return AutoindexWorkerResult(status_code=0, identifier=_identifier(process))
@@ -382,7 +382,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
             raise InfrastructureNotAvailable(f"{infrastructure_pid} is on another host")
         for run in self._runs.values():
             if run.process is not None and _identifier(run.process) == infrastructure_pid:
-                await run.stop(Cause.CANCELLED, grace_seconds)
+                await run.stop(ExitCause.CANCELLED, grace_seconds)
                 return
         raise InfrastructureNotFound(f"there is no {infrastructure_pid} any more")
 
@@ -404,8 +404,8 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
                 continue
             self._outages.answered("Prefect")
             for run in cancelling:
-                if (supervision := self._runs.get(run.id)) is not None:
-                    self._services.start_soon(supervision.stop, Cause.CANCELLED)
+                if (supervisor := self._runs.get(run.id)) is not None:
+                    self._services.start_soon(supervisor.stop, ExitCause.CANCELLED)
 
     async def _cancelling(self) -> list[FlowRun]:
         with without_client_retries():
@@ -441,8 +441,8 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
                 await asyncio.sleep(_CALLS_SECONDS)
 
 
-def _unstarted(reason: str) -> Ending:
-    return Ending(Cause.UNSTARTED, 0, reason)
+def _not_started(reason: str) -> Exit:
+    return Exit(ExitCause.NOT_STARTED, 0, reason)
 
 
 def _identifier(process: Process) -> str:

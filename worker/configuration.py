@@ -9,7 +9,7 @@ from uuid import UUID
 from prefect.workers.base import BaseJobConfiguration
 from pydantic import BaseModel, Field, PrivateAttr
 
-from worker.run_spec import Order
+from worker.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import Flow, FlowRun, WorkPool
@@ -64,9 +64,9 @@ class AutoindexJobConfiguration(Limits, BaseJobConfiguration):
             flow_run, deployment, flow, work_pool, worker_name, worker_id=worker_id
         )
 
-    def order(self, task_id: UUID, token: int) -> Order:
+    def run_spec(self, task_id: UUID, token: int) -> RunSpec:
         """What the run's process is asked to do."""
-        return Order(
+        return RunSpec(
             task_id=task_id,
             entrypoint=self._entrypoint,
             token=token,

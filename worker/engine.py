@@ -31,8 +31,8 @@ from prefect.settings import (
     Settings,
 )
 
-from worker.outages import Patience
-from worker.run_spec import Order
+from worker.outages import RetryingSend
+from worker.run_spec import RunSpec
 
 ENTRYPOINT: Final = "PREFECT__FLOW_ENTRYPOINT"
 _PREFIX: Final = "PREFECT_"
@@ -52,22 +52,22 @@ _READ: Final = _set()
 _told_to_stop: Final[list[int]] = []
 
 
-def run(order: Order) -> None:
-    """Run an order's flow run as `python -m prefect.engine` would; may end in `SystemExit`."""
-    with _settings(), handle_engine_signals(order.task_id), _client() as client:
-        flow_run = client.read_flow_run(order.task_id)
-        flow = _flow(order, flow_run)
+def run(spec: RunSpec) -> None:
+    """Run the flow run of a spec as `python -m prefect.engine` would; may end in `SystemExit`."""
+    with _settings(), handle_engine_signals(spec.task_id), _client() as client:
+        flow_run = client.read_flow_run(spec.task_id)
+        flow = _flow(spec, flow_run)
         run_flow(flow, flow_run=flow_run, return_type="state")
 
 
-def call_failure_hooks(order: Order) -> None:
+def call_failure_hooks(spec: RunSpec) -> None:
     """Call what a flow wants to be called when a run of it has failed for good.
 
     For a run whose process is gone: the engine that would have called them was in it.
     """
     with _settings(), _client() as client:
-        flow_run = client.read_flow_run(order.task_id)
-        flow, state = _flow(order, flow_run), flow_run.state
+        flow_run = client.read_flow_run(spec.task_id)
+        flow, state = _flow(spec, flow_run), flow_run.state
         logger = flow_run_logger(flow_run=flow_run)
         if state is None:
             return
@@ -160,12 +160,12 @@ def _client() -> Iterator[SyncPrefectClient]:
     http = context.client._client
     transport = http._transport_for_url(http.base_url)
     ready = http.build_request("GET", "/ready")
-    transport.handle_request = Patience(transport.handle_request, ready)  # type: ignore[method-assign]
+    transport.handle_request = RetryingSend(transport.handle_request, ready)  # type: ignore[method-assign]
     with context:
         yield context.client
 
 
-def _flow(order: Order, flow_run: FlowRun) -> Flow[..., Any]:
-    if order.entrypoint is not None:
-        os.environ[ENTRYPOINT] = order.entrypoint
+def _flow(spec: RunSpec, flow_run: FlowRun) -> Flow[..., Any]:
+    if spec.entrypoint is not None:
+        os.environ[ENTRYPOINT] = spec.entrypoint
     return load_flow(flow_run)

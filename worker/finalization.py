@@ -25,11 +25,11 @@ from autoindex.storage.runs import checkpoints, leases, task_progress
 from autoindex.storage.runs.leases import Lease
 from worker import verdict
 from worker.configuration import AutoindexJobConfiguration
-from worker.launcher import Starter
-from worker.lease_manager import Keeper
+from worker.launcher import Launcher
+from worker.lease_manager import LeaseManager
 from worker.outages import Outages, until_available, without_client_retries
-from worker.run_limits import Cause, Ending, Supervision
-from worker.run_spec import Order
+from worker.run_limits import Exit, ExitCause, Supervisor
+from worker.run_spec import RunSpec
 
 _log = logging.getLogger("prefect.workers.autoindex")
 
@@ -44,7 +44,7 @@ class _Case:
     """A run to be settled, and how far that has come: no step is taken twice."""
 
     lease: Lease
-    ending: Ending
+    exited: Exit
     wanted: State | None = None
     reached: State | None = None
     """Where the run is left; None where it was deleted."""
@@ -59,23 +59,27 @@ class _Case:
         self.is_decided = True
 
 
-class Settlement:
+class Finalizer:
     """Decides a run's next state, proposes it, and lets go of the run's lease."""
 
     def __init__(
-        self, client: PrefectClient, keeper: Keeper, starter: Starter, outages: Outages
+        self,
+        client: PrefectClient,
+        lease_manager: LeaseManager,
+        launcher: Launcher,
+        outages: Outages,
     ) -> None:
         self._client = client
         self._outages = outages
-        self._keeper = keeper
-        self._starter = starter
+        self._lease_manager = lease_manager
+        self._launcher = launcher
 
-    async def conclude(self, lease: Lease, ending: Ending) -> None:
+    async def finalize(self, lease: Lease, exited: Exit) -> None:
         """Bring a run to where its process's end leaves it; as often as Prefect is away for it.
 
         Does nothing for a run that another worker has taken over.
         """
-        case, run = _Case(lease, ending), f"run {lease.task_id}"
+        case, run = _Case(lease, exited), f"run {lease.task_id}"
         await until_available(lambda: self._settle(case), f"{run} can't be concluded yet")
         if case.calls_hooks:
             unasked = f"the failure hooks of {run} can't be called yet"
@@ -99,7 +103,7 @@ class Settlement:
     async def _settle(self, case: _Case) -> None:
         with without_client_retries():
             if not case.is_decided:
-                if not await self._keeper.is_ours(case.lease):
+                if not await self._lease_manager.is_ours(case.lease):
                     return
                 await self._decide(case)
             await self._let_go(case.lease, case.reached, died=case.died)
@@ -113,7 +117,7 @@ class Settlement:
                 return
             if case.wanted is None or not _is_same(state, case.wanted):
                 if _stands(state):
-                    unheard = state.is_failed() and case.ending.was_cut_short
+                    unheard = state.is_failed() and case.exited.was_cut_short
                     case.decide(state, calls_hooks=unheard)
                     return
                 if state.is_pending() and (end := await self._put_back(case.lease)) is not None:
@@ -121,21 +125,21 @@ class Settlement:
                     return
                 state = await self._move(run, case)
             reached = await self._unless_it_had_ended(run.id, state)
-            case.decide(reached, died=case.ending.is_death, calls_hooks=reached.is_failed())
+            case.decide(reached, died=case.exited.is_death, calls_hooks=reached.is_failed())
         except ObjectNotFound:
             case.decide(None)
 
     async def _left_by_its_process(self, case: _Case) -> FlowRun:
         run = await self._client.read_flow_run(case.lease.task_id)
         was_running = run.state is not None and run.state.is_running()
-        if was_running and case.ending.cause is not Cause.LOST:
+        if was_running and case.exited.cause is not ExitCause.LOST:
             await asyncio.sleep(_ON_ITS_WAY_SECONDS)
             run = await self._client.read_flow_run(case.lease.task_id)
         return run
 
     async def _move(self, run: FlowRun, case: _Case) -> State:
-        found = (await self._keeper.call(task_progress.read, [run.id])).get(run.id)
-        case.wanted = verdict.on(run, case.ending, case.lease.deaths, found)
+        found = (await self._lease_manager.call(task_progress.read, [run.id])).get(run.id)
+        case.wanted = verdict.on(run, case.exited, case.lease.deaths, found)
         await self._close_subtasks(run, case.wanted)
         try:
             reached = await propose_state(self._client, case.wanted, flow_run_id=run.id)
@@ -160,7 +164,7 @@ class Settlement:
         """The end that a run had before it was claimed, to which it is put back."""
         states = await self._history(lease.task_id)
         end = _before_a_claim(states)
-        if end is None or not _has_ended(end) or not await self._keeper.is_ours(lease):
+        if end is None or not _has_ended(end) or not await self._lease_manager.is_ours(lease):
             return None
         if end is not states[-1]:  # or else somebody has put it back already
             _log.warning("run %s had ended before it was claimed: %s", lease.task_id, end.name)
@@ -195,11 +199,11 @@ class Settlement:
         return sorted(states, key=lambda state: state.timestamp)
 
     async def _let_go(self, lease: Lease, reached: State | None, *, died: bool = False) -> None:
-        self._keeper.drop(lease)
+        self._lease_manager.drop(lease)
         if reached is None or reached.is_final():
-            await self._keeper.call(_end, lease)
+            await self._lease_manager.call(_end, lease)
         else:
-            await self._keeper.call(leases.give_back, lease, died=died)
+            await self._lease_manager.call(leases.give_back, lease, died=died)
 
     async def _close_subtasks(self, run: FlowRun, wanted: State) -> None:
         """End the subtasks that nobody works at any more, or a later attempt would show them."""
@@ -220,12 +224,12 @@ class Settlement:
                 entrypoint = await self._entrypoint(task_id)
         except ObjectNotFound:
             return
-        order = Order(task_id=task_id, purpose="hooks", entrypoint=entrypoint)
+        spec = RunSpec(task_id=task_id, purpose="hooks", entrypoint=entrypoint)
         limits = AutoindexJobConfiguration(hard_time_limit_seconds=_HOOK_SECONDS)
-        supervision = Supervision(limits, self._outages)
-        ending = await supervision.watch(await self._starter.start(order))
-        if ending.cause is Cause.LIMIT:
-            _log.warning("the failure hooks of run %s: %s", task_id, ending.reason)
+        supervisor = Supervisor(limits, self._outages)
+        exited = await supervisor.watch(await self._launcher.start(spec))
+        if exited.cause is ExitCause.LIMIT:
+            _log.warning("the failure hooks of run %s: %s", task_id, exited.reason)
 
     async def _entrypoint(self, task_id: UUID) -> str | None:
         run = await self._client.read_flow_run(task_id)

@@ -1,7 +1,7 @@
 """Start a run's process: a fork of the zygote.
 
-An order that was sent is never given to another process: one token, one process, however long the
-worker or the zygote is stalled. A zygote that does not answer is ended, with all its forks.
+A run spec that was sent is never given to another process: one token, one process, however long
+the worker or the zygote is stalled. A zygote that does not answer is ended, with all its forks.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from prefect.settings import get_current_settings
 from worker.parent_death import die_with_parent
 from worker.process import Process
 from worker.reaper import END, PARENT_ENDED
-from worker.run_spec import Order
+from worker.run_spec import RunSpec
 from worker.zygote import LARGEST_MESSAGE
 
 _log = logging.getLogger("prefect.workers.autoindex")
@@ -48,11 +48,11 @@ _SINGLE_THREADED: Final = {
 R = TypeVar("R")
 
 
-class Refused(OSError):
-    """No process is to be had for an order, nor will there be one."""
+class LaunchError(OSError):
+    """There is no process for a run spec, and there will be none."""
 
 
-class Starter:
+class Launcher:
     """Starts processes; where the zygote can't load the flows, each process loads its own."""
 
     def __init__(self, entrypoints: Sequence[str]) -> None:
@@ -68,9 +68,9 @@ class Starter:
         except OSError as error:
             _log.error("no run can be started yet: %s", error)
 
-    async def start(self, order: Order) -> Process:
-        """Start a process for an order; raises `OSError` where there is none, nor will be."""
-        return await (await self._ready()).fork(order)
+    async def start(self, spec: RunSpec) -> Process:
+        """Start a run's process; raises `OSError` where there is none, and will be none."""
+        return await (await self._ready()).fork(spec)
 
     async def _ready(self) -> "_Zygote":
         async with self._lock:
@@ -142,28 +142,28 @@ class _Zygote:
         zygote = cls(reaper, ours, is_warm=bool(entrypoints))
         try:
             pid = await _answer(zygote.ready, _READY_SECONDS)
-        except Refused:
+        except LaunchError:
             await zygote.close()
             raise
         _log.info("ready after %.1f s (zygote %d)", time.monotonic() - began, pid)
         return zygote
 
-    async def fork(self, order: Order) -> Process:
-        """A fork that carries out an order; raises `OSError` where there is none, nor will be."""
+    async def fork(self, spec: RunSpec) -> Process:
+        """Fork a process for a run; raises `OSError` where there is none, and will be none."""
         if self.is_gone:
-            raise Refused("the zygote has ended")
+            raise LaunchError("the zygote has ended")
         started: asyncio.Future[Process] = asyncio.get_running_loop().create_future()
-        self._starting[order.task_id] = started
+        self._starting[spec.task_id] = started
         try:
-            self._socket.send(order.model_dump_json().encode())
+            self._socket.send(spec.model_dump_json().encode())
             return await _answer(started, _FORK_SECONDS)
-        except Refused:
+        except LaunchError:
             if not started.done():
                 started.cancel()
                 await self.close()  # as long as it lives it may still do what it was told
             raise
         finally:
-            self._starting.pop(order.task_id, None)
+            self._starting.pop(spec.task_id, None)
 
     def _receive(self) -> None:
         while True:
@@ -192,7 +192,7 @@ class _Zygote:
         elif "refused" in message:
             waiting = self._starting.get(UUID(message["refused"]))
             if waiting is not None and not waiting.done():
-                waiting.set_exception(Refused(message["reason"]))
+                waiting.set_exception(LaunchError(message["reason"]))
         elif not self.ready.done():
             self.ready.set_result(message["pid"])
 
@@ -207,7 +207,7 @@ class _Zygote:
 
     async def _end_all(self) -> None:
         await asyncio.to_thread(_wait_for_end, self._reaper)
-        gone = Refused("the zygote has ended")
+        gone = LaunchError("the zygote has ended")
         if not self.ready.done():
             self.ready.set_exception(gone)
         for waiting in self._starting.values():
@@ -220,7 +220,7 @@ class _Zygote:
     async def close(self) -> None:
         """End the zygote, its forks and whatever they have started."""
         await asyncio.shield(self._end())
-        with suppress(Refused):
+        with suppress(LaunchError):
             self.ready.result()
 
 
@@ -231,7 +231,7 @@ async def _answer(coming: "asyncio.Future[R]", seconds: int) -> R:
         # Never lost, as from `wait_for`, where both come to pass at the same time.
         if coming.done():
             return coming.result()
-    raise Refused(f"the zygote has not answered within {seconds} s, and was ended")
+    raise LaunchError(f"the zygote has not answered within {seconds} s, and was ended")
 
 
 def _wait_for_end(reaper: "subprocess.Popen[bytes]") -> None:

@@ -31,7 +31,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Keeper:
+class LeaseManager:
     """Holds leases for a worker, and says at once which of them are lost.
 
     Whenever the database begins to answer, `check` says whether it can be relied on.
@@ -65,9 +65,9 @@ class Keeper:
                 return lease
             await asyncio.sleep(0.2)
 
-    def keep(self, lease: Lease, when_lost: Callable[[], Awaitable[None]]) -> None:
-        """Renew a lease from now on; `when_lost` is called where another worker has it."""
-        self._held[lease.task_id] = (lease, when_lost)
+    def keep(self, lease: Lease, on_lost: Callable[[], Awaitable[None]]) -> None:
+        """Renew a lease from now on; `on_lost` is called where another worker has it."""
+        self._held[lease.task_id] = (lease, on_lost)
 
     def drop(self, lease: Lease) -> None:
         """Renew it no longer."""
@@ -120,8 +120,8 @@ class Keeper:
         for task_id in lost:
             if task_id in self._held:  # it may have ended meanwhile
                 _log.warning("the lease on task %s is lost to another worker", task_id)
-                _, when_lost = self._held.pop(task_id)
-                await when_lost()
+                _, on_lost = self._held.pop(task_id)
+                await on_lost()
 
     async def call(
         self, function: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs

@@ -89,7 +89,7 @@ def _without_retries() -> Settings:
         return get_settings_context().settings
 
 
-class Patience:
+class RetryingSend:
     """Sends a run's request to Prefect each second, for ten minutes of one outage.
 
     Prefect's client doubles its pauses, so that it would look again minutes after the server is

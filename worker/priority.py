@@ -8,18 +8,20 @@ from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 from flows.attempts.attempt import AWAITING_TURN
 
-LONGEST_WAIT: Final = timedelta(minutes=15)
+MAX_WAIT: Final = timedelta(minutes=15)
 """What has waited for longer goes first, whatever its queue."""
 
 
-def in_turn(waiting: Sequence[WorkerFlowRunResponse], now: datetime) -> list[WorkerFlowRunResponse]:
+def by_priority(
+    waiting: Sequence[WorkerFlowRunResponse], now: datetime
+) -> list[WorkerFlowRunResponse]:
     """Runs in the order in which they get a slot, each once.
 
     As given, which is by priority and then by when they were due; but first those that have waited
     for too long, the longest-waiting first.
     """
     once = {entry.flow_run.id: entry for entry in waiting}.values()
-    late = [entry for entry in once if now - _due(entry, now) > LONGEST_WAIT]
+    late = [entry for entry in once if now - _due(entry, now) > MAX_WAIT]
     late_ids = {entry.flow_run.id for entry in late}
     return [
         *sorted(late, key=lambda entry: _due(entry, now)),

@@ -24,10 +24,10 @@ from prefect.client.schemas.objects import FlowRun, StateType
 
 from autoindex.storage.runs import checkpoints, fence, leases
 from autoindex.storage.runs.leases import Lease
-from worker.finalization import Settlement
-from worker.lease_manager import Keeper
+from worker.finalization import Finalizer
+from worker.lease_manager import LeaseManager
 from worker.outages import CALL_ERRORS, without_client_retries
-from worker.run_limits import Cause, Ending
+from worker.run_limits import Exit, ExitCause
 
 _log = logging.getLogger("prefect.workers.autoindex")
 
@@ -37,20 +37,20 @@ _FORGOTTEN: Final = timedelta(days=7)
 _FORGET_SECONDS: Final = 3600.0
 _A_PAGE: Final = 200
 _UNDER_WAY: Final = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-_LOST: Final = Ending(Cause.LOST, 0)
+_LOST: Final = Exit(ExitCause.LOST, 0)
 
 
 class Recovery:
     """Looks for lost runs of a work pool, every few seconds, for ever."""
 
     def __init__(
-        self, client: PrefectClient, keeper: Keeper, settlement: Settlement, pool: str
+        self, client: PrefectClient, lease_manager: LeaseManager, finalizer: Finalizer, pool: str
     ) -> None:
         self._client = client
-        self._keeper = keeper
-        self._settlement = settlement
+        self._lease_manager = lease_manager
+        self._finalizer = finalizer
         self._pool = pool
-        self._lifetime_seconds = keeper.lifetime.total_seconds()
+        self._lifetime_seconds = lease_manager.lifetime.total_seconds()
         self._unheld: dict[UUID | None, float] = {}
         self._forget_at = 0.0
 
@@ -73,19 +73,19 @@ class Recovery:
         now = asyncio.get_running_loop().time()
         if now > self._forget_at:
             self._forget_at = now + _FORGET_SECONDS
-            await self._keeper.call(leases.forget_idle, _FORGOTTEN)
-            await self._keeper.call(checkpoints.forget_idle, _FORGOTTEN)
+            await self._lease_manager.call(leases.forget_idle, _FORGOTTEN)
+            await self._lease_manager.call(checkpoints.forget_idle, _FORGOTTEN)
 
     def _is_fair(self) -> bool:
         """Whether every holder has had the time to renew since the database came back."""
-        since = self._keeper.reachable_since
+        since = self._lease_manager.reachable_since
         now = asyncio.get_running_loop().time()
         return since is not None and now - since > self._lifetime_seconds
 
     async def _seize_expired(self) -> None:
-        for lost in await self._keeper.call(leases.expired):
-            seized = await self._keeper.call(
-                leases.seize, lost, self._keeper.holder, self._keeper.lifetime
+        for lost in await self._lease_manager.call(leases.expired):
+            seized = await self._lease_manager.call(
+                leases.seize, lost, self._lease_manager.holder, self._lease_manager.lifetime
             )
             if seized is not None:
                 _log.warning("run %s: no sign of life from %s", lost.task_id, lost.holder)
@@ -98,7 +98,7 @@ class Recovery:
         """
         now = asyncio.get_running_loop().time()
         runs = {run.id: run for run in await self._under_way()}
-        held = await self._keeper.call(leases.held, list(runs))
+        held = await self._lease_manager.call(leases.held, list(runs))
         # By state: one that was sent round and claimed again has a lifetime anew.
         unheld = {runs[id_].state_id: id_ for id_ in runs.keys() - held}
         self._unheld = {state: self._unheld.get(state, now) for state in unheld}
@@ -113,13 +113,13 @@ class Recovery:
             await self._send_round(lease)
 
     async def _send_round(self, lease: Lease) -> None:
-        await self._keeper.call(fence.evict, lease.task_id)
-        await self._settlement.conclude(lease, _LOST)
+        await self._lease_manager.call(fence.evict, lease.task_id)
+        await self._finalizer.finalize(lease, _LOST)
 
     async def _taken(self, task_ids: Iterable[UUID]) -> list[Lease]:
-        holder = self._keeper.holder
+        holder = self._lease_manager.holder
         taken = [
-            await self._keeper.call(leases.take, id_, holder, self._keeper.lifetime)
+            await self._lease_manager.call(leases.take, id_, holder, self._lease_manager.lifetime)
             for id_ in task_ids
         ]
         return [lease for lease in taken if lease is not None]

@@ -1,5 +1,7 @@
-"""A run's process, from its order to its end: in a fork of the zygote, or with an interpreter of
-its own (`python -m worker.run`) where there is no zygote.
+"""A run's process, from start to end.
+
+It is a fork of the zygote or, where there is none, an interpreter of its own
+(`python -m worker.run`).
 """
 
 import math
@@ -16,7 +18,7 @@ from typing import Final
 
 from flows.attempts.worker_env import LEASE_TOKEN, MEMORY_LIMIT
 from worker.parent_death import ask_to_die_with_parent, leave_stopping_to_parent
-from worker.run_spec import ORDER, Order
+from worker.run_spec import RUN_SPEC, RunSpec
 
 SOFT_LIMIT_SIGNAL: Final = signal.SIGUSR1
 STOP_SIGNAL: Final = signal.SIGUSR2
@@ -29,22 +31,22 @@ _MB: Final = 1 << 20
 _RESERVED: Final = 2
 
 
-def run(order: Order) -> int:
-    """Carry out an order; the exit status. Nothing it raises leaves this function."""
-    os.environ.update(_environment(order))
-    _limit_memory(order)
+def run(spec: RunSpec) -> int:
+    """Carry out a run spec; the exit status. Nothing it raises leaves this function."""
+    os.environ.update(_environment(spec))
+    _limit_memory(spec)
     try:
         from worker import engine  # noqa: PLC0415 - may fail with another Prefect
     except (ImportError, AttributeError):
-        return _prefects_own_way(order)
+        return _prefects_own_way(spec)
     try:
-        _obey_signals(order)
-        if order.token is not None:
-            engine.watch_states(_Lease(order).check)
-        if order.purpose == "hooks":
-            engine.call_failure_hooks(order)
+        _obey_signals(spec)
+        if spec.token is not None:
+            engine.watch_states(_Lease(spec).check)
+        if spec.purpose == "hooks":
+            engine.call_failure_hooks(spec)
         else:
-            engine.run(order)
+            engine.run(spec)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - the outermost edge of the process
@@ -65,12 +67,12 @@ def flush() -> None:
 class _Lease:
     """The run's lease, asked for before each state the run proposes."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, spec: RunSpec) -> None:
         from autoindex.settings import Settings  # noqa: PLC0415
         from autoindex.storage.postgres import engines  # noqa: PLC0415
 
-        self._order = order
-        self._engine = engines.run_engine(Settings(), order.task_id)
+        self._spec = spec
+        self._engine = engines.run_engine(Settings(), spec.task_id)
 
     def check(self) -> None:
         """End the process where the lease is lost; wait while the database is unavailable."""
@@ -78,7 +80,7 @@ class _Lease:
         from autoindex.storage.postgres import transient  # noqa: PLC0415
         from autoindex.storage.runs import fence  # noqa: PLC0415
 
-        task_id, token = self._order.task_id, self._order.token
+        task_id, token = self._spec.task_id, self._spec.token
         assert token is not None  # noqa: S101
         try:
             transient.until_available(self._engine, fence.check, task_id, token, seconds=math.inf)
@@ -87,33 +89,33 @@ class _Lease:
             os._exit(LEASE_LOST)
 
 
-def _environment(order: Order) -> dict[str, str]:
+def _environment(spec: RunSpec) -> dict[str, str]:
     chosen = {
-        LEASE_TOKEN: order.token,
-        MEMORY_LIMIT: order.memory_limit_mb,
+        LEASE_TOKEN: spec.token,
+        MEMORY_LIMIT: spec.memory_limit_mb,
     }
     ours = {name: str(value) for name, value in chosen.items() if value is not None}
-    return order.env | ours | {"PREFECT__FLOW_RUN_ID": str(order.task_id)}
+    return spec.env | ours | {"PREFECT__FLOW_RUN_ID": str(spec.task_id)}
 
 
-def _limit_memory(order: Order) -> None:
-    if order.memory_limit_mb is None:
+def _limit_memory(spec: RunSpec) -> None:
+    if spec.memory_limit_mb is None:
         return
     status = Path("/proc/self/status").read_text()
     # A fork begins with what its parent had reserved.
     (inherited,) = [int(line.split()[1]) for line in status.splitlines() if "VmData" in line]
-    most = inherited * 1024 + _RESERVED * order.memory_limit_mb * _MB
+    most = inherited * 1024 + _RESERVED * spec.memory_limit_mb * _MB
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard == resource.RLIM_INFINITY or most < hard:
         resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
-def _obey_signals(order: Order) -> None:
+def _obey_signals(spec: RunSpec) -> None:
     from flows.attempts import time_limit  # noqa: PLC0415
     from worker import engine  # noqa: PLC0415
 
     def soft_limit(_signum: int, _frame: FrameType | None) -> None:
-        time_limit.reach(f"soft time limit of {order.soft_time_limit_seconds:g} s reached")
+        time_limit.reach(f"soft time limit of {spec.soft_time_limit_seconds:g} s reached")
 
     def stop(signum: int, _frame: FrameType | None) -> None:
         engine.stop(signum)
@@ -122,9 +124,9 @@ def _obey_signals(order: Order) -> None:
     signal.signal(STOP_SIGNAL, stop)
 
 
-def _prefects_own_way(order: Order) -> int:
+def _prefects_own_way(spec: RunSpec) -> int:
     """Prefect's own engine: without soft limit, fence and hooks, but the run is run."""
-    if order.purpose == "hooks":
+    if spec.purpose == "hooks":
         return 0
     signal.signal(SOFT_LIMIT_SIGNAL, signal.SIG_IGN)
     try:
@@ -135,12 +137,12 @@ def _prefects_own_way(order: Order) -> int:
 
 
 def main() -> None:
-    """Carry out the order that stands in the environment."""
+    """Carry out the run spec that is in the environment."""
     ask_to_die_with_parent(signal.SIGKILL)
     leave_stopping_to_parent()
-    order = Order.model_validate_json(os.environ.pop(ORDER))
+    spec = RunSpec.model_validate_json(os.environ.pop(RUN_SPEC))
     sys.argv = sys.argv[:1]
-    sys.exit(run(order))
+    sys.exit(run(spec))
 
 
 if __name__ == "__main__":

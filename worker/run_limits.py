@@ -22,7 +22,7 @@ LOST: Final = "Lost"
 """What a worker calls the failed states that it decides on."""
 
 
-class Cause(Enum):
+class ExitCause(Enum):
     """Why a run's process has ended."""
 
     BY_ITSELF = "by itself"
@@ -30,29 +30,29 @@ class Cause(Enum):
     CANCELLED = "cancelled"
     HANDED_BACK = "handed back"
     LOST = "its lease was lost"
-    UNSTARTED = "never there"
+    NOT_STARTED = "never there"
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class Exit:
     """How a run's process has ended; `reason` is a sentence where a limit was hit, or no start."""
 
-    cause: Cause
+    cause: ExitCause
     status: int
     reason: str = ""
 
     @property
     def is_death(self) -> bool:
         """Whether nobody wanted it to end then."""
-        return self.cause in (Cause.BY_ITSELF, Cause.LOST, Cause.UNSTARTED)
+        return self.cause in (ExitCause.BY_ITSELF, ExitCause.LOST, ExitCause.NOT_STARTED)
 
     @property
     def was_cut_short(self) -> bool:
         """Whether it may have had something left to do after it had told Prefect of its end."""
-        return self.cause is not Cause.BY_ITSELF or self.status < 0
+        return self.cause is not ExitCause.BY_ITSELF or self.status < 0
 
 
-class Supervision:
+class Supervisor:
     """Watches one run's process from its start to its end.
 
     What a run waits for Prefect or the database, as to report its end, does not count on its time.
@@ -63,22 +63,22 @@ class Supervision:
         self._limits = limits
         self._outages = outages
         self._began = 0.0
-        self._cause = Cause.BY_ITSELF
+        self._cause = ExitCause.BY_ITSELF
         self._reason = ""
         self._asked = False
 
-    async def watch(self, process: Process) -> Ending:
+    async def watch(self, process: Process) -> Exit:
         """Return when the process has ended."""
         self.process, self._began = process, self._clock()
-        if self._cause is not Cause.BY_ITSELF:  # to be ended before it was there
+        if self._cause is not ExitCause.BY_ITSELF:  # to be ended before it was there
             self.kill()
         while not process.ended.done():
             self._check_memory(process)
             self._check_time(process)
             await asyncio.wait([process.ended], timeout=_LOOK_SECONDS)
-        return Ending(self._cause, process.ended.result(), self._reason)
+        return Exit(self._cause, process.ended.result(), self._reason)
 
-    async def stop(self, cause: Cause, seconds: float = STOP_SECONDS) -> None:
+    async def stop(self, cause: ExitCause, seconds: float = STOP_SECONDS) -> None:
         """End the process; the first cause given is the one that counts."""
         self._note(cause)
         if self.process is not None:
@@ -86,7 +86,7 @@ class Supervision:
 
     async def lose(self) -> None:
         """End the process at once, because another worker has its run."""
-        self._note(Cause.LOST)
+        self._note(ExitCause.LOST)
         self.kill()
 
     def kill(self) -> None:
@@ -97,8 +97,8 @@ class Supervision:
     def _clock(self) -> float:
         return time.monotonic() - self._outages.seconds
 
-    def _note(self, cause: Cause, reason: str = "") -> None:
-        if self._cause is Cause.BY_ITSELF:
+    def _note(self, cause: ExitCause, reason: str = "") -> None:
+        if self._cause is ExitCause.BY_ITSELF:
             self._cause, self._reason = cause, reason
 
     def _check_memory(self, process: Process) -> None:
@@ -109,7 +109,7 @@ class Supervision:
         if used > limit * _MB:
             # Noted before the kill, so that nobody takes it for a crash.
             self._note(
-                Cause.LIMIT,
+                ExitCause.LIMIT,
                 f"memory limit of {limit:,} MB exceeded: {used / _MB:,.0f} MB used",
             )
             process.send(signal.SIGKILL)
@@ -118,7 +118,7 @@ class Supervision:
         seconds = self._clock() - self._began
         soft, hard = self._limits.soft_time_limit_seconds, self._limits.hard_time_limit_seconds
         if hard is not None and seconds > hard:
-            self._note(Cause.LIMIT, f"hard time limit of {hard:g} s exceeded")
+            self._note(ExitCause.LIMIT, f"hard time limit of {hard:g} s exceeded")
             process.send(signal.SIGKILL)
         elif soft is not None and seconds > soft and not self._asked:
             self._asked = True

@@ -5,11 +5,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-# The environment variable in which an interpreter of its own finds its order.
-ORDER = "AUTOINDEX_ORDER"
+# The environment variable in which an interpreter of its own finds its run spec.
+RUN_SPEC = "AUTOINDEX_RUN_SPEC"
 
 
-class Order(BaseModel):
+class RunSpec(BaseModel):
     """One flow run to be run, or the failure hooks of one to be called."""
 
     model_config = ConfigDict(frozen=True)

@@ -5,7 +5,7 @@ it is sound. Told of no flows it loads nothing, and each fork becomes an interpr
 speaks with its worker over a socket (`FD`), one JSON object a message. It ends with its worker, its
 forks with it, and with them whatever they have started: see `reaper`.
 
-    worker: an order (`Order`)
+    worker: a run spec (`RunSpec`)
     zygote: {"ready": seconds, "pid": …}          once, when everything is loaded
             {"started": task id, "pid": …}        with a pidfd of the fork attached
             {"refused": task id, "reason": …}     the system gives no more processes
@@ -31,7 +31,7 @@ from uuid import UUID
 
 from worker.parent_death import ask_to_die_with_parent, leave_stopping_to_parent
 from worker.reaper import adopt_orphans, end_orphans, stand_guard
-from worker.run_spec import ORDER, Order
+from worker.run_spec import RUN_SPEC, RunSpec
 
 LARGEST_MESSAGE: Final = 1 << 17
 
@@ -90,7 +90,7 @@ def main() -> None:
     _serve(worker, _run if entrypoints else _execute)
 
 
-def _serve(worker: socket.socket, carry_out: Callable[[Order], int]) -> None:
+def _serve(worker: socket.socket, carry_out: Callable[[RunSpec], int]) -> None:
     selector = selectors.DefaultSelector()
     selector.register(worker, selectors.EVENT_READ)
     while True:
@@ -99,8 +99,8 @@ def _serve(worker: socket.socket, carry_out: Callable[[Order], int]) -> None:
                 message = _received(worker)
                 if not message:  # the worker is gone
                     return
-                order = Order.model_validate_json(message)
-                _fork(worker, selector, partial(carry_out, order), order.task_id)
+                spec = RunSpec.model_validate_json(message)
+                _fork(worker, selector, partial(carry_out, spec), spec.task_id)
             else:
                 selector.unregister(key.fileobj)
                 _, status = os.waitpid(key.data, 0)
@@ -156,23 +156,23 @@ def _become_run(
         os._exit(status)
 
 
-def _run(order: Order) -> int:
+def _run(spec: RunSpec) -> int:
     from worker import run  # noqa: PLC0415 - loaded by `preload`
 
     _reseed()
-    status = run.run(order)
+    status = run.run(spec)
     run.flush()
     return status
 
 
-def _execute(order: Order) -> Never:
+def _execute(spec: RunSpec) -> Never:
     """Go on as an interpreter of its own, which loads what it needs itself."""
     command = [sys.executable, "-m", "worker.run"]
     environment = {
         **os.environ,
-        **order.env,
-        "PREFECT__FLOW_RUN_ID": str(order.task_id),
-        ORDER: order.model_dump_json(exclude={"env"}),
+        **spec.env,
+        "PREFECT__FLOW_RUN_ID": str(spec.task_id),
+        RUN_SPEC: spec.model_dump_json(exclude={"env"}),
     }
     os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
 

@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from autoindex.storage.runs import checkpoints, leases
 from autoindex.storage.runs.leases import Lease
 from tests.worker.worker_flows import said, sleep
-from worker.finalization import Settlement
-from worker.launcher import Starter
-from worker.lease_manager import Keeper
+from worker.finalization import Finalizer
+from worker.launcher import Launcher
+from worker.lease_manager import LeaseManager
 from worker.outages import Outages
-from worker.run_limits import Cause, Ending
+from worker.run_limits import Exit, ExitCause
 
 pytestmark = pytest.mark.anyio
 
@@ -53,8 +53,8 @@ class Scene:
     """What settles runs, and a client to make them with."""
 
     client: _Overtaken
-    keeper: Keeper
-    settlement: Settlement
+    lease_manager: LeaseManager
+    finalizer: Finalizer
 
     async def run(self, state: State[Any], note: str = "") -> UUID:
         """A run in a state, of a deployment without a work pool: no worker is to take it."""
@@ -68,7 +68,9 @@ class Scene:
         return run.id
 
     async def taken(self, run_id: UUID) -> Lease:
-        lease = await self.keeper.call(leases.take, run_id, "one", self.keeper.lifetime)
+        lease = await self.lease_manager.call(
+            leases.take, run_id, "one", self.lease_manager.lifetime
+        )
         assert lease is not None
         return lease
 
@@ -87,33 +89,33 @@ async def scene(
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)  # for the process that calls hooks
     engine = create_async_engine(database_url)
     outages = Outages()
-    keeper = Keeper(engine, "one", timedelta(seconds=30), outages, _holds)
-    starter = Starter([])
+    lease_manager = LeaseManager(engine, "one", timedelta(seconds=30), outages, _holds)
+    launcher = Launcher([])
     async with _Overtaken(prefect_api) as client:
-        yield Scene(client, keeper, Settlement(client, keeper, starter, outages))
-    await starter.close()
+        yield Scene(client, lease_manager, Finalizer(client, lease_manager, launcher, outages))
+    await launcher.close()
     await engine.dispose()
 
 
 @pytest.mark.parametrize(
     ("cause", "end"),
     [
-        (Cause.BY_ITSELF, Completed()),
-        (Cause.LIMIT, Completed()),
-        (Cause.HANDED_BACK, Cancelled()),
-        (Cause.LOST, Completed()),
+        (ExitCause.BY_ITSELF, Completed()),
+        (ExitCause.LIMIT, Completed()),
+        (ExitCause.HANDED_BACK, Cancelled()),
+        (ExitCause.LOST, Completed()),
     ],
     ids=lambda one: one.name,
 )
 async def test_a_run_that_ends_while_it_is_given_up_has_ended(
-    scene: Scene, cause: Cause, end: State[Any]
+    scene: Scene, cause: ExitCause, end: State[Any]
 ) -> None:
     run_id = await scene.run(Running())
     lease = await scene.taken(run_id)
     scene.client.arriving = end
-    await scene.settlement.conclude(lease, Ending(cause, -9, "memory limit exceeded"))
+    await scene.finalizer.finalize(lease, Exit(cause, -9, "memory limit exceeded"))
     assert await scene.state(run_id) == end.name
-    assert await scene.keeper.call(leases.held, [run_id]) == frozenset()
+    assert await scene.lease_manager.call(leases.held, [run_id]) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ async def test_what_is_claimed_but_held_elsewhere_goes_back_to_where_it_was(
     run_id = await scene.run(before)
     if not before.is_running():  # or Prefect does not allow it
         await scene.client.set_flow_run_state(run_id, Pending())
-    await scene.settlement.leave(run_id)
+    await scene.finalizer.leave(run_id)
     assert await scene.state(run_id) == after
 
 
@@ -135,7 +137,7 @@ async def test_a_lost_answer_neither_forgives_a_death_nor_loses_an_end(scene: Sc
     died, ended = await scene.run(Running()), await scene.run(Running())
     for run_id, arriving in ((died, None), (ended, Completed())):
         scene.client.arriving, scene.client.loses_an_answer = arriving, True
-        await scene.settlement.conclude(await scene.taken(run_id), Ending(Cause.BY_ITSELF, -9))
+        await scene.finalizer.finalize(await scene.taken(run_id), Exit(ExitCause.BY_ITSELF, -9))
     assert await scene.state(died) == "AwaitingRetry"
     assert (await scene.taken(died)).deaths == 1
     assert await scene.state(ended) == "Completed"
@@ -148,7 +150,7 @@ async def test_who_wants_to_hear_of_a_failure_does_though_an_answer_is_lost(
     run_id = await scene.run(Running(), note)
     scene.client.loses_an_answer = True
     lease = await scene.taken(run_id)
-    await scene.settlement.conclude(lease, Ending(Cause.LIMIT, -9, "memory limit exceeded"))
+    await scene.finalizer.finalize(lease, Exit(ExitCause.LIMIT, -9, "memory limit exceeded"))
     assert await scene.state(run_id) == "LimitExceeded"
     assert [one["message"] for one in said(note + ".hook")] == ["memory limit exceeded"]
 
@@ -156,7 +158,7 @@ async def test_who_wants_to_hear_of_a_failure_does_though_an_answer_is_lost(
 async def test_what_is_suspended_stays_so_and_has_not_died(scene: Scene) -> None:
     run_id = await scene.run(Running())
     await scene.client.set_flow_run_state(run_id, Suspended())
-    await scene.settlement.conclude(await scene.taken(run_id), Ending(Cause.BY_ITSELF, 0))
+    await scene.finalizer.finalize(await scene.taken(run_id), Exit(ExitCause.BY_ITSELF, 0))
     assert await scene.state(run_id) == "Suspended"
     assert (await scene.taken(run_id)).deaths == 0
 
@@ -166,14 +168,14 @@ async def test_what_has_ended_leaves_nothing_to_go_on_from(
     scene: Scene, state: State[Any], left: dict[str, int]
 ) -> None:
     run_id = await scene.run(state)
-    await scene.keeper.call(checkpoints.store, run_id, {"AAPL": 1})
-    await scene.settlement.conclude(await scene.taken(run_id), Ending(Cause.BY_ITSELF, 0))
-    assert await scene.keeper.call(checkpoints.load, run_id) == left
+    await scene.lease_manager.call(checkpoints.store, run_id, {"AAPL": 1})
+    await scene.finalizer.finalize(await scene.taken(run_id), Exit(ExitCause.BY_ITSELF, 0))
+    assert await scene.lease_manager.call(checkpoints.load, run_id) == left
 
 
 async def test_a_run_that_was_deleted_is_let_go(scene: Scene) -> None:
     run_id = await scene.run(Running())
     lease = await scene.taken(run_id)
     await scene.client.delete_flow_run(run_id)
-    await scene.settlement.conclude(lease, Ending(Cause.BY_ITSELF, -9))
-    assert await scene.keeper.call(leases.held, [run_id]) == frozenset()
+    await scene.finalizer.finalize(lease, Exit(ExitCause.BY_ITSELF, -9))
+    assert await scene.lease_manager.call(leases.held, [run_id]) == frozenset()

@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from worker import launcher
-from worker.launcher import Refused, Starter
+from worker.launcher import Launcher, LaunchError
 from worker.process import Process
-from worker.run_spec import Order
+from worker.run_spec import RunSpec
 
 pytestmark = pytest.mark.anyio
 
@@ -24,14 +24,14 @@ def anyio_backend() -> str:
 LOOK_AROUND = "tests.worker.worker_flows.look_around"
 
 
-def order() -> Order:
+def run_spec() -> RunSpec:
     """For a run that waits for a server that is not there."""
-    return Order(task_id=uuid4(), env={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
+    return RunSpec(task_id=uuid4(), env={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
 
 
 @asynccontextmanager
-async def starter_of(entrypoints: list[str]) -> AsyncIterator[Starter]:
-    made = Starter(entrypoints)
+async def starter_of(entrypoints: list[str]) -> AsyncIterator[Launcher]:
+    made = Launcher(entrypoints)
     await made.open()
     try:
         yield made
@@ -59,14 +59,14 @@ async def test_a_zygote_that_could_not_load_is_made_again_later(
 ) -> None:
     entrypoints = ["flows.no_such_module.flow"]
     async with starter_of(entrypoints) as made:
-        cold = await made.start(order())
+        cold = await made.start(run_spec())
         entrypoints[:] = [LOOK_AROUND]
         monkeypatch.setattr(launcher, "_AGAIN_SECONDS", 0.0)
-        busy = await made.start(order())
+        busy = await made.start(run_spec())
         assert zygote_of(cold) == zygote_of(busy)
         for run in (cold, busy):
             await end(run)
-        warm = await made.start(order())
+        warm = await made.start(run_spec())
         assert zygote_of(warm).memory_info().rss > 100_000_000
         await end(warm)
 
@@ -76,14 +76,14 @@ async def test_an_order_that_is_not_answered_gets_no_process_at_all(
 ) -> None:
     before = psutil.Process().children()
     async with starter_of([LOOK_AROUND]) as made:
-        run = await made.start(order())
+        run = await made.start(run_spec())
         zygote = zygote_of(run)
         monkeypatch.setattr(launcher, "_FORK_SECONDS", 1)
         zygote.suspend()
-        with pytest.raises(Refused, match="has not answered within 1 s"):
-            await made.start(order())
+        with pytest.raises(LaunchError, match="has not answered within 1 s"):
+            await made.start(run_spec())
         assert not zygote.is_running()
         assert psutil.Process().children() == before
         assert await run.ended == -launcher.signal.SIGKILL
         monkeypatch.undo()
-        await end(await made.start(order()))
+        await end(await made.start(run_spec()))

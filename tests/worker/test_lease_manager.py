@@ -16,7 +16,7 @@ from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.bounds import HANG_SECONDS
 from tests.pgbouncer import pgbouncer
 from tests.relay import Relay, to_database
-from worker.lease_manager import Keeper
+from worker.lease_manager import LeaseManager
 from worker.outages import Outages
 
 pytestmark = pytest.mark.anyio
@@ -27,37 +27,37 @@ LONG, SHORT = timedelta(seconds=3 * HANG_SECONDS), timedelta(seconds=3)
 
 
 @pytest.fixture
-async def cabled(settings: Settings) -> AsyncIterator[tuple[Keeper, Relay]]:
-    """A keeper, and its cable to the database."""
+async def cabled(settings: Settings) -> AsyncIterator[tuple[LeaseManager, Relay]]:
+    """A lease manager, and its cable to the database."""
     relay, there = to_database(settings.database())
     far = settings.model_copy(update={"database_url": SecretStr(there)})
     engine = engines.async_engine(far, "autoindex-worker")
     with relay:
-        yield Keeper(engine, "afar", LONG, Outages(), lambda: pooler.check(far)), relay
+        yield LeaseManager(engine, "afar", LONG, Outages(), lambda: pooler.check(far)), relay
     await engine.dispose()
 
 
 async def test_a_connection_that_is_forgotten_costs_a_part_of_a_lease_at_most(
-    cabled: tuple[Keeper, Relay], caplog: pytest.LogCaptureFixture
+    cabled: tuple[LeaseManager, Relay], caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper, relay = cabled
+    lease_manager, relay = cabled
     log = logging.getLogger("prefect.workers.autoindex")
     with caplog.at_level(logging.WARNING, log.name):
         log.addHandler(caplog.handler)  # where Prefect's own set-up keeps its lines to itself
-        await keeper.renew_once()
-        assert keeper.trouble is None
-        assert await keeper.take(TASK) is not None
+        await lease_manager.renew_once()
+        assert lease_manager.trouble is None
+        assert await lease_manager.take(TASK) is not None
         relay.forget()
         relay.cut()  # new connections come to nothing, too
-        keeper.lifetime = SHORT
+        lease_manager.lifetime = SHORT
         for _ in range(2):
-            await keeper.renew_once()
-            assert keeper.trouble == "the database can't be used: no answer within 1 s"
-            assert keeper.reachable_since is None
+            await lease_manager.renew_once()
+            assert lease_manager.trouble == "the database can't be used: no answer within 1 s"
+            assert lease_manager.reachable_since is None
         relay.heal()
-        keeper.lifetime = LONG
-        await keeper.renew_once()
-        assert keeper.trouble is None
+        lease_manager.lifetime = LONG
+        await lease_manager.renew_once()
+        assert lease_manager.trouble is None
         log.removeHandler(caplog.handler)
     said = dict.fromkeys(one.getMessage() for one in caplog.records if one.name == log.name)
     assert list(said) == [
@@ -73,23 +73,25 @@ async def test_a_pooler_that_keeps_no_session_is_found_out_whenever_it_comes(
         url = good.url(str(make_url(settings.database()).database))
         through = settings.model_copy(update={"database_url": SecretStr(url)})
         engine = engines.async_engine(through, "autoindex-worker")
-        keeper = Keeper(engine, "pooled", LONG, Outages(), lambda: pooler.check(through))
-        await keeper.renew_once()
-        assert keeper.trouble is None
+        lease_manager = LeaseManager(
+            engine, "pooled", LONG, Outages(), lambda: pooler.check(through)
+        )
+        await lease_manager.renew_once()
+        assert lease_manager.trouble is None
         good.stop()
-        await keeper.renew_once()
-        assert keeper.trouble is not None
+        await lease_manager.renew_once()
+        assert lease_manager.trouble is not None
         good.set("pool_mode", "transaction")
         good.start()
-        await keeper.renew_once()
-        assert "locks do not hold" in str(keeper.trouble)
-        assert keeper.reachable_since is None
+        await lease_manager.renew_once()
+        assert "locks do not hold" in str(lease_manager.trouble)
+        assert lease_manager.reachable_since is None
         good.stop()
         good.set("pool_mode", "session")
         good.start()
-        await keeper.renew_once()  # the old connection is gone
-        await keeper.renew_once()
-        assert keeper.trouble is None
+        await lease_manager.renew_once()  # the old connection is gone
+        await lease_manager.renew_once()
+        assert lease_manager.trouble is None
         await engine.dispose()
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tests.relay import Relay
 from worker import engine, outages
-from worker.outages import Patience, until_available
+from worker.outages import RetryingSend, until_available
 
 
 @contextmanager
@@ -53,8 +53,8 @@ def test_a_run_looks_for_the_server_each_second_until_it_is_back(
                 relays.pop().close()
 
 
-def answers(*given: httpx.Response | Exception) -> Patience:
-    """Patience with a server that answers so, one after the other."""
+def answers(*given: httpx.Response | Exception) -> RetryingSend:
+    """RetryingSend with a server that answers so, one after the other."""
     left = list(given)
 
     def send(_: httpx.Request) -> httpx.Response:
@@ -63,7 +63,7 @@ def answers(*given: httpx.Response | Exception) -> Patience:
             raise answer
         return answer
 
-    return Patience(send, READY)
+    return RetryingSend(send, READY)
 
 
 REQUEST = httpx.Request("GET", "http://prefect/api/health")
@@ -119,7 +119,7 @@ def test_a_hang_counts_from_its_first_request(monkeypatch: pytest.MonkeyPatch) -
     clock = SimpleNamespace(sleep=lambda _: None, monotonic=lambda: now[0])
     monkeypatch.setattr(outages, "time", clock)
     with pytest.raises(httpx.ReadTimeout):
-        Patience(hang, READY)(REQUEST)
+        RetryingSend(hang, READY)(REQUEST)
     assert sent == [11]
 
 

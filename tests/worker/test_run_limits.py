@@ -12,7 +12,7 @@ from worker import outages, run_limits
 from worker.configuration import AutoindexJobConfiguration
 from worker.outages import Outages
 from worker.process import Process
-from worker.run_limits import Cause, Supervision
+from worker.run_limits import ExitCause, Supervisor
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,7 @@ async def test_while_prefect_is_away_a_run_s_time_stands_still(clock: Clock) -> 
     command = [sys.executable, "-c", "import signal; signal.pause()"]
     sleeper = subprocess.Popen(command, start_new_session=True)
     process = Process(sleeper.pid, os.pidfd_open(sleeper.pid))
-    watched = Supervision(AutoindexJobConfiguration(hard_time_limit_seconds=3), outage)
+    watched = Supervisor(AutoindexJobConfiguration(hard_time_limit_seconds=3), outage)
     watching = asyncio.create_task(watched.watch(process))
     await clock.looked_at()
     outage.failed("Prefect", clock.now)
@@ -67,9 +67,9 @@ async def test_while_prefect_is_away_a_run_s_time_stands_still(clock: Clock) -> 
     assert sleeper.poll() is None
     clock.now += 2
     process.end(await asyncio.to_thread(sleeper.wait))
-    ending = await watching
-    assert ending.cause is Cause.LIMIT
-    assert ending.reason == "hard time limit of 3 s exceeded"
+    exited = await watching
+    assert exited.cause is ExitCause.LIMIT
+    assert exited.reason == "hard time limit of 3 s exceeded"
 
 
 def test_an_outage_lasts_until_every_part_is_back(clock: Clock) -> None:
