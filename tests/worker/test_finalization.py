@@ -19,6 +19,7 @@ from autoindex.storage.runs import checkpoints, leases
 from autoindex.storage.runs.leases import Lease
 from tests.worker.worker_flows import said, sleep
 from worker.finalization import Finalizer
+from worker.late_claims import LateClaims
 from worker.launcher import Launcher
 from worker.lease_manager import LeaseManager
 from worker.outages import Outages
@@ -129,7 +130,7 @@ async def test_what_is_claimed_but_held_elsewhere_goes_back_to_where_it_was(
     run_id = await scene.run(before)
     if not before.is_running():  # or Prefect does not allow it
         await scene.client.set_flow_run_state(run_id, Pending())
-    await scene.finalizer.leave(run_id)
+    await LateClaims(scene.client, scene.lease_manager).give_back(run_id)
     assert await scene.state(run_id) == after
 
 
