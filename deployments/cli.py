@@ -18,7 +18,7 @@ from autoindex.errors import ArchiveUnverified, AutoindexError
 from autoindex.masking import masked
 from autoindex.settings import Settings, misspelt
 from deployments.local import data_folder, demo_settings, environment
-from worker.parent_death import ask_to_die_with_parent
+from worker.parent_death import set_parent_death_signal
 
 # Modules that import Prefect or pandas are imported by the commands that need them, so that
 # `autoindex token` answers at once.
@@ -75,7 +75,7 @@ WithParent = Annotated[
 def up(with_parent: WithParent = False) -> None:
     """Run the whole stack in the foreground until Ctrl-C."""
     if with_parent:
-        ask_to_die_with_parent(signal.SIGTERM)
+        set_parent_death_signal(signal.SIGTERM)
     settings = Settings()
     _enter_stack(settings)
     from deployments.local import up as stack_up  # noqa: PLC0415 - see above
@@ -90,7 +90,7 @@ def demo(
 ) -> None:
     """Do the main job on real sample prices, through the REST facade, and show what came of it."""
     if with_parent:
-        ask_to_die_with_parent(signal.SIGTERM)
+        set_parent_death_signal(signal.SIGTERM)
     settings = demo_settings.of(Settings())
     _enter_stack(settings)
     from deployments.local import demo as demonstration  # noqa: PLC0415

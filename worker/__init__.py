@@ -1,8 +1,8 @@
-"""The worker type `autoindex`: runs forked from a warm process, leased, supervised, never lost.
+"""The worker type `autoindex`: runs forked from a warm process, leased and supervised.
 
-    worker          polls Prefect, supervises its runs, looks for lost ones
-    └── guard           waits for the zygote's end or the worker's, and ends what is left then
-        └── zygote      one thread; has loaded the flows and all they need
+    worker          polls Prefect, supervises its runs, recovers lost runs
+    └── guard           waits until the zygote or the worker ends, and kills what is left
+        └── zygote      one thread; has loaded the flows and their modules
             ├── run     a fork for each flow run
             └── run
 

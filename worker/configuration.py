@@ -1,6 +1,6 @@
 """The job variables of the pool: the limits of one run.
 
-Nothing else: a run that chose its command or its environment could do whatever its worker can.
+Nothing else: a run that chose its command or its environment could do all that its worker can.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,24 +19,24 @@ _MEMORY: Any = Field(
     default=512,
     ge=64,
     title="Memory limit (MB)",
-    description="Pages of a run's own, resident or swapped out; none where empty.",
+    description="Private memory of a run, resident or swapped out; no limit where empty.",
 )
 _SOFT: Any = Field(
     default=None,
     gt=0,
     title="Soft time limit (seconds)",
-    description="After which an attempt is asked to keep what it has and to end; none where empty.",
+    description="After which an attempt stores its progress and ends; no limit where empty.",
 )
 _HARD: Any = Field(
     default=None,
     gt=0,
     title="Hard time limit (seconds)",
-    description="After which an attempt is killed; none where empty.",
+    description="After which an attempt is killed; no limit where empty.",
 )
 
 
 class Limits(BaseModel):
-    """What a deployment or a run may set."""
+    """The job variables that a deployment or a run may set."""
 
     memory_limit_mb: int | None = _MEMORY
     soft_time_limit_seconds: float | None = _SOFT
@@ -57,7 +57,7 @@ class AutoindexJobConfiguration(Limits, BaseJobConfiguration):
         worker_name: str | None = None,
         worker_id: UUID | None = None,
     ) -> None:
-        """Fill in the environment of one run: its worker's, whatever the pool's template allows."""
+        """Use the worker's environment, whatever the pool's template says."""
         self.env = {}
         self._entrypoint = deployment.entrypoint if deployment else None
         super().prepare_for_flow_run(
@@ -65,7 +65,7 @@ class AutoindexJobConfiguration(Limits, BaseJobConfiguration):
         )
 
     def run_spec(self, task_id: UUID, token: int) -> RunSpec:
-        """What the run's process is asked to do."""
+        """What the run's process gets."""
         return RunSpec(
             task_id=task_id,
             entrypoint=self._entrypoint,
@@ -77,7 +77,7 @@ class AutoindexJobConfiguration(Limits, BaseJobConfiguration):
 
 
 def base_job_template() -> dict[str, Any]:
-    """The limits, as the pool's template: Prefect refuses a run that names anything else."""
+    """The pool's template with the limits: Prefect refuses a run that names other variables."""
     variables = Limits.model_json_schema() | {"additionalProperties": False}
     return {
         "job_configuration": {name: f"{{{{ {name} }}}}" for name in Limits.model_fields},

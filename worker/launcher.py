@@ -1,4 +1,4 @@
-"""Start a run's process: a fork of the zygote.
+"""Starts a run's process: a fork of the zygote.
 
 A run spec that was sent is never given to another process: one token, one process, however long
 the worker or the zygote is stalled. A zygote that does not answer is ended, with all its forks.
@@ -33,10 +33,10 @@ _ZYGOTE: Final = (sys.executable, "-m", "worker.zygote")
 _READY_SECONDS: Final = 600
 _FORK_SECONDS: Final = 30
 _END_SECONDS: Final = 10.0
-# After a zygote that could not load: what kept it, as too little memory, may have passed.
-_AGAIN_SECONDS: Final = 300.0
-# Known before NumPy and Arrow are loaded: one BLAS thread gives the same numbers each time, and a
-# process that is forked must have one thread only.
+# A zygote that could not load the flows, as for want of memory, is replaced after this time.
+_REPLACE_SECONDS: Final = 300.0
+# Set before NumPy and Arrow are loaded: one BLAS thread gives the same numbers each time, and a
+# process that forks must have one thread only.
 _SINGLE_THREADED: Final = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -49,7 +49,7 @@ R = TypeVar("R")
 
 
 class LaunchError(OSError):
-    """There is no process for a run spec, and there will be none."""
+    """No process could be started for a run spec, and none will be."""
 
 
 class Launcher:
@@ -58,11 +58,11 @@ class Launcher:
     def __init__(self, entrypoints: Sequence[str]) -> None:
         self._entrypoints = entrypoints
         self._zygote: _Zygote | None = None
-        self._made_at = time.monotonic()
+        self._started_at = time.monotonic()
         self._lock = asyncio.Lock()
 
     async def open(self) -> None:
-        """Make the zygote, so that the first run finds it warm."""
+        """Start the zygote, so that the first run finds it warm."""
         try:
             await self._ready()
         except OSError as error:
@@ -74,28 +74,28 @@ class Launcher:
 
     async def _ready(self) -> "_Zygote":
         async with self._lock:
-            if self._zygote is None or self._is_to_be_made_again(self._zygote):
+            if self._zygote is None or self._needs_replacing(self._zygote):
                 await self.close()
-                self._zygote = await _made(self._entrypoints)
-                self._made_at = time.monotonic()
+                self._zygote = await _start_zygote(self._entrypoints)
+                self._started_at = time.monotonic()
             return self._zygote
 
-    def _is_to_be_made_again(self, zygote: "_Zygote") -> bool:
-        is_due = time.monotonic() - self._made_at > _AGAIN_SECONDS
+    def _needs_replacing(self, zygote: "_Zygote") -> bool:
+        is_due = time.monotonic() - self._started_at > _REPLACE_SECONDS
         return zygote.is_gone or (is_due and zygote.is_idle and not zygote.is_warm)
 
     async def close(self) -> None:
-        """End the zygote, and with it whatever it has forked."""
+        """End the zygote, and with it all that it has forked."""
         if self._zygote is not None:
             await self._zygote.close()
 
 
-async def _made(entrypoints: Sequence[str]) -> "_Zygote":
+async def _start_zygote(entrypoints: Sequence[str]) -> "_Zygote":
     try:
-        return await _Zygote.made(entrypoints)
+        return await _Zygote.start(entrypoints)
     except OSError as error:
         _log.warning("no warm start: %s", error)
-        return await _Zygote.made([])
+        return await _Zygote.start([])
 
 
 class _Zygote:
@@ -108,7 +108,7 @@ class _Zygote:
         self.is_gone = False
         self.ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._reaper = reaper
-        self._end_of_all: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._socket = end
         self._starting: dict[UUID, asyncio.Future[Process]] = {}
         self._running: dict[int, Process] = {}
@@ -121,7 +121,7 @@ class _Zygote:
         return not self._starting and not self._running
 
     @classmethod
-    async def made(cls, entrypoints: Sequence[str]) -> "_Zygote":
+    async def start(cls, entrypoints: Sequence[str]) -> "_Zygote":
         """Start a zygote and wait until it has loaded everything."""
         began = time.monotonic()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -130,7 +130,7 @@ class _Zygote:
                 [*_ZYGOTE, str(theirs.fileno()), *entrypoints],
                 env={
                     **os.environ,
-                    # As they are handed to each run.
+                    # As each run gets them.
                     **get_current_settings().to_environment_variables(exclude_unset=True),
                     **_SINGLE_THREADED,
                 },
@@ -160,7 +160,7 @@ class _Zygote:
         except LaunchError:
             if not started.done():
                 started.cancel()
-                await self.close()  # as long as it lives it may still do what it was told
+                await self.close()  # while it lives it may still start the run
             raise
         finally:
             self._starting.pop(spec.task_id, None)
@@ -183,7 +183,7 @@ class _Zygote:
             process = Process(message["pid"], descriptors[0])
             self._running[process.pid] = process
             waiting = self._starting.get(UUID(message["started"]))
-            if waiting is None or waiting.done():  # nobody waits any more
+            if waiting is None or waiting.done():  # nobody waits for it any more
                 process.send(signal.SIGKILL)
             else:
                 waiting.set_result(process)
@@ -197,15 +197,15 @@ class _Zygote:
             self.ready.set_result(message["pid"])
 
     def _end(self) -> "asyncio.Task[None]":
-        """Hear no more of the zygote; its forks have ended once all that it has started has."""
-        if self._end_of_all is None:
+        """Stop reading from the zygote; its forks have ended once the guard has."""
+        if self._ending is None:
             self.is_gone = True
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
-            self._end_of_all = asyncio.create_task(self._end_all())
-        return self._end_of_all
+            self._ending = asyncio.create_task(self._end_forks())
+        return self._ending
 
-    async def _end_all(self) -> None:
+    async def _end_forks(self) -> None:
         await asyncio.to_thread(_wait_for_end, self._reaper)
         gone = LaunchError("the zygote has ended")
         if not self.ready.done():
@@ -218,20 +218,20 @@ class _Zygote:
         self._running.clear()
 
     async def close(self) -> None:
-        """End the zygote, its forks and whatever they have started."""
+        """End the zygote, its forks and all that they have started."""
         await asyncio.shield(self._end())
         with suppress(LaunchError):
             self.ready.result()
 
 
-async def _answer(coming: "asyncio.Future[R]", seconds: int) -> R:
-    """What the zygote answers within so many seconds, in which this process was not stalled."""
+async def _answer(answer: "asyncio.Future[R]", seconds: int) -> R:
+    """What the zygote answers within so many seconds in which this process is not stalled."""
     for _ in range(seconds):
-        await asyncio.wait([coming], timeout=1)
-        # Never lost, as from `wait_for`, where both come to pass at the same time.
-        if coming.done():
-            return coming.result()
-    raise LaunchError(f"the zygote has not answered within {seconds} s, and was ended")
+        await asyncio.wait([answer], timeout=1)
+        # `wait_for` loses a result that arrives together with the time-out.
+        if answer.done():
+            return answer.result()
+    raise LaunchError(f"the zygote did not answer within {seconds} s, and was ended")
 
 
 def _wait_for_end(reaper: "subprocess.Popen[bytes]") -> None:

@@ -1,4 +1,4 @@
-"""Processes that end with their parent, and how an end reads."""
+"""Processes that end with their parent, and exit statuses in words."""
 
 import ctypes
 import os
@@ -16,33 +16,33 @@ def prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value)
 
 
-def ask_to_die_with_parent(signum: int) -> None:
+def set_parent_death_signal(signum: int) -> None:
     """Have the kernel send this process `signum` when its parent dies; does nothing off Linux."""
     prctl(_PR_SET_PDEATHSIG, signum)
 
 
-def leave_stopping_to_parent() -> None:
+def block_sigterm() -> None:
     """Block SIGTERM from here on, in every process forked from this one too.
 
-    A service manager that stops a worker tells all its processes: what becomes of its runs only the
-    worker knows.
+    A service manager that stops a worker signals all its processes, but only the worker decides
+    what becomes of its runs.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def die_with_parent(signum: int) -> Callable[[], None]:
     """A `preexec_fn` that ties the child's life to this process."""
-    # Loaded before the fork: after it, only async-signal-safe work is sound.
-    ask = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+    # Loaded before the fork: after it, only async-signal-safe calls are safe.
+    call = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     parent = os.getpid()
 
-    def ask_kernel() -> None:
-        if ask is not None:
-            ask(_PR_SET_PDEATHSIG, signum)
-        if os.getppid() != parent:  # it died between the fork and the line above
+    def set_signal() -> None:
+        if call is not None:
+            call(_PR_SET_PDEATHSIG, signum)
+        if os.getppid() != parent:  # the parent died between the fork and the line above
             os._exit(1)
 
-    return ask_kernel
+    return set_signal
 
 
 def describe(status: int) -> str:

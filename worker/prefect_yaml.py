@@ -1,4 +1,4 @@
-"""What `prefect.yaml` asks for."""
+"""The deployments and queues in `prefect.yaml`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ PREFECT_YAML: Final = PROJECT / "prefect.yaml"
 
 
 class DeploymentEntry(BaseModel):
-    """One entry under `deployments` in `prefect.yaml`, as far as we read it ourselves."""
+    """One entry under `deployments`, as far as the worker and bootstrap read it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

@@ -1,4 +1,4 @@
-"""A run's process as its worker sees it: its end, its memory, and the signals it is sent."""
+"""A run's process as its worker sees it: exit status, memory, and signals."""
 
 import asyncio
 import os
@@ -11,9 +11,9 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Process:
-    """A process with a handle from the kernel, so that no signal meets another with its number.
+    """A process with a pidfd, so that no signal reaches a later process with its number.
 
-    It leads a session of its own, and `ended` is its exit status: negative for a signal, as in
+    It leads a session of its own. `ended` is its exit status: negative for a signal, as in
     `subprocess`.
     """
 
@@ -23,42 +23,42 @@ class Process:
         self._pidfd = pidfd
 
     def end(self, status: int) -> None:
-        """Note how it has ended."""
+        """Note its exit status."""
         if self.ended.done():
             return
         os.close(self._pidfd)
         self.ended.set_result(status)
 
     def send(self, signum: signal.Signals) -> None:
-        """Send a signal, where it still lives."""
+        """Send a signal, unless it has ended."""
         if not self.ended.done():
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signum)
 
-    async def stop(self, gently: signal.Signals, seconds: float) -> None:
-        """Ask it to end, and kill it where it has not within so many seconds."""
-        self.send(gently)
+    async def stop(self, request: signal.Signals, seconds: float) -> None:
+        """Send a signal that asks it to end, and kill it after so many seconds."""
+        self.send(request)
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self.ended), seconds)
         self.send(signal.SIGKILL)
 
     def own_bytes(self, limit: int) -> int:
-        """Memory that is its alone, resident or swapped out; 0 where it has ended.
+        """Private memory, resident or swapped out; 0 once the process has ended.
 
-        Looked up page by page only where a cheap bound is not below `limit`: a fork shares most of
-        its pages with the zygote, and counting which takes milliseconds.
+        Counted page by page only where a cheap bound is not below half of `limit`: a fork shares
+        most of its pages with the zygote, and counting them takes milliseconds.
         """
         folder = Path("/proc") / str(self.pid)
         try:
             _, resident, shared = (folder / "statm").read_text().split()[:3]
             bound = (int(resident) - int(shared)) * _PAGE
-            # What is swapped out is not resident, and is rarely any.
-            return bound if bound < limit // 2 else _exactly(folder / "smaps_rollup")
+            # Swapped pages are not resident, and are rare.
+            return bound if bound < limit // 2 else _private_bytes(folder / "smaps_rollup")
         except (OSError, ValueError):
             return 0
 
 
-def _exactly(rollup: Path) -> int:
+def _private_bytes(rollup: Path) -> int:
     kilobytes = 0
     for line in rollup.read_text().splitlines():
         name, _, rest = line.partition(":")

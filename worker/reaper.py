@@ -1,8 +1,8 @@
-"""End what runs leave behind, in sessions of their own too.
+"""Kills the processes that runs leave behind, also those in sessions of their own.
 
-Who loses its parent goes to its nearest subreaper: to its run while that lives, then to the zygote,
-which ends it before it says that the run has ended. What the zygote leaves behind goes to its
-guard, a process between it and its worker that does nothing else.
+A process that loses its parent goes to its nearest subreaper: to its run while the run lives, then
+to the zygote, which kills it before it reports that the run has ended. What the zygote leaves
+behind goes to its guard, a process between the zygote and the worker that does nothing else.
 """
 
 import os
@@ -12,13 +12,13 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
-from worker.parent_death import ask_to_die_with_parent, prctl
+from worker.parent_death import prctl, set_parent_death_signal
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 END: Final = signal.SIGUSR1
-"""Asks a guard to end everything."""
+"""Asks a guard to kill everything."""
 PARENT_ENDED: Final = signal.SIGCONT
-"""Tells a guard that its worker has ended, even one that is stopped."""
+"""Tells a guard that its worker has ended; wakes a guard that is stopped, too."""
 
 
 def adopt_orphans() -> None:
@@ -26,31 +26,31 @@ def adopt_orphans() -> None:
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def end_orphans(known: Collection[int] = ()) -> None:
-    """Kill this process's children but the known ones, and what they leave behind in turn."""
+def kill_orphans(known: Collection[int] = ()) -> None:
+    """Kill this process's children but the known ones, and then those that these leave behind."""
     while orphans := _children() - set(known):
-        for pid in orphans:  # still theirs: only this process waits for them
+        for pid in orphans:  # the number is still theirs: only this process waits for them
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
-def stand_guard(worker_socket: socket.socket) -> None:
-    """Go on in a child; this process ends what is left once the child, or its own parent, ends."""
+def fork_under_guard(worker_socket: socket.socket) -> None:
+    """Continue in a child; this process kills what is left once the child or the worker ends."""
     worker, guard = os.getppid(), os.getpid()
-    heard = {signal.SIGCHLD, PARENT_ENDED, END}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    signals = {signal.SIGCHLD, PARENT_ENDED, END}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     adopt_orphans()
     zygote = os.fork()
     if zygote == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        ask_to_die_with_parent(signal.SIGKILL)
-        if os.getppid() != guard:  # it ended between the fork and the line above
+        set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != guard:  # the guard ended between the fork and the line above
             os._exit(1)
         return
     worker_socket.close()
-    while os.getppid() == worker and _is_alive(zygote) and signal.sigwait(heard) != END:
+    while os.getppid() == worker and _is_alive(zygote) and signal.sigwait(signals) != END:
         pass
-    end_orphans()
+    kill_orphans()
     os._exit(0)
 
 
@@ -66,6 +66,6 @@ def _children() -> set[int]:
 
 def _parent(pid: str) -> str | None:
     with suppress(OSError), open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 - many, and often
-        # After its name, which may hold anything: its state, and its parent.
+        # After the name, which may contain anything: the state, and the parent.
         return stat.read().rpartition(")")[2].split()[1]
     return None

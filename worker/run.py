@@ -17,30 +17,30 @@ from types import FrameType
 from typing import Final
 
 from flows.attempts.worker_env import LEASE_TOKEN, MEMORY_LIMIT
-from worker.parent_death import ask_to_die_with_parent, leave_stopping_to_parent
+from worker.parent_death import block_sigterm, set_parent_death_signal
 from worker.run_spec import RUN_SPEC, RunSpec
 
 SOFT_LIMIT_SIGNAL: Final = signal.SIGUSR1
 STOP_SIGNAL: Final = signal.SIGUSR2
 LEASE_LOST: Final = 75
-"""Exit status of a run whose lease another worker has."""
+"""Exit status of a run whose lease another worker has taken."""
 
 _MB: Final = 1 << 20
-# The supervisor's limit is on the run's own pages, looked at ten times a second. What a process
-# asks for faster than that meets this one, which also counts what it only reserves.
-_RESERVED: Final = 2
+# The supervisor checks the run's own pages ten times a second. A process that allocates faster
+# meets this limit, which also counts what is only reserved.
+_RESERVED_FACTOR: Final = 2
 
 
 def run(spec: RunSpec) -> int:
-    """Carry out a run spec; the exit status. Nothing it raises leaves this function."""
+    """Execute a run spec; the exit status. No exception leaves this function."""
     os.environ.update(_environment(spec))
     _limit_memory(spec)
     try:
         from worker import engine  # noqa: PLC0415 - may fail with another Prefect
     except (ImportError, AttributeError):
-        return _prefects_own_way(spec)
+        return _run_with_prefect(spec)
     try:
-        _obey_signals(spec)
+        _handle_signals(spec)
         if spec.token is not None:
             engine.watch_states(_Lease(spec).check)
         if spec.purpose == "hooks":
@@ -58,14 +58,14 @@ def run(spec: RunSpec) -> int:
 
 
 def flush() -> None:
-    """Wait for Prefect's logs and events to be sent, which a fork's end would cut off."""
+    """Wait until Prefect's logs and events are sent: a fork ends without its exit handlers."""
     threading._shutdown()  # type: ignore[attr-defined]
     sys.stdout.flush()
     sys.stderr.flush()
 
 
 class _Lease:
-    """The run's lease, asked for before each state the run proposes."""
+    """The run's lease, checked before each state that the run proposes."""
 
     def __init__(self, spec: RunSpec) -> None:
         from autoindex.settings import Settings  # noqa: PLC0415
@@ -75,7 +75,7 @@ class _Lease:
         self._engine = engines.run_engine(Settings(), spec.task_id)
 
     def check(self) -> None:
-        """End the process where the lease is lost; wait while the database is unavailable."""
+        """End the process if the lease is lost; wait while the database is unavailable."""
         from autoindex.errors import LeaseLost  # noqa: PLC0415
         from autoindex.storage.postgres import transient  # noqa: PLC0415
         from autoindex.storage.runs import fence  # noqa: PLC0415
@@ -90,11 +90,11 @@ class _Lease:
 
 
 def _environment(spec: RunSpec) -> dict[str, str]:
-    chosen = {
+    variables = {
         LEASE_TOKEN: spec.token,
         MEMORY_LIMIT: spec.memory_limit_mb,
     }
-    ours = {name: str(value) for name, value in chosen.items() if value is not None}
+    ours = {name: str(value) for name, value in variables.items() if value is not None}
     return spec.env | ours | {"PREFECT__FLOW_RUN_ID": str(spec.task_id)}
 
 
@@ -102,15 +102,15 @@ def _limit_memory(spec: RunSpec) -> None:
     if spec.memory_limit_mb is None:
         return
     status = Path("/proc/self/status").read_text()
-    # A fork begins with what its parent had reserved.
+    # A fork inherits what its parent has reserved.
     (inherited,) = [int(line.split()[1]) for line in status.splitlines() if "VmData" in line]
-    most = inherited * 1024 + _RESERVED * spec.memory_limit_mb * _MB
+    limit = inherited * 1024 + _RESERVED_FACTOR * spec.memory_limit_mb * _MB
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if hard == resource.RLIM_INFINITY or most < hard:
-        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
-def _obey_signals(spec: RunSpec) -> None:
+def _handle_signals(spec: RunSpec) -> None:
     from flows.attempts import time_limit  # noqa: PLC0415
     from worker import engine  # noqa: PLC0415
 
@@ -124,8 +124,8 @@ def _obey_signals(spec: RunSpec) -> None:
     signal.signal(STOP_SIGNAL, stop)
 
 
-def _prefects_own_way(spec: RunSpec) -> int:
-    """Prefect's own engine: without soft limit, fence and hooks, but the run is run."""
+def _run_with_prefect(spec: RunSpec) -> int:
+    """Run with Prefect's own engine: without soft time limit, fence and hooks."""
     if spec.purpose == "hooks":
         return 0
     signal.signal(SOFT_LIMIT_SIGNAL, signal.SIG_IGN)
@@ -137,9 +137,9 @@ def _prefects_own_way(spec: RunSpec) -> int:
 
 
 def main() -> None:
-    """Carry out the run spec that is in the environment."""
-    ask_to_die_with_parent(signal.SIGKILL)
-    leave_stopping_to_parent()
+    """Execute the run spec in the environment."""
+    set_parent_death_signal(signal.SIGKILL)
+    block_sigterm()
     spec = RunSpec.model_validate_json(os.environ.pop(RUN_SPEC))
     sys.argv = sys.argv[:1]
     sys.exit(run(spec))

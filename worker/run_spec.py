@@ -1,4 +1,4 @@
-"""What a worker asks of a run's process."""
+"""What a worker sends to a run's process."""
 
 from typing import Literal
 from uuid import UUID
@@ -10,16 +10,16 @@ RUN_SPEC = "AUTOINDEX_RUN_SPEC"
 
 
 class RunSpec(BaseModel):
-    """One flow run to be run, or the failure hooks of one to be called."""
+    """A flow run to execute, or whose failure hooks to call."""
 
     model_config = ConfigDict(frozen=True)
 
     task_id: UUID
     purpose: Literal["run", "hooks"] = "run"
     entrypoint: str | None = None
-    """Where its flow is, as in `flows.cleanup.clean_up`; from its deployment where None."""
+    """Of its flow, as in `flows.cleanup.cleanup`; its deployment's where None."""
     token: int | None = None
-    """Of the lease the run is held by."""
+    """The run's lease token."""
     memory_limit_mb: int | None = None
     soft_time_limit_seconds: float | None = None
     env: dict[str, str] = {}

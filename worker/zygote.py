@@ -1,14 +1,14 @@
 """The warm process that runs are forked from: `python -m worker.zygote FD FLOW …`.
 
-It imports the flows and all they need once, has one thread and does nothing else, so that a fork of
-it is sound. Told of no flows it loads nothing, and each fork becomes an interpreter of its own. It
-speaks with its worker over a socket (`FD`), one JSON object a message. It ends with its worker, its
-forks with it, and with them whatever they have started: see `reaper`.
+It imports the flows and their modules once, has one thread and does nothing else, so that it can be
+forked safely. Without flows it loads nothing, and each fork becomes an interpreter of its own. It
+talks to its worker over a socket (`FD`), one JSON object a message. When its worker ends, it ends,
+with its forks and all that they have started: see `reaper`.
 
     worker: a run spec (`RunSpec`)
-    zygote: {"ready": seconds, "pid": …}          once, when everything is loaded
+    zygote: {"ready": seconds, "pid": …}          once, when all is loaded
             {"started": task id, "pid": …}        with a pidfd of the fork attached
-            {"refused": task id, "reason": …}     the system gives no more processes
+            {"refused": task id, "reason": …}     the system has no more processes
             {"ended": pid, "status": …}           as in subprocess: negative for a signal
 """
 
@@ -29,14 +29,14 @@ from pathlib import Path
 from typing import Any, Final, Never
 from uuid import UUID
 
-from worker.parent_death import ask_to_die_with_parent, leave_stopping_to_parent
-from worker.reaper import adopt_orphans, end_orphans, stand_guard
+from worker.parent_death import block_sigterm, set_parent_death_signal
+from worker.reaper import adopt_orphans, fork_under_guard, kill_orphans
 from worker.run_spec import RUN_SPEC, RunSpec
 
 LARGEST_MESSAGE: Final = 1 << 17
 
-# Imported by a run for the first time otherwise, after the fork: see the test that compares
-# `sys.modules` before and after a run.
+# A run would import these after the fork: see the test that compares `sys.modules` before and
+# after a run.
 _LATE: Final = (
     "anyio._backends._asyncio",
     "encodings.idna",
@@ -57,7 +57,7 @@ _LATE: Final = (
 
 
 def preload(entrypoints: list[str]) -> None:
-    """Import the flows and what they reach for later, and make what costs time to make."""
+    """Import the flows and what they import later, and fill the caches that are slow to fill."""
     for name in (*_LATE, "worker.run"):
         importlib.import_module(name)
     for entrypoint in entrypoints:
@@ -71,48 +71,48 @@ def preload(entrypoints: list[str]) -> None:
 
 
 def main() -> None:
-    """Load, say so, and fork on demand until the worker is gone."""
-    began = time.monotonic()
-    leave_stopping_to_parent()
+    """Load, report that, and fork on demand until the worker is gone."""
+    started_at = time.monotonic()
+    block_sigterm()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = socket.socket(fileno=int(sys.argv[1]))
-    stand_guard(worker)
+    fork_under_guard(worker)
     adopt_orphans()
     if entrypoints := sys.argv[2:]:
         preload(entrypoints)
     threads = len(list(Path("/proc/self/task").iterdir()))
     if threads != 1:
-        sys.exit(f"{threads} threads after loading the flows: a fork would not be sound")
-    # What is here now stays: collecting it in a fork would only copy its pages.
+        sys.exit(f"{threads} threads after loading the flows: a fork would not be safe")
+    # These objects stay: to collect them in a fork would only copy their pages.
     gc.collect()
     gc.freeze()
-    _send(worker, {"ready": round(time.monotonic() - began, 3), "pid": os.getpid()})
-    _serve(worker, _run if entrypoints else _execute)
+    _send(worker, {"ready": round(time.monotonic() - started_at, 3), "pid": os.getpid()})
+    _serve(worker, _run if entrypoints else _exec)
 
 
-def _serve(worker: socket.socket, carry_out: Callable[[RunSpec], int]) -> None:
+def _serve(worker: socket.socket, execute: Callable[[RunSpec], int]) -> None:
     selector = selectors.DefaultSelector()
     selector.register(worker, selectors.EVENT_READ)
     while True:
         for key, _ in selector.select():
             if key.fileobj is worker:
-                message = _received(worker)
+                message = _receive(worker)
                 if not message:  # the worker is gone
                     return
                 spec = RunSpec.model_validate_json(message)
-                _fork(worker, selector, partial(carry_out, spec), spec.task_id)
+                _fork(worker, selector, partial(execute, spec), spec.task_id)
             else:
                 selector.unregister(key.fileobj)
                 _, status = os.waitpid(key.data, 0)
                 os.close(key.fd)
-                end_orphans({run.data for run in selector.get_map().values()})
+                kill_orphans({run.data for run in selector.get_map().values()})
                 _send(worker, {"ended": key.data, "status": os.waitstatus_to_exitcode(status)})
 
 
 def _fork(
     worker: socket.socket,
     selector: selectors.BaseSelector,
-    carry_out: Callable[[], int],
+    execute: Callable[[], int],
     task_id: UUID,
 ) -> None:
     zygote = os.getpid()
@@ -122,7 +122,7 @@ def _fork(
         _send(worker, {"refused": str(task_id), "reason": str(error)})
         return
     if pid == 0:
-        _become_run(zygote, worker, selector, carry_out)
+        _become_run(zygote, worker, selector, execute)
     pidfd = os.pidfd_open(pid)
     message = json.dumps({"started": str(task_id), "pid": pid}).encode()
     socket.send_fds(worker, [message], [pidfd])
@@ -133,13 +133,13 @@ def _become_run(
     zygote: int,
     worker: socket.socket,
     selector: selectors.BaseSelector,
-    carry_out: Callable[[], int],
+    execute: Callable[[], int],
 ) -> Never:
     status = 1
     try:
         os.setsid()
         adopt_orphans()
-        ask_to_die_with_parent(signal.SIGKILL)
+        set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != zygote:
             os._exit(1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -148,7 +148,7 @@ def _become_run(
                 os.close(key.fd)
         selector.close()
         worker.close()
-        status = carry_out()
+        status = execute()
     except BaseException:  # noqa: BLE001 - a fork must never return into the zygote's loop
         with contextlib.suppress(BaseException):
             traceback.print_exc()
@@ -165,8 +165,8 @@ def _run(spec: RunSpec) -> int:
     return status
 
 
-def _execute(spec: RunSpec) -> Never:
-    """Go on as an interpreter of its own, which loads what it needs itself."""
+def _exec(spec: RunSpec) -> Never:
+    """Become an interpreter of its own, which loads the flow itself."""
     command = [sys.executable, "-m", "worker.run"]
     environment = {
         **os.environ,
@@ -174,11 +174,11 @@ def _execute(spec: RunSpec) -> Never:
         "PREFECT__FLOW_RUN_ID": str(spec.task_id),
         RUN_SPEC: spec.model_dump_json(exclude={"env"}),
     }
-    os.execve(command[0], command, environment)  # noqa: S606 - no shell is wanted
+    os.execve(command[0], command, environment)  # noqa: S606 - no shell
 
 
 def _reseed() -> None:
-    """Give each run random numbers of its own: retries that wait alike would come back alike."""
+    """Give each run random numbers of its own, or all runs would wait equally long for a retry."""
     import random  # noqa: PLC0415
 
     import numpy as np  # noqa: PLC0415
@@ -187,7 +187,7 @@ def _reseed() -> None:
     np.random.seed()
 
 
-def _received(worker: socket.socket) -> bytes:
+def _receive(worker: socket.socket) -> bytes:
     try:
         return worker.recv(LARGEST_MESSAGE)
     except ConnectionResetError:

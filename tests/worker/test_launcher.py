@@ -61,7 +61,7 @@ async def test_a_zygote_that_could_not_load_is_made_again_later(
     async with starter_of(entrypoints) as made:
         cold = await made.start(run_spec())
         entrypoints[:] = [LOOK_AROUND]
-        monkeypatch.setattr(launcher, "_AGAIN_SECONDS", 0.0)
+        monkeypatch.setattr(launcher, "_REPLACE_SECONDS", 0.0)
         busy = await made.start(run_spec())
         assert zygote_of(cold) == zygote_of(busy)
         for run in (cold, busy):
