@@ -1,4 +1,4 @@
-"""What Autoindex calls the files it makes in shared folders: a clean-up removes no others.
+"""What Autoindex calls the files it makes in shared folders: a cleanup removes no others.
 
 <reports>/<task>/autoindex-composite-monthly-2022-12-28.pdf
 <reports>/<task>/.autoindex-unfinished-k3j5_x0a

@@ -51,7 +51,7 @@ def ratios() -> Iterator[Ratio]:
         with timed() as took:
             busy = reads_beside(engine, lambda: done.extend(clean(engine, older_than, folder)))
         check(engine, done)
-    say(f"{len(quiet)} reads without, {len(busy)} beside a clean-up of {took[0]:.0f} s")
+    say(f"{len(quiet)} reads without, {len(busy)} beside a cleanup of {took[0]:.0f} s")
     yield Ratio("cleanup: p99 of a read", *p(99, busy, quiet), "without", at_most=P99_TARGET)
     yield Ratio("cleanup: median of a read", *p(50, busy, quiet), "without")
     yield Ratio("cleanup: slowest read", *p(100, busy, quiet), "without")
@@ -73,7 +73,7 @@ def fill(engine: Engine) -> date:
 
 
 def clean(engine: Engine, older_than: date, folder: str) -> list[Removed]:
-    """The clean-up as the flow asks for it."""
+    """The cleanup as the flow asks for it."""
     return deletion.clean(
         engine,
         types=["prices"],

@@ -3,7 +3,7 @@
     python -m benchmarks.replay [--months 36] [--csv FILE]
 
 Every hour a smart refresh, which stores a result; after every close the day's bars and the index;
-on Saturdays the weekly PDF, mailed; on the first of a month the clean-up with its default age. The
+on Saturdays the weekly PDF, mailed; on the first of a month the cleanup with its default age. The
 prices are the sandbox's and stand at 2020 when it begins, with thirty years behind them. Each step
 is what the flows do, without Prefect; what Prefect itself stores is `benchmarks.runs`' matter.
 """
@@ -70,7 +70,7 @@ _SATURDAY: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What is stored once a month's clean-up is done."""
+    """What is stored once a month's cleanup is done."""
 
     month: str
     prices: int
@@ -105,14 +105,14 @@ class Replay:
         self._compute(START)
 
     def months(self, count: int) -> Iterator[Size]:
-        """Go through so many months; what is stored after each month's clean-up."""
+        """Go through so many months; what is stored after each month's cleanup."""
         now = START
         for _ in range(count):
             begun = now
             while (now.year, now.month) == (begun.year, begun.month):
                 self._hour(now)
                 now += timedelta(hours=1)
-            self._clean_up(now)
+            self._cleanup(now)
             yield self._size(f"{begun:%Y-%m}")
 
     def _hour(self, now: datetime) -> None:
@@ -172,7 +172,7 @@ class Replay:
         with disable_run_logger():
             content = generate_report.aggregate.fn(run, request)
             path = generate_report.render.fn(run, request, content)
-        for written in (path, path.parent):  # the clean-up looks at when a file was written
+        for written in (path, path.parent):  # the cleanup looks at when a file was written
             os.utime(written, (now.timestamp(), now.timestamp()))
         report = StoredReport(
             task_id=run.task_id,
@@ -192,7 +192,7 @@ class Replay:
             deliveries.claim(connection, run.task_id, "reader@example.org", str(run.task_id))
         self._keep_result("report", now)
 
-    def _clean_up(self, now: datetime) -> None:
+    def _cleanup(self, now: datetime) -> None:
         day = now - timedelta(days=KEPT_DAYS)
         deletion.clean(
             self._engine,

@@ -154,7 +154,7 @@ def token(
 
 @app.command()
 def archive() -> None:
-    """Show what the clean-up has archived, every file read back and verified."""
+    """Show what the cleanup has archived, every file read back and verified."""
     from deployments.commands import archive_command  # noqa: PLC0415
 
     settings = _settings()

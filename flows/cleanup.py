@@ -1,4 +1,4 @@
-"""Clean-up: archive, delete, remove finished runs and reports, clear temporary files, optimise."""
+"""Cleanup: archive, delete, remove finished runs and reports, clear temporary files, optimise."""
 
 import time
 from dataclasses import asdict
@@ -31,12 +31,12 @@ TEMPORARY_FILES_KEPT: Final = timedelta(days=1)
 
 
 @flow(
-    name="clean-up",
-    flow_run_name=run_names.clean_up,
+    name="cleanup",
+    flow_run_name=run_names.cleanup,
     on_failure=[failures.track],
 )
 @resumable
-def clean_up(
+def cleanup(
     older_than_days: Annotated[int, Field(ge=SHORTEST_KEPT_DAYS, le=LONGEST_KEPT_DAYS)] = 365,
     types: CleanupTypes = ["prices", "news", "logs"],  # noqa: B006 - shown in the UI, not changed
     dry_run: bool = True,

@@ -155,7 +155,7 @@ def _decidable(
 ) -> date:
     """The first session that can be decided anew; what is published before it stays.
 
-    It has a full lookback of closes that no clean-up has taken, be it from some stocks only. Where
+    It has a full lookback of closes that no cleanup has taken, be it from some stocks only. Where
     levels are older than those closes, a level to go on from must lie among them, too.
     """
     kept = max([oldest, *(one.prices_kept_from for one in universe if one.prices_kept_from)])

@@ -28,7 +28,7 @@ def test_every_deployment_is_named() -> None:
         "refresh": "refresh-market-data",
         "compute": "compute-index",
         "report": "generate-report",
-        "cleanup": "clean-up",
+        "cleanup": "cleanup",
     }
     entries = yaml.safe_load((PROJECT / "prefect.yaml").read_text())["deployments"]
     for entry in entries:

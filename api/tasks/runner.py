@@ -24,7 +24,7 @@ DEPLOYMENTS: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.REFRESH: ("refresh-market-data", "refresh"),
     Kind.COMPUTE: ("compute-index", "compute"),
     Kind.REPORT: ("generate-report", "report"),
-    Kind.CLEANUP: ("clean-up", "cleanup"),
+    Kind.CLEANUP: ("cleanup", "cleanup"),
 }
 
 

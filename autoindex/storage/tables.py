@@ -50,7 +50,7 @@ assets = Table(
     Column("shares_outstanding_date", Date),
     Column("role", Text, nullable=False),
     Column("active", Boolean, nullable=False, server_default="true"),
-    # Set by a clean-up: no refresh fetches earlier bars, or it would bring back what was removed.
+    # Set by a cleanup: no refresh fetches earlier bars, or it would bring back what was removed.
     Column("prices_kept_from", Date),
     _now("updated_at"),
     CheckConstraint("role in ('constituent', 'benchmark')", name="role"),

@@ -52,7 +52,7 @@ def opened() -> Iterator[Runtime]:
 
 @contextmanager
 def _temporary_folder() -> Iterator[None]:
-    """Have libraries write their temporary files where a clean-up finds them, should this die."""
+    """Have libraries write their temporary files where a cleanup finds them, should this die."""
     before = tempfile.tempdir
     prefix = filenames.run_folder_prefix(task_id())
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:

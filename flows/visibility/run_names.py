@@ -30,12 +30,11 @@ def report() -> str:
     return f"{_asked('report_type')} report as {_asked('format')} to {_session()}"
 
 
-def clean_up() -> str:
-    """As in "clean up before 2021-12-28", or "count what is before 2021-12-28"."""
+def cleanup() -> str:
+    """As in "cleanup before 2021-12-28", or "dry run of cleanup before 2021-12-28"."""
     before: date = Settings().now().date() - timedelta(days=int(_asked("older_than_days", 365)))
-    return (
-        f"count what is before {before}" if _asked("dry_run", True) else f"clean up before {before}"
-    )
+    name = f"cleanup before {before}"
+    return f"dry run of {name}" if _asked("dry_run", True) else name
 
 
 def _asked(name: str, default: object = None) -> Any:

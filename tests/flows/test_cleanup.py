@@ -1,4 +1,4 @@
-"""The clean-up as a worker runs it: a type removes what it says, and a dry run counts just that."""
+"""The cleanup as a worker runs it: a type removes what it says, and a dry run counts just that."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.flows.conftest import Worker
 from tests.storage.conftest import Scene
 
-CLEAN_UP = "flows.cleanup.clean_up"
+CLEANUP = "flows.cleanup.cleanup"
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=40)
 EVERY = ("prices", "news", "logs", "reports")
@@ -56,7 +56,7 @@ class Old:
     def __post_init__(self) -> None:
         self.scene = Scene(self.engine, self.worker.settings.data_dir / "archive")
         self.scene.fill()
-        self.deployment = self.worker.deploy(CLEAN_UP, "counted")
+        self.deployment = self.worker.deploy(CLEANUP, "counted")
         # Two that have ended, and one that waits until today for its retry.
         self.runs = [self._run(ended=number < 2) for number in range(3)]
         for run in self.runs:

@@ -79,7 +79,7 @@ def compute(run: Runtime, **request: object) -> pd.Series:
 
 
 def remove_before(run: Runtime, day: date) -> None:
-    """What a clean-up leaves."""
+    """What a cleanup leaves."""
     with run.engine.begin() as connection:
         connection.execute(delete(prices_table).where(prices_table.c.session < day))
 
@@ -177,7 +177,7 @@ def test_a_correction_is_in_every_index_that_is_computed_next(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_what_a_clean_up_has_taken_renews_nothing(
+def test_what_a_cleanup_has_taken_renews_nothing(
     run: Runtime, closes: pd.DataFrame, strategy: Strategy
 ) -> None:
     """Neither a correction of it, nor a stock that is new and has older prices."""

@@ -160,7 +160,7 @@ def test_gaps_of_up_to_five_sessions_are_carried_over(
 def test_windows_that_the_benchmark_does_not_cover_are_not_compared(
     closes: pd.DataFrame, benchmark: pd.Series
 ) -> None:
-    """As after a clean-up: closes of the last 300 sessions, levels of the last 1,500."""
+    """As after a cleanup: closes of the last 300 sessions, levels of the last 1,500."""
     levels = closes["KO"].iloc[-1500:]
     found, whole = (metrics(levels, closes) for closes in (benchmark.iloc[-300:], benchmark))
     for window in ("all", "5Y", "3Y"):

@@ -43,7 +43,7 @@ def test_names_and_media_types(content: ReportContent) -> None:
 
 
 @pytest.mark.parametrize("report_format", list(ReportFormat))
-def test_a_clean_up_knows_a_report_by_its_name(
+def test_a_cleanup_knows_a_report_by_its_name(
     content: ReportContent, report_format: ReportFormat, tmp_path: Path
 ) -> None:
     assert filenames.is_report(files.suggested_name(content, report_format))

@@ -1,4 +1,4 @@
-"""A clean-up that dies at any step, and the one after it: nothing is lost, nothing comes twice."""
+"""A cleanup that dies at any step, and the one after it: nothing is lost, nothing comes twice."""
 
 import random
 import subprocess
@@ -40,7 +40,7 @@ class Killed(Exception):
 
 
 class Steps:
-    """Counts the steps of a clean-up and ends it at one of them."""
+    """Counts the steps of a cleanup and ends it at one of them."""
 
     def __init__(self, last: int | None) -> None:
         self.last = last
@@ -82,7 +82,7 @@ class Dying(LocalFileSystem):
 
 
 def clean_until(scene: Any, last: int | None, **changed: Any) -> int:
-    """Run a clean-up that dies at step `last`; the steps it took."""
+    """Run a cleanup that dies at step `last`; the steps it took."""
     engine = create_engine(scene.engine.url)
     steps = Dying.steps = Steps(last)
     event.listen(engine, "after_cursor_execute", steps.take)
@@ -152,7 +152,7 @@ def test_killed_for_real_again_and_again(scene: Any) -> None:
 
 
 def kill_after(scene: Any, steps: int, delay: float) -> bool:
-    """Start a clean-up in a process of its own, kill it; whether it was still at work.
+    """Start a cleanup in a process of its own, kill it; whether it was still at work.
 
     It may take so many steps and no more, however fast the machine is.
     """

@@ -95,7 +95,7 @@ class MonthArchive:
     def has_begun(self) -> bool:
         """Whether a file was put in place, be it damaged or lost since.
 
-        A clean-up that is killed before that leaves a folder, and has deleted nothing.
+        A cleanup that is killed before that leaves a folder, and has deleted nothing.
         """
         if self._files.isfile(self.path):
             return True

@@ -1,4 +1,4 @@
-"""Clean-up: what is older than its keep-by date is archived, verified and then deleted.
+"""Cleanup: what is older than its keep-by date is archived, verified and then deleted.
 
 A row is deleted only when the archive, read back, holds it as it stands: the rows of the archive's
 file are laid beside the table's, and those that are equal go. So it may be killed anywhere and run
@@ -74,7 +74,7 @@ def clean(
     """Archive and delete the rows dated before `older_than`, month by month, oldest first.
 
     Batches are transactions of their own, with pauses, so that others go on beside it. Two
-    clean-ups take turns. Raises `ArchiveUnverified`, and then deletes no more.
+    cleanups take turns. Raises `ArchiveUnverified`, and then deletes no more.
     """
     kinds = list(dict.fromkeys(types))
     if dry_run:
@@ -97,7 +97,7 @@ def _count(connection: Connection, kind: ArchivedType, older_than: date) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Cleaning:
-    """The clean-up of one type."""
+    """The cleanup of one type."""
 
     engine: Engine
     kind: ArchivedType

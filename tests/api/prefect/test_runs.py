@@ -261,16 +261,16 @@ async def test_deployments_made_anew_are_found_again(
         await runner.start(Kind.CLEANUP, {}, user="ada")
         assert await runner.missing() == []
         monkeypatch.setattr(deployment_cache, "OLD_SECONDS", 0.0)
-        old = (await client.get("/deployments/name/clean-up/cleanup")).json()
+        old = (await client.get("/deployments/name/cleanup/cleanup")).json()
         assert (await client.delete(f"/deployments/{old['id']}")).is_success
-        with pytest.raises(PartUnavailable, match=r"clean-up/cleanup is missing.*bootstrap"):
+        with pytest.raises(PartUnavailable, match=r"cleanup/cleanup is missing.*bootstrap"):
             await runner.start(Kind.CLEANUP, {}, user="ada")
         # One that is missing is looked for each time.
         monkeypatch.setattr(deployment_cache, "OLD_SECONDS", 3_600.0)
         assert await runner.missing() == [Kind.CLEANUP]
         of_no_pool = {name: old[name] for name in ("name", "flow_id", "tags")}
         assert (await client.post("/deployments/", json=of_no_pool)).is_success
-        with pytest.raises(PartUnavailable, match=r"clean-up/cleanup has no work queue.*bootstrap"):
+        with pytest.raises(PartUnavailable, match=r"cleanup/cleanup has no work queue.*bootstrap"):
             await runner.start(Kind.CLEANUP, {}, user="ada")
         assert await runner.missing() == [Kind.CLEANUP]
         whole = {**of_no_pool, "work_pool_name": old["work_pool_name"]}
@@ -340,7 +340,7 @@ async def test_runs_of_equal_time_are_in_the_order_of_their_ids(prefect_url: str
         connected(prefect_url, seconds=30) as runner,
         httpx.AsyncClient(base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False) as client,
     ):
-        deployment = (await client.get("/deployments/name/clean-up/cleanup")).json()["id"]
+        deployment = (await client.get("/deployments/name/cleanup/cleanup")).json()["id"]
         path, user = f"/deployments/{deployment}/create_flow_run", f"ada-{uuid4().hex[:8]}"
         noon = datetime.now(UTC).replace(hour=0, minute=0, second=0) - timedelta(days=1)
         for hours in (0, 1, 1, 1, 1, 1, 1, 1, 2):

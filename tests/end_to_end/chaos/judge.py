@@ -235,11 +235,11 @@ def _left(stage: Stage) -> dict[str, int]:
     with stage.engine.connect() as connection:
         found = {name: int(connection.scalar(text(query))) for name, query in queries.items()}
     _, unknown = temporary_files(stage)
-    return found | {"temporary files that no clean-up knows": unknown}
+    return found | {"temporary files that no cleanup knows": unknown}
 
 
 def temporary_files(stage: Stage) -> tuple[int, int]:
-    """Those that killed attempts have left and a clean-up removes, and others."""
+    """Those that killed attempts have left and a cleanup removes, and others."""
     unfinished = [
         path
         for path in stage.settings.reports_dir.rglob("*")

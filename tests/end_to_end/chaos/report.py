@@ -104,7 +104,7 @@ def _outcome(
         "mails taken in": sum(stage.mail.mails.values()),
         "runs beside those asked for": extra,
         **left,
-        "temporary files left for a clean-up": judge.temporary_files(stage)[0],
+        "temporary files left for a cleanup": judge.temporary_files(stage)[0],
         **{f"{part} ended by itself": part.deaths for part in stage.parts if part.deaths},
         **{f"not tried here: {name}": why for name, why in blowing.not_here.items()},
         **{name: f"{seconds:.1f}" for name, seconds in took.items()},

@@ -14,7 +14,7 @@ from tests.flows.conftest import Worker
 def test_a_run_tells_its_steps_its_progress_and_its_own_lines(
     worker: Worker, engine: Engine
 ) -> None:
-    deployment = worker.deploy("flows.cleanup.clean_up", "told")
+    deployment = worker.deploy("flows.cleanup.cleanup", "told")
     asked = worker.client.create_flow_run_from_deployment(
         deployment, parameters={"dry_run": True}, tags=["autoindex", "request:r-17"]
     )

@@ -6,14 +6,14 @@ from sqlalchemy import Engine, text
 
 from tests.flows.conftest import Worker
 
-CLEAN_UP = "flows.cleanup.clean_up"
+CLEANUP = "flows.cleanup.cleanup"
 
 
 def test_only_the_newest_due_run_of_a_schedule_does_the_work(
     worker: Worker, engine: Engine
 ) -> None:
     hours = timedelta(hours=1)
-    deployment = worker.deploy(CLEAN_UP, "hourly", every=hours)
+    deployment = worker.deploy(CLEANUP, "hourly", every=hours)
     older, newer, future = worker.scheduled(deployment, datetime.now(UTC) - 2 * hours)
     assert future.expected_start_time is not None
     assert future.expected_start_time > datetime.now(UTC)
@@ -29,7 +29,7 @@ def test_only_the_newest_due_run_of_a_schedule_does_the_work(
 
 
 def test_a_run_that_was_asked_for_has_no_successor(worker: Worker) -> None:
-    deployment = worker.deploy(CLEAN_UP, "asked-for", every=timedelta(hours=1))
+    deployment = worker.deploy(CLEANUP, "asked-for", every=timedelta(hours=1))
     run = worker.ask(deployment)
     worker.scheduled(deployment, datetime.now(UTC) - timedelta(hours=2))
     assert worker.run(run).state_name == "Completed"

@@ -22,7 +22,7 @@ from flows.visibility.monitors import watch
 from tests.bounds import HANG_SECONDS
 from tests.flows.conftest import Worker
 
-CLEAN_UP = "flows.cleanup.clean_up"
+CLEANUP = "flows.cleanup.cleanup"
 AFTER_CLOSE = datetime(2022, 12, 28, 22, tzinfo=UTC)  # New York had closed at 21:00 UTC
 
 
@@ -69,7 +69,7 @@ def look(engine: Engine, settings: Settings, task_id: UUID, now: datetime = AFTE
 def test_what_is_well_and_what_is_not(worker: Worker, engine: Engine) -> None:
     yesterday, today = date(2022, 12, 27), date(2022, 12, 28)
     fill(engine, {"AAPL": today, "KO": yesterday})
-    run = worker.ask(worker.deploy(CLEAN_UP, "watched"))
+    run = worker.ask(worker.deploy(CLEANUP, "watched"))
     with engine.begin() as connection:
         assets.deactivate(connection, ["NONE"])
         now = datetime.now(UTC)

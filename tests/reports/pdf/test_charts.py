@@ -20,7 +20,7 @@ Make = Callable[..., ReportInputs]
 
 @pytest.fixture(scope="module")
 def cleaned(make_inputs: Make, benchmark: pd.Series) -> ReportContent:
-    """After a clean-up: the benchmark has closes of the last year only, the index of all five."""
+    """After a cleanup: the benchmark has closes of the last year only, the index of all five."""
     return compose(make_inputs(benchmark=benchmark["2021-12-28":"2022-12-28"]))
 
 

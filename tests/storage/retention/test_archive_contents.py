@@ -76,7 +76,7 @@ def test_what_is_not_ours_is_ignored_and_named(tmp_path: Path) -> None:
 
 
 def test_a_month_that_was_never_finished_is_ignored(tmp_path: Path) -> None:
-    """As a clean-up leaves it that is killed before its first file is in place."""
+    """As a cleanup leaves it that is killed before its first file is in place."""
     fill(str(tmp_path), MAY)
     month = tmp_path / "prices" / "2021-05"
     manifest = (month / "manifest.json").read_text()

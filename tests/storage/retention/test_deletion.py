@@ -1,4 +1,4 @@
-"""Clean-up on a real PostgreSQL and a real folder: what goes and what stays."""
+"""Cleanup on a real PostgreSQL and a real folder: what goes and what stays."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -233,7 +233,7 @@ def test_an_archive_that_cannot_be_written_gets_nothing_deleted(scene: Any) -> N
     assert scene.stored() == before
 
 
-def test_two_clean_ups_at_once_take_turns(scene: Any) -> None:
+def test_two_cleanups_at_once_take_turns(scene: Any) -> None:
     before, done = scene.stored(), []
     threads = [Thread(target=lambda: done.append(scene.clean())) for _ in range(2)]
     for thread in threads:
