@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings, misspelt
 
+RANDOM = "k3PzQ8vN1mXr7cTyB5aHw2LdJf9sGe4uVo6iYbWq"
 # Each setting, what it must not be, and words of what is said about it.
 WRONG = {
     "AUTOINDEX_DATA_DIR": (["~no-such-user/var"], "leads nowhere"),
@@ -16,7 +18,7 @@ WRONG = {
             "postgresql://me:hunter2@there",
             "postgresql://me:hunter2@there:54x/mine",
             "postgresql://me:hunter2@there:99999/mine",
-            "postgresql://me:hunter2\n@there/mine",
+            "postgresql://me:hunter2\t@there/mine",
         ],
         "must be as postgresql://user:password@host:5432/autoindex",
     ),
@@ -31,7 +33,10 @@ WRONG = {
         ],
         "rediss://",
     ),
-    "AUTOINDEX_TWELVE_DATA_API_KEY": (["hunter2\r\nhunter2", "hunter2é", "hunter2\x7f"], "ASCII"),
+    "AUTOINDEX_TWELVE_DATA_API_KEY": (
+        ["hunter2\r\nhunter2", "hunter2é", "hunter2\x7f", "hunter2 hunter2"],
+        "must be",
+    ),
     "AUTOINDEX_TWELVE_DATA_BASE_URL": (
         [
             "api.example.com",
@@ -39,12 +44,14 @@ WRONG = {
             "https://",
             "https://a b.example.com",
             "https://a\tb.example.com",
+            "https://api.example.com/a b",
             "https://api.example.com:70000",
             "https://api.example.com:x",
             "https://[::1",
             "https://1.2.3.256",
             "https://-a.example.com",
             "https:\\\\api.example.com",
+            "https://api.example.com\\@other.example.com",
         ],
         "with scheme and host",
     ),
@@ -53,7 +60,16 @@ WRONG = {
         "",
     ),
     "AUTOINDEX_API_HOST": (
-        ["http://127.0.0.1", "127.0.0.1:8000", "[::1]", "a b", "1.2.3", "x" * 254, "a..b", "-a"],
+        [
+            "http://127.0.0.1",
+            "127.0.0.1:8000",
+            "[::1]",
+            "a b",
+            "1.2.3",
+            "a." * 126 + "ab",
+            "a..b",
+            "-a",
+        ],
         "host's name or address",
     ),
     "AUTOINDEX_API_PORT": (["eighty", "99999", "0", "8000.5"], ""),
@@ -62,7 +78,7 @@ WRONG = {
     "AUTOINDEX_API_DOCS": (["perhaps"], ""),
     "AUTOINDEX_API_URL": (["app.example.com", "javascript://x"], "with scheme and host"),
     "AUTOINDEX_API_ORIGINS": (["https://app.example.com/page"], "must be origins"),
-    "AUTOINDEX_JWT_SECRET": (["hunter2", "hunter2" * 10, "ü" * 40], ""),
+    "AUTOINDEX_JWT_SECRET": (["hunter2", "hunter2" * 10, f"{RANDOM}ü", f"{RANDOM}\n{RANDOM}"], ""),
     "AUTOINDEX_JWT_JWKS_URL": (["http://issuer.example.com/keys", "https://"], "https://"),
     "AUTOINDEX_JWT_ISSUER": (["a\nb"], "ASCII"),
     "AUTOINDEX_RETRY_DELAY_SECONDS": (["nan", "inf", "-1", "1e400", "86401"], ""),
@@ -80,16 +96,33 @@ WRONG = {
     "AUTOINDEX_SMTP_USER": (["a\nb"], "ASCII"),
     "AUTOINDEX_SMTP_PASSWORD": (["hunter2\x00", "hunter2ü"], "ASCII"),
     "AUTOINDEX_MAIL_FROM": (
-        ["nobody", "a@example.com, b@example.com", "a@example.com\nBcc: b@example.com"],
+        [
+            "nobody",
+            "a@example.com, b@example.com",
+            "a@example.com\nBcc: b@example.com",
+            "Ann\u202e <a@example.com>",
+            f"{'Ann ' * 130}<a@example.com>",
+        ],
         "one mail address",
     ),
     "AUTOINDEX_ALERT_EMAIL": (
-        ["ops", "a@example.com,", "a@example.com; b@example.com", "=?utf-8?q?x?=@example.com"],
+        [
+            "ops",
+            "ops@10.0.0.1",
+            "a@example.com,",
+            "a@example.com; b@example.com",
+            "=?utf-8?q?x?=@example.com",
+        ],
         "one mail address",
     ),
     "AUTOINDEX_SLACK_WEBHOOK_URL": (["hooks.slack.com/hunter2", "https:///hunter2"], "scheme"),
     "AUTOINDEX_SENTRY_DSN": (
-        ["https://sentry.example.com/42", "https://hunter2@sentry.example.com/", "hunter2@x/42"],
+        [
+            "https://sentry.example.com/42",
+            "https://hunter2@sentry.example.com/",
+            "hunter2@x/42",
+            "ftp://hunter2@sentry.example.com/42",
+        ],
         "must be a DSN",
     ),
 }
@@ -154,6 +187,8 @@ def test_white_space_around_a_value_does_not_count(monkeypatch: pytest.MonkeyPat
     assert settings.twelve_data_api_key.get_secret_value() == "0123456789abcdef"
     assert settings.api_port == 8000
     assert settings.smtp_host is None
+    given = Settings(redis_url=SecretStr("redis://there\n"))
+    assert given.redis_url == SecretStr("redis://there")
 
 
 def test_a_misspelt_variable_is_named_with_the_nearest_setting() -> None:
