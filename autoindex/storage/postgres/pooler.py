@@ -6,6 +6,7 @@ notification comes; none of it is an error by itself.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, LiteralString
 from uuid import uuid4
 
@@ -19,9 +20,10 @@ from autoindex.storage.postgres import connecting, locks
 
 _NAME: Final = "autoindex-check"
 _SECONDS: Final = 10.0
-# A notification is there at once, or it never comes; so it is with a lock whose holder has gone.
-_WAIT_SECONDS: Final = 2.0
-_WAIT: Final = {"lock_timeout": f"{_WAIT_SECONDS * 1000:.0f}"}
+# A lock whose holder has gone is free at once, or never.
+_WAIT: Final = {"lock_timeout": "2000"}
+# The server may be stalled during one wait; the next begins once it has said so.
+_WAITS: Final = 2
 _REMEDY: Final = (
     "set pool_mode = session and server_reset_query = DISCARD ALL there, "
     "or connect to PostgreSQL directly: see AUTOINDEX_DATABASE_URL"
@@ -63,7 +65,9 @@ async def _lost(ours: AsyncConnection, other: AsyncConnection) -> list[str]:
     marked = await _one(ours, "select current_setting('autoindex.mark', true)")
     await ours.execute(sql.SQL("listen {}").format(sql.Identifier(name)))
     await other.execute(sql.SQL("notify {}").format(sql.Identifier(name)))
-    heard = [one async for one in ours.notifies(timeout=_WAIT_SECONDS, stop_after=1)]
+    # PostgreSQL tells a session of it before it answers that one's next question.
+    await _one(ours, "select 1")
+    heard = [one async for one in ours.notifies(timeout=0)]
     await _one(ours, "select pg_advisory_lock(%s)", key)
     shared = await _one(other, "select pg_try_advisory_lock(%s)", key)
     await ours.close()
@@ -74,11 +78,11 @@ async def _lost(ours: AsyncConnection, other: AsyncConnection) -> list[str]:
 
 async def _is_free(connection: AsyncConnection, key: list[int]) -> bool:
     """Whether a lock ends with the connection that held it."""
-    try:
-        await _one(connection, "select pg_advisory_lock(%s)", key)
-    except LockNotAvailable:
-        return False
-    return True
+    for _ in range(_WAITS):
+        with suppress(LockNotAvailable):
+            await _one(connection, "select pg_advisory_lock(%s)", key)
+            return True
+    return False
 
 
 async def _one(

@@ -1,12 +1,18 @@
 """What holds through a real PgBouncer, and how it is found out where it does not."""
 
+import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import psutil
 import pytest
 import trustme
+from psycopg import AsyncConnection
 from sqlalchemy import Engine, make_url, text
 
 from autoindex.errors import ConfigurationError, PartUnavailable, TurnTaken
@@ -16,6 +22,7 @@ from autoindex.storage.postgres import engines, listening, locks, pooler
 from autoindex.storage.postgres.transient import UNAVAILABLE
 from autoindex.storage.runs import fence
 from deployments.local.embedded_postgres import EmbeddedPostgres
+from tests.bounds import HANG_SECONDS
 from tests.pgbouncer import PgBouncer, pgbouncer
 
 pytestmark = pytest.mark.anyio
@@ -82,6 +89,43 @@ async def test_locks_that_outlive_their_connection_are_refused(
         pytest.raises(ConfigurationError, match=r"^locks do not hold.*DISCARD ALL"),
     ):
         await pooler.check(through(other, settings))
+
+
+@pytest.mark.parametrize("stalled", ["while it is told", "as it ends"])
+async def test_a_session_that_is_stalled_for_a_while_is_not_taken_for_a_poolers(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, stalled: str
+) -> None:
+    monkeypatch.setattr(pooler, "_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(pooler, "_WAIT", {"lock_timeout": "5000"})
+    lost, execute = pooler._lost, AsyncConnection.execute
+
+    async def watched(ours: AsyncConnection, other: AsyncConnection) -> list[str]:
+        session, close = psutil.Process(ours.info.backend_pid), ours.close
+        waits = count(1)
+
+        async def executed(self: AsyncConnection, query: Any, *values: Any) -> Any:
+            if stalled == "while it is told" and "notify" in str(query):
+                session.suspend()
+                asyncio.get_running_loop().call_later(3, session.resume)
+            if self is other and "pg_advisory_lock" in str(query) and next(waits) == 2:
+                session.resume()
+            return await execute(self, query, *values)
+
+        async def closed() -> None:
+            if stalled == "as it ends":
+                session.suspend()
+            await close()
+
+        monkeypatch.setattr(AsyncConnection, "execute", executed)
+        monkeypatch.setattr(ours, "close", closed)
+        try:
+            return await lost(ours, other)
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                session.resume()
+
+    monkeypatch.setattr(pooler, "_lost", watched)
+    await pooler.check(settings)
 
 
 async def test_too_few_connections_are_a_database_that_is_away(
