@@ -24,4 +24,4 @@ RUN pip install --no-deps --no-build-isolation --editable . \
 
 USER 10001
 VOLUME /data
-CMD ["prefect", "worker", "start", "--pool", "autoindex"]
+CMD ["prefect", "worker", "start", "--pool", "autoindex", "--type", "autoindex"]

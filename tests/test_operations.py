@@ -22,6 +22,15 @@ def test_every_alert_is_explained() -> None:
     assert set(re.findall(r"^\| ([\w ]+) \|", section, re.M)) >= names
 
 
+def test_every_worker_is_told_its_type() -> None:
+    """Or it would end where Prefect can't be asked for it."""
+    texts = [path.read_text() for path in (*PROJECT.glob("docs/*.md"), PROJECT / "Dockerfile")]
+    commands = re.findall(r'worker[", ]+start.*', "\n".join(texts))
+    assert len(commands) == 3
+    for command in commands:
+        assert re.search(r'--type[", ]+autoindex', command), command
+
+
 def test_every_setting_they_name_exists() -> None:
     named = set(re.findall(r"AUTOINDEX_([A-Z_]+)", GUIDE + COMPOSE))
     assert len(named) > 10

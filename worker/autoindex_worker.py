@@ -1,7 +1,7 @@
 """The worker itself, on Prefect's public worker class.
 
 Registered through the entry point group `prefect.collections`, so that the ordinary
-`prefect worker start --pool autoindex` finds it.
+`prefect worker start --pool autoindex --type autoindex` finds it.
 """
 
 import asyncio

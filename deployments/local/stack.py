@@ -26,6 +26,7 @@ from deployments.local.child import STOP_SECONDS, Child, ChildFailed
 from deployments.local.console import Progress, Step
 from deployments.local.embedded_postgres import EmbeddedPostgres
 from worker import POOL
+from worker.autoindex_worker import AutoindexWorker
 from worker.prefect_yaml import PROJECT
 
 # An instant after the last close in the sandbox's prices.
@@ -172,7 +173,9 @@ def _start(stack: Stack, progress: Progress) -> None:
         api = stack.env["PREFECT_API_URL"]
         bootstrap.register_pool(api, bootstrap.owner(settings))
         notices = alerting.apply(settings, api)
-        stack.start("Worker", "prefect", "worker", "start", "--pool", POOL)
+        # Without its type it would ask Prefect, and end where that is away.
+        chosen = ("--pool", POOL, "--type", AutoindexWorker.type)
+        stack.start("Worker", "prefect", "worker", "start", *chosen)
         step.update("`prefect deploy --all`")
         deployed = bootstrap.deploy(stack.env)
         alerting.arm(settings, api, anew=notices.changed)

@@ -173,3 +173,9 @@ def test_a_prefect_server_that_hangs_is_a_503_and_not_waited_for(app: App, stack
     while app.http.get("/ready").status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_the_worker_is_told_its_type(stack: Stack) -> None:
+    """Or it would end where Prefect can't be asked for it."""
+    (worker,) = [child for child in stack.children if child.name == "Worker"]
+    assert "--type autoindex" in " ".join(map(str, worker.process.args))  # type: ignore[arg-type]

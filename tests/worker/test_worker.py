@@ -383,7 +383,7 @@ def test_a_worker_that_starts_before_prefect_waits_for_it(one_yard: Yard, note: 
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         away = f"http://127.0.0.1:{port}/api"
-        early = one_yard.start("early", "--type", "autoindex", PREFECT_API_URL=away)
+        early = one_yard.start("early", PREFECT_API_URL=away)
         one_yard.until(
             lambda: "Unable to reach the Prefect API" in " ".join(early.text.split()),
             what="its word on that",

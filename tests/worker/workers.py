@@ -26,7 +26,7 @@ from tests.relay import Relay, to_database
 from worker.autoindex_worker import AutoindexWorker
 from worker.prefect_yaml import PROJECT
 
-_WORKER = ("-m", "prefect", "worker", "start")
+_WORKER = ("-m", "prefect", "worker", "start", "--type", AutoindexWorker.type)
 FLOWS = "tests.worker.worker_flows"
 
 

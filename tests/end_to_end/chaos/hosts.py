@@ -21,7 +21,7 @@ from tests.relay import Relay, Target
 from worker import POOL
 from worker.prefect_yaml import PROJECT
 
-_WORKER: Final = ("-m", "prefect", "worker", "start", "--pool", POOL)
+_WORKER: Final = ("-m", "prefect", "worker", "start", "--pool", POOL, "--type", "autoindex")
 # Meant for tests of networks, so that nobody's is hidden: RFC 2544.
 _NETWORK: Final = "198.18"
 _NOBODY: Final = "02:00:00:00:00:99"
