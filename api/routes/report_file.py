@@ -1,19 +1,16 @@
 """A report's file as an answer: whole, in part, or not at all where the client has it."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from http import HTTPStatus
+from pathlib import PurePath
 from typing import Any, Final
 
-from anyio import AsyncFile
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import FileResponse, Response
-from starlette.types import Message, Receive, Scope, Send
+from fastapi import Response
+from starlette.datastructures import Headers
 
 from api.problems import MEDIA_TYPE, Problem
 from api.routes import negotiation
-from api.routes.report_folder import FoundFile, ReportFolder
+from api.routes.report_folder import ReportFolder
 from autoindex.storage.stored_reports import StoredReport
 
 # Those of `autoindex.reports.files`, which would bring everything that draws.
@@ -22,10 +19,8 @@ MEDIA_TYPES: Final = (
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     "application/json",
 )
-# A file of more than 18 digits of bytes there is not.
-_SPEC: Final = r"(?:\d{1,18}-\d{0,18}|-\d{1,18})"
-_RANGES: Final = re.compile(rf"bytes=\s*{_SPEC}(?:\s*,\s*{_SPEC})*\s*", re.ASCII)
-_BOTH_ENDS: Final = re.compile(r"(\d+)-(\d+)", re.ASCII)
+# No file has more than 18 digits of bytes.
+_RANGE: Final = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
 
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -52,70 +47,57 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 
 
 async def answer(
-    report: StoredReport, folder: ReportFolder, if_none_match: str | None
+    report: StoredReport, folder: ReportFolder, headers: Headers, if_none_match: str | None
 ) -> Response | None:
-    """The report's file; None where the folder has none."""
-    found = await folder.find(report.path)
-    if found is None:
-        return None
-    tag = f'"{report.sha256}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if negotiation.has(if_none_match, tag):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return _Ranged(folder, found, report.media_type, headers)
+    """The report's file; None where the folder has none.
 
-
-class _Ranged(FileResponse):
-    """Starlette's, but it ignores a Range that makes no sense (RFC 9110, section 14.2), and says in
-    problem+json where one can't be satisfied. It reads in the folder's threads.
+    Not Starlette's `FileResponse`: it reads in threads that everybody shares, and a cancelled
+    download waits for a thread that hangs. A report is small enough to be read at once.
     """
-
-    def __init__(
-        self, folder: ReportFolder, found: FoundFile, media_type: str, headers: dict[str, str]
-    ) -> None:
-        super().__init__(
-            found.path,
-            media_type=media_type,
-            filename=found.path.name,
-            headers=headers,
-            stat_result=found.stat,
-        )
-        self._folder = folder
-        self._found = found
-
-    @asynccontextmanager
-    async def _open_file(self) -> AsyncIterator[AsyncFile[bytes]]:
-        async with self._folder.opened(self._found.path) as file:
-            yield file
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not _makes_sense(Headers(scope=scope).get("range", "")):
-            headers = [pair for pair in scope["headers"] if pair[0] != b"range"]
-            scope = {**scope, "headers": headers}
-        refused: Problem | None = None
-
-        async def told(message: Message) -> None:
-            nonlocal refused
-            if message.get("status") == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                refused = _beyond(MutableHeaders(raw=message["headers"])["content-range"])
-            if refused is None:
-                await send(message)
-
-        await super().__call__(scope, receive, told)
-        if refused is not None:
-            await refused.response(scope, receive, send)
-
-
-def _makes_sense(header: str) -> bool:
-    if _RANGES.fullmatch(header) is None:
-        return False
-    return all(int(first) <= int(last) for first, last in _BOTH_ENDS.findall(header))
-
-
-def _beyond(content_range: str) -> Problem:
-    size = content_range.rpartition("/")[2]
-    return Problem(
-        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-        f"the file has {size} bytes; ask for a part of them",
-        headers={"Content-Range": content_range, "Accept-Ranges": "bytes"},
+    tag = f'"{report.sha256}"'
+    caching = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if negotiation.has(if_none_match, tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=caching)
+    content = await folder.read(report.path)
+    if content is None:
+        return None
+    name = PurePath(report.path).name
+    described = {
+        **caching,
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": f'attachment; filename="{name}"',
+    }
+    part = _part(headers, tag, len(content))
+    if part is None:
+        return Response(content, headers=described, media_type=report.media_type)
+    described["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(content)}"
+    return Response(
+        content[part.start : part.stop],
+        HTTPStatus.PARTIAL_CONTENT,
+        headers=described,
+        media_type=report.media_type,
     )
+
+
+def _part(headers: Headers, tag: str, size: int) -> range | None:
+    """The bytes to send; None for all of them. Raises a 416 where the file ends before them.
+
+    A Range that is malformed or has several parts may be ignored (RFC 9110, section 14.2).
+    """
+    asked = _RANGE.fullmatch(headers.get("range", ""))
+    if asked is None or headers.get("if-range", tag) != tag:
+        return None
+    first, last = asked.groups()
+    if not first:
+        part = range(max(0, size - int(last)), size) if last else None
+    elif last:
+        part = range(int(first), min(size, int(last) + 1)) if int(first) <= int(last) else None
+    else:
+        part = range(int(first), size)
+    if part is not None and not part:
+        raise Problem(
+            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+            f"the file has {size} bytes; ask for a part of them",
+            headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"},
+        )
+    return part

@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from api.auth.identity import User
 from api.auth.tokens import Scope
@@ -36,6 +36,7 @@ _may_read = Depends(requires(Scope.READ, Scope.ADMIN))
     responses=report_file.RESPONSES,
 )
 async def download(
+    request: Request,
     task_id: TaskId,
     user: CurrentUser,
     database: Stored,
@@ -50,7 +51,7 @@ async def download(
     if report is None:
         raise _missing(task_id)
     _check_may_fetch(user, report.requested_by)
-    return await _file(folder, report, if_none_match)
+    return await _file(request, folder, report, if_none_match)
 
 
 @router.head("/shared", include_in_schema=False)
@@ -61,6 +62,7 @@ async def download(
     responses=report_file.RESPONSES,
 )
 async def download_shared(
+    request: Request,
     database: Stored,
     folder: Reports,
     settings: CurrentSettings,
@@ -75,11 +77,13 @@ async def download_shared(
     report = await database.read(stored_reports.find, task_id)
     if report is None:
         raise _missing(task_id)
-    return await _file(folder, report, if_none_match)
+    return await _file(request, folder, report, if_none_match)
 
 
-async def _file(folder: ReportFolder, report: StoredReport, if_none_match: str | None) -> Response:
-    answer = await report_file.answer(report, folder, if_none_match)
+async def _file(
+    request: Request, folder: ReportFolder, report: StoredReport, if_none_match: str | None
+) -> Response:
+    answer = await report_file.answer(report, folder, request.headers, if_none_match)
     if answer is None:
         raise _missing(report.task_id)
     return answer
