@@ -30,11 +30,11 @@ from api.routes import (
     report_routes,
     task_routes,
 )
+from api.routes.page_cache import PageCache
 from api.routes.report_folder import ReportFolder
 from api.server import cors, json_logs
 from api.server.middleware import AccessLog, Gate
 from api.server.shutdown import told_to_stop
-from api.shared_cache import SharedCache
 from api.tasks.deadline import InTime
 from api.tasks.pool_check import PoolOwner
 from api.tasks.queue_limit import Backlog
@@ -130,7 +130,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
-    app.state.backlog, app.state.cache = backlog, SharedCache(settings)
+    app.state.backlog, app.state.cache = backlog, PageCache(settings)
     app.state.in_time, app.state.turns = in_time, Turns(in_time.part_seconds)
     app.state.watch, app.state.reports = watch, folder
     app.state.owner, app.state.checks = owner, ReadyChecks(runner, stored, owner, in_time)

@@ -16,8 +16,8 @@ from api.auth.identity import User
 from api.auth.tokens import Scope
 from api.monitoring.readiness import ReadyChecks
 from api.problems import Problem
+from api.routes.page_cache import PageCache
 from api.routes.report_folder import ReportFolder
-from api.shared_cache import SharedCache
 from api.tasks.runner import TaskRunner
 from api.tasks.subscriptions import Watch
 from api.tasks.task_lists import Lists
@@ -39,8 +39,8 @@ async def _database(request: Request) -> Database:
     return database
 
 
-async def _cache(request: Request) -> SharedCache:
-    cache: SharedCache = request.app.state.cache
+async def _cache(request: Request) -> PageCache:
+    cache: PageCache = request.app.state.cache
     return cache
 
 
@@ -72,7 +72,7 @@ async def _watch(request: Request) -> Watch:
 CurrentUser = Annotated[User, Depends(_user)]
 Runner = Annotated[TaskRunner, Depends(_runner)]
 Stored = Annotated[Database, Depends(_database)]
-Cached = Annotated[SharedCache, Depends(_cache)]
+Cached = Annotated[PageCache, Depends(_cache)]
 Listed = Annotated[Lists, Depends(_lists)]
 Reports = Annotated[ReportFolder, Depends(_reports)]
 Checks = Annotated[ReadyChecks, Depends(_checks)]

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from api.async_storage import Database
 from api.routes import negotiation
-from api.shared_cache import SharedCache
+from api.routes.page_cache import PageCache
 from autoindex.storage import cache_keys, versions
 from autoindex.storage.index.index_history import Rows, Window
 from autoindex.storage.versions import Stamp
@@ -124,9 +124,7 @@ class Asked:
         return text.getvalue().encode()
 
 
-async def answer(
-    asked: Asked, request: Request, database: Database, cache: SharedCache
-) -> Response:
+async def answer(asked: Asked, request: Request, database: Database, cache: PageCache) -> Response:
     """The page, from the cache where it holds it; or that the client has it already."""
     stamp = await database.read(versions.stamp, versions.INDEX)
     if negotiation.has(request.headers.get("if-none-match"), asked.tag(stamp)):

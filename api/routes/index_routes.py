@@ -14,7 +14,7 @@ from api.routes import index_pages
 from api.routes.dependencies import Cached, Stored, requires
 from api.routes.guarded_route import GuardedRoute
 from api.routes.index_pages import CSV, Asked, Book, Row
-from api.shared_cache import SharedCache
+from api.routes.page_cache import PageCache
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
     PUBLISHED_STRATEGY,
@@ -162,7 +162,7 @@ class Pages:
     request: Request
     query: IndexQuery
     database: Database
-    cache: SharedCache
+    cache: PageCache
 
     async def of(self, book: Book) -> Response:
         """The page of this book."""

@@ -1,11 +1,10 @@
-"""One contract for both caches, and what becomes of it when Redis goes away."""
+"""What the cache keeps and evicts, and what becomes of it when Redis goes away."""
 
 import logging
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from pydantic import SecretStr
@@ -14,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from autoindex.settings import Settings
-from autoindex.storage.cache import Cache, MemoryCache, RedisCache, from_settings
+from autoindex.storage.cache import Cache, from_settings
 from autoindex.storage.cache_keys import key
 from tests.redis_server import redis_server, url
 
@@ -36,16 +35,11 @@ def redis_socket() -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(params=["memory", "redis"])
-def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
-    if request.param == "memory":
-        yield from_settings(Settings())
-        return
-    path = request.getfixturevalue("redis_socket")
-    settings = Settings(redis_url=SecretStr(url(path)))
-    with Redis(unix_socket_path=str(path)) as client:
+@pytest.fixture
+def cache(redis_socket: Path) -> Cache:
+    with Redis(unix_socket_path=str(redis_socket)) as client:
         client.flushdb()
-    yield from_settings(settings)
+    return from_settings(Settings(redis_url=SecretStr(url(redis_socket))))
 
 
 def test_a_value_comes_back_as_bytes(cache: Cache) -> None:
@@ -75,47 +69,11 @@ def test_only_what_is_superseded_is_evicted(cache: Cache) -> None:
     assert all(cache.get(name) for name in kept)
 
 
-def test_memory_is_bounded_and_the_least_used_gives_way() -> None:
-    cache = MemoryCache(largest_bytes=30)
-    for name in "abc":
-        cache.set(name, b"123456789", 60)
-    cache.get("a")
-    cache.set("d", b"123456789", 60)
-    assert [name for name in "abcd" if cache.get(name)] == ["a", "c", "d"]
-    cache.set("a", b"x" * 30, 60)
-    assert [name for name in "abcd" if cache.get(name)] == ["c", "d"]
-    cache.set("e", b"x" * 29, 60)
-    assert [name for name in "abcde" if cache.get(name)] == ["e"]
-
-
-def test_memory_forgets_by_its_clock() -> None:
-    clock = Clock()
-    cache = MemoryCache(clock=clock)
-    cache.set("a", b"value", 10)
-    clock.now += 9.9
-    assert cache.get("a") == b"value"
-    clock.now += 0.1
-    assert cache.get("a") is None
-
-
-def test_memory_serves_many_threads() -> None:
-    cache = MemoryCache(largest_bytes=500)
-    wrong: list[object] = []
-
-    def work(number: int) -> None:
-        for step in range(500):
-            name = key("levels", step % 3, number=step % 20)
-            cache.set(name, name.encode(), 60)
-            if cache.get(name) not in (None, name.encode()):
-                wrong.append(number)
-            cache.evict_superseded("levels", step % 3)
-
-    threads = [Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+def test_without_redis_every_value_is_missing_and_nothing_is_evicted() -> None:
+    cache = from_settings(Settings())
+    cache.set("autoindex:levels:v1:a", b"value", 60)
+    assert cache.get("autoindex:levels:v1:a") is None
+    assert cache.evict_superseded("levels", 2) == 0
 
 
 def test_redis_down_is_a_miss_and_one_warning(
@@ -123,7 +81,7 @@ def test_redis_down_is_a_miss_and_one_warning(
 ) -> None:
     with redis_server() as path:
         client, clock = unretried(path), Clock()
-        cache = RedisCache(client, clock)
+        cache = Cache(client, clock)
         cache.set("autoindex:levels:v1:a", b"value", 60)
         assert cache.get("autoindex:levels:v1:a") == b"value"
     with caplog.at_level(logging.INFO, "autoindex.storage.cache"):
@@ -141,7 +99,7 @@ def test_redis_that_comes_back_is_used_again(
 ) -> None:
     link, clock = tmp_path / "socket", Clock()
     client = unretried(link)
-    cache = RedisCache(client, clock)
+    cache = Cache(client, clock)
     with caplog.at_level(logging.INFO, "autoindex.storage.cache"):
         assert cache.get("autoindex:levels:v1:back") is None
         link.symlink_to(redis_socket)
