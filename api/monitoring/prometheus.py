@@ -20,9 +20,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from api.async_storage import Database
+from api.cached_value import CachedValue
 from api.monitoring.shared_answers import Asked, Questions
 from api.tasks.deadline import InTime, never
-from api.tasks.loader import Batches
 from api.tasks.runner import Kind, Status, Task, TaskRunner
 from api.tasks.subscriptions import Watch
 from autoindex.errors import PartUnavailable
@@ -57,7 +57,7 @@ class Metrics:
         self._questions = Questions(self._folder)
         self._in_time = InTime(in_time.part_seconds)
         # Two scrapes at once ask once.
-        self._asking: Batches[str, bool] = Batches(self._ask, in_time)
+        self._asked = CachedValue("metrics", self._ask)
 
     def _define(self, registry: CollectorRegistry) -> None:
         def gauge(
@@ -106,7 +106,7 @@ class Metrics:
 
     async def text(self) -> bytes:
         """Everything, in Prometheus' text format; what cannot be asked for keeps its last value."""
-        await self._asking.get("all")
+        await self._asked.get(max_age=0)
         if self._folder is None:
             return generate_latest(self._registry)
         _forget_the_dead(self._folder)
@@ -114,7 +114,7 @@ class Metrics:
         MultiProcessCollector(together, str(self._folder))  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
-    async def _ask(self, keys: Iterable[str]) -> dict[str, bool]:
+    async def _ask(self) -> None:
         with self._questions.turn() as asked:
             if asked is not None and time.monotonic() - asked.at > _FRESH_SECONDS:
                 asked.at = time.monotonic()
@@ -122,7 +122,6 @@ class Metrics:
                     self._ask_part("prefect", self._ask_prefect(asked), self._runner.is_busy),
                     self._ask_part("database", self._ask_database(), never),
                 )
-        return dict.fromkeys(keys, True)
 
     async def _ask_part(
         self, name: str, asking: Coroutine[Any, Any, None], is_busy: Callable[[], bool]

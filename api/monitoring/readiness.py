@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,6 +9,7 @@ from psycopg.errors import UndefinedTable
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from api.async_storage import Database
+from api.cached_value import CachedValue
 from api.tasks.deadline import InTime
 from api.tasks.pool_check import OtherDatabase, PoolOwner
 from api.tasks.runner import Kind, TaskRunner
@@ -43,21 +43,11 @@ class ReadyChecks:
         self._database = database
         self._owner = owner
         self._in_time = InTime(in_time.part_seconds)
-        self._asked_at = float("-inf")
-        self._asking: asyncio.Task[Mapping[str, str]] | None = None
+        self._found = CachedValue("readiness", self._ask)
 
     async def found(self) -> Mapping[str, str]:
         """What there is to say of each part; one of `MISSING` where a task could not run."""
-        asking = self._asking
-        if asking is None or (asking.done() and self._is_old):
-            self._asked_at = time.monotonic()
-            asking = self._asking = asyncio.create_task(self._ask())
-        # Others may wait for the same answer: one that gives up must not cancel it.
-        return await asyncio.shield(asking)
-
-    @property
-    def _is_old(self) -> bool:
-        return time.monotonic() - self._asked_at > _KEPT_SECONDS
+        return await self._found.get(_KEPT_SECONDS)
 
     async def _ask(self) -> Mapping[str, str]:
         database, prefect, is_shared = await asyncio.gather(

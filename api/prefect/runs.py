@@ -100,7 +100,7 @@ class Prefect:
 
     async def aclose(self) -> None:
         """Close connections."""
-        self._deployments.close()
+        await self._deployments.aclose()
         await self._rest.aclose()
 
     def is_busy(self) -> bool:

@@ -282,8 +282,8 @@ async def test_deployments_made_anew_are_found_again(
 async def test_a_flow_that_is_gone_is_named(prefect_url: str) -> None:
     async with connected(prefect_url, seconds=30) as runner:
         await runner.start(Kind.CLEANUP, {}, user="ada")
-        known = runner._deployments._known
-        known[Kind.CLEANUP] = known[Kind.CLEANUP].model_copy(update={"flow_id": uuid4()})
+        deployment = await runner._deployments.of(Kind.CLEANUP)
+        deployment.flow_id = uuid4()
         with pytest.raises(PartUnavailable, match=r"flow or the work queue of cleanup tasks"):
             await runner.start(Kind.CLEANUP, {}, user="ada")
 
