@@ -4,12 +4,15 @@ import asyncio
 import os
 import resource
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from tempfile import TemporaryDirectory
 
 import uvicorn
+from fastapi import FastAPI
 
-from api.app import create_app
+from api.app import application, create_app
 from api.monitoring.prometheus import FOLDER
 from api.server.http_protocol import GuardedProtocol
 from api.server.middleware import LARGEST_HEAD_BYTES
@@ -34,7 +37,7 @@ def main() -> None:
         with suppress(PartUnavailable):  # it starts without a database, and says so at /ready
             asyncio.run(pooler.check(settings))
         if settings.api_processes == 1:
-            _serve(settings)
+            _serve(partial(application, settings), settings)
             return
         # One of several that cannot start would be started again for ever.
         create_app(settings)
@@ -43,12 +46,12 @@ def main() -> None:
     with TemporaryDirectory(prefix="autoindex-metrics-") as folder:
         # For those that are started from here.
         os.environ[FOLDER] = folder
-        _serve(settings)
+        _serve("api.app:application", settings)
 
 
-def _serve(settings: Settings) -> None:
+def _serve(app: str | Callable[[], FastAPI], settings: Settings) -> None:
     uvicorn.run(
-        "api.app:application",
+        app,
         factory=True,
         host=settings.api_host,
         port=settings.api_port,

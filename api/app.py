@@ -66,14 +66,17 @@ _DOCUMENTATION: Final = frozenset(
 )
 
 
-def application() -> FastAPI:
-    """The facade with the settings of the environment; ends the process where they are wrong."""
+def application(settings: Settings | None = None) -> FastAPI:
+    """The facade of one process; its settings are those of the environment unless they are given.
+
+    Ends the process where they are wrong.
+    """
     json_logs.install()
     _end_with_parent()
     for sentence in misspelt(os.environ):
         log.warning("%s", sentence)
     try:
-        return create_app(Settings())
+        return create_app(settings or Settings())
     except ConfigurationError as error:
         raise SystemExit(f"the facade does not start: {error}") from error
 
