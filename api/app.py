@@ -17,7 +17,6 @@ from api import openapi, problems
 from api.async_storage import Database
 from api.auth.identity import Identity
 from api.auth.rate_limits import Limits
-from api.auth.user_slots import Turns
 from api.monitoring.prometheus import Metrics
 from api.monitoring.readiness import ReadyChecks
 from api.prefect.rest import Connection
@@ -35,6 +34,7 @@ from api.routes.report_folder import ReportFolder
 from api.server import cors, json_logs
 from api.server.middleware import AccessLog, Gate
 from api.server.shutdown import told_to_stop
+from api.slots import UserSlots
 from api.tasks.deadline import InTime
 from api.tasks.pool_check import PoolOwner
 from api.tasks.queue_limit import Backlog
@@ -134,7 +134,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
     app.state.backlog, app.state.cache = backlog, PageCache(settings)
-    app.state.in_time, app.state.turns = in_time, Turns(in_time.part_seconds)
+    app.state.in_time, app.state.slots = in_time, UserSlots(in_time.part_seconds)
     app.state.watch, app.state.reports = watch, folder
     app.state.owner, app.state.checks = owner, ReadyChecks(runner, stored, owner, in_time)
     app.state.metrics, app.state.lists = metrics, Lists(runner, in_time)

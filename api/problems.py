@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from api.auth.user_slots import TooManyAtOnce
+from api.slots import TooManyAtOnce
 from api.tasks.queue_limit import QueueFull
 from api.tasks.runner import OutcomeUnknown, Overload, TaskFinished, TaskUnknown
 from api.tasks.subscriptions import TooManyFollowers

@@ -8,8 +8,7 @@ import asyncio
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from http import HTTPStatus
 from math import inf
 from typing import Any, Final
@@ -19,6 +18,7 @@ import httpx
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api.slots import slot
 from api.tasks.runner import Overload
 from autoindex.errors import ConfigurationError, PartUnavailable
 
@@ -97,13 +97,13 @@ class Rest:
             verify=ssl.create_default_context(),
         )
 
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(_AT_ONCE)
         self._aside = asyncio.Semaphore(_ASIDE)
         self._heard_at = -inf
 
     def is_busy(self) -> bool:
-        """Whether every place is taken, and Prefect has answered lately."""
-        return self._places.locked() and time.monotonic() - self._heard_at < self._answer_seconds
+        """Whether every slot is taken, and Prefect has answered lately."""
+        return self._slots.locked() and time.monotonic() - self._heard_at < self._answer_seconds
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -120,7 +120,7 @@ class Rest:
     ) -> httpx.Response:
         """The answer, read; raises `PartUnavailable` where there is none, or none that helps.
 
-        Raises `Overload`, before anything is sent, where as long was waited for a place.
+        Raises `Overload`, before anything is sent, where no slot gets free in that time.
         Few requests go `aside`, and do not wait with the others.
         """
         answer = await self._exchange(
@@ -132,7 +132,7 @@ class Rest:
                 headers=self._headers,
                 extensions=self._extensions,
             ),
-            self._aside if aside else self._places,
+            self._aside if aside else self._slots,
         )
         if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise PartUnavailable("Prefect", "refuses the facade: see PREFECT_API_AUTH_STRING")
@@ -141,20 +141,8 @@ class Rest:
             raise unsure("Prefect", f"answers {answer.status_code}")
         return answer
 
-    @asynccontextmanager
-    async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._answer_seconds):
-                await places.acquire()
-        except TimeoutError:
-            raise Overload from None
-        try:
-            yield
-        finally:
-            places.release()
-
-    async def _exchange(self, request: httpx.Request, places: asyncio.Semaphore) -> httpx.Response:
-        async with self._place(places):
+    async def _exchange(self, request: httpx.Request, slots: asyncio.Semaphore) -> httpx.Response:
+        async with slot(slots, self._answer_seconds, Overload()):
             try:
                 answer = await self._http.handle_async_request(request)
                 try:

@@ -54,7 +54,7 @@ class GuardedRoute(APIRoute):
                 return await in_time.answer(handle(request), is_busy)
 
             async def in_turn() -> Response:
-                async with request.app.state.turns.of(user.name):
+                async with request.app.state.slots.hold(user.name):
                     return await in_time.answer(handle(request), is_busy)
 
             if request.method != "GET":  # what changes something is not left half done

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from api.app import create_app
-from api.auth.user_slots import AT_ONCE, TooManyAtOnce, Turns
 from api.prefect.rest import Connection
 from api.prefect.runs import Prefect
+from api.slots import AT_ONCE, TooManyAtOnce, UserSlots
 from autoindex.settings import Settings
 from tests.api.answers import client
 from tests.bounds import HANG_SECONDS
@@ -40,12 +40,12 @@ async def test_a_flood_of_one_user_does_not_hold_up_another(
     )
 
 
-async def test_turns_come_in_order_and_places_are_given_back() -> None:
-    turns, order = Turns(HANG_SECONDS), []
+async def test_slots_are_given_in_order_and_are_given_back() -> None:
+    slots, order = UserSlots(HANG_SECONDS), []
     free = asyncio.Event()
 
     async def ask(number: int) -> None:
-        async with turns.of("ada"):
+        async with slots.hold("ada"):
             order.append(number)
             await free.wait()
 
@@ -53,25 +53,25 @@ async def test_turns_come_in_order_and_places_are_given_back() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert order == list(range(AT_ONCE))
-    async with turns.of("bob"):
+    async with slots.hold("bob"):
         pass
     asked[AT_ONCE].cancel()
     free.set()
     await asyncio.gather(*asked, return_exceptions=True)
     assert order == [number for number in range(3 * AT_ONCE) if number != AT_ONCE]
-    assert not turns._users
+    assert not slots._users
 
 
 async def test_who_waits_for_too_long_is_told() -> None:
-    turns = Turns(0.01)
-    held = [turns.of("ada") for _ in range(AT_ONCE)]
+    slots = UserSlots(0.01)
+    held = [slots.hold("ada") for _ in range(AT_ONCE)]
     for place in held:
         await place.__aenter__()
     with pytest.raises(TooManyAtOnce):
-        async with turns.of("ada"):
+        async with slots.hold("ada"):
             pass
     for place in held:
         await place.__aexit__(None, None, None)
-    async with turns.of("ada"):
+    async with slots.hold("ada"):
         pass
-    assert not turns._users
+    assert not slots._users
