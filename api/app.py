@@ -1,10 +1,7 @@
 """The facade as an ASGI application; `python -m api` serves it."""
 
 import logging
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -23,9 +20,8 @@ from api.prefect.rest import Connection
 from api.prefect.runs import Prefect
 from api.routes import (
     follow_routes,
-    health_routes,
     index_routes,
-    metrics_routes,
+    monitoring_routes,
     report_routes,
     task_routes,
 )
@@ -33,7 +29,7 @@ from api.routes.page_cache import PageCache
 from api.routes.report_folder import ReportFolder
 from api.server import cors, json_logs
 from api.server.middleware import AccessLog, Gate
-from api.server.shutdown import told_to_stop
+from api.server.shutdown import stop_with_parent, told_to_stop
 from api.slots import UserSlots
 from api.tasks.deadline import InTime
 from api.tasks.pool_check import PoolOwner
@@ -72,26 +68,13 @@ def application(settings: Settings | None = None) -> FastAPI:
     Ends the process where they are wrong.
     """
     json_logs.install()
-    _end_with_parent()
+    stop_with_parent()
     for sentence in misspelt(os.environ):
         log.warning("%s", sentence)
     try:
         return create_app(settings or Settings())
     except ConfigurationError as error:
         raise SystemExit(f"the facade does not start: {error}") from error
-
-
-def _end_with_parent() -> None:
-    """Stop, as one of several processes, when the one that has started them is gone."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def wait() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
@@ -143,8 +126,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         follow_routes,
         index_routes,
         report_routes,
-        health_routes,
-        metrics_routes,
+        monitoring_routes,
     )
     routers = [module.router for module in modules]
     for router in routers:

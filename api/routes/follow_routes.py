@@ -13,6 +13,7 @@ from fastapi.sse import format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from api.auth import tokens
+from api.routes import negotiation
 from api.routes.dependencies import CurrentUser, Following, requires
 from api.routes.task_routes import PREFIX
 from api.schemas import TaskId, TaskLine, TaskStatus
@@ -72,7 +73,7 @@ async def status(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Read where a task is, and its result for a day after it has ended."""
-    known = _tags(if_none_match)
+    known = negotiation.tags(if_none_match)
     in_time: InTime = request.app.state.in_time
     snapshot = watch.snapshots.kept(task_id)
     if snapshot is None:
@@ -83,11 +84,6 @@ async def status(
             waiting = _until_changed(watch, followed, snapshot, known, wait)
             snapshot = await unless_gone(request, waiting) or snapshot
     return _answer(snapshot, known)
-
-
-def _tags(if_none_match: str | None) -> frozenset[str]:
-    tags = (if_none_match or "").split(",")
-    return frozenset(tag.strip().removeprefix("W/") for tag in tags if tag.strip())
 
 
 async def _until_changed(

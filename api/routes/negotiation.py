@@ -39,7 +39,12 @@ def _quality(name: str, ranges: dict[str, float]) -> float:
     return next((ranges[r] for r in (name, f"{kind}/*", "*/*") if r in ranges), 0.0)
 
 
+def tags(if_none_match: str | None) -> frozenset[str]:
+    """The tags of what the client has."""
+    named = (if_none_match or "").split(",")
+    return frozenset(tag.strip().removeprefix("W/") for tag in named if tag.strip())
+
+
 def has(if_none_match: str | None, tag: str) -> bool:
     """Whether the client says that it has what `tag` stands for."""
-    said = (if_none_match or "").strip()
-    return said == "*" or tag in (one.strip().removeprefix("W/") for one in said.split(","))
+    return not tags(if_none_match).isdisjoint((tag, "*"))

@@ -1,6 +1,8 @@
-"""Hear that the server is told to stop, before it waits for open connections to end."""
+"""When the server stops: at a signal, or when the process that started it has ended."""
 
 import asyncio
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +11,19 @@ from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def stop_with_parent() -> None:
+    """Stop, as one of several processes, when the one that started them has ended."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @contextmanager
