@@ -99,7 +99,7 @@ def test_rows_before_midnight_utc_are_counted(scene: Any) -> None:
 
 
 def _count_before_midnight(scene: Any, table: str, column: str) -> int:
-    query = f"select count(*) from {table} where {column} < timestamptz '2020-03-15 00:00Z'"
+    query = f"select count(*) from {table} where {column} < timestamptz '2020-03-15 00:00Z'"  # noqa: S608
     with scene.engine.connect() as connection:
         count: int = connection.execute(text(query)).scalar_one()
         return count
