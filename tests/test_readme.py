@@ -1,6 +1,7 @@
 """The README and docs match the code."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import get_args
 
@@ -56,6 +57,11 @@ def anchors(page: Path) -> set[str]:
     """What GitHub calls the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_the_changelog_has_the_version() -> None:
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\n## {version} — " in (PROJECT / "CHANGELOG.md").read_text()
 
 
 def test_every_decision_is_listed_and_complete() -> None:
