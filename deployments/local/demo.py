@@ -19,7 +19,8 @@ from deployments.local import stack
 from deployments.local.console import Progress, Step
 from deployments.local.greeting import greet
 from deployments.local.stack import Stack
-from deployments.local.up import stay, stopped_by_signals
+from deployments.local.stop_signals import stopped_by_signals
+from deployments.local.up import stay
 
 TASKS: Final = "/api/v1/background"
 _POLL_SECONDS: Final = 0.3

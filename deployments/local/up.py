@@ -1,11 +1,6 @@
 """`autoindex up`: the stack in the foreground."""
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Never
 
 from rich.console import Console
 
@@ -14,6 +9,7 @@ from deployments.local import stack
 from deployments.local.console import Progress
 from deployments.local.greeting import greet
 from deployments.local.stack import Stack
+from deployments.local.stop_signals import stopped_by_signals
 
 
 def run(settings: Settings, console: Console) -> None:
@@ -31,25 +27,3 @@ def stay(running: Stack) -> None:
             time.sleep(0.5)
     except KeyboardInterrupt:
         return
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP as Ctrl-C, so that the parts are stopped in order.
-
-    A SIGHUP that is ignored stays so: `nohup` asks for that. So does a SIGINT, which a script
-    keeps from what it starts in the background.
-    """
-
-    def interrupt(_signum: int, _frame: FrameType | None) -> Never:
-        raise KeyboardInterrupt
-
-    heard = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        heard.append(signal.SIGHUP)
-    before = {signum: signal.signal(signum, interrupt) for signum in heard}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

@@ -10,7 +10,7 @@ import pytest
 
 CODE = """
 import signal
-from deployments.local.up import stopped_by_signals
+from deployments.local.stop_signals import stopped_by_signals
 with stopped_by_signals():
     try:
         print("stays", flush=True)
