@@ -1,5 +1,6 @@
 """Trading sessions of the New York Stock Exchange, and which of them are closed or due."""
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
@@ -13,7 +14,7 @@ EXCHANGE: Final = "XNYS"
 # exchange_calendars would begin twenty years ago; nothing Twelve Data serves is older than this.
 FIRST_DAY: Final = "1970-01-01"
 
-_PERIODS: Final = {
+PANDAS_PERIODS: Final[Mapping[str, str]] = {
     Frequency.DAILY: "D",
     Frequency.WEEKLY: "W-SUN",
     Frequency.MONTHLY: "M",
@@ -80,6 +81,6 @@ def rebalances(sessions: pd.DatetimeIndex, frequency: Frequency) -> pd.DatetimeI
     if sessions.empty:
         return sessions
     before = between(sessions[0].date() - pd.Timedelta(days=100), sessions[-1].date())
-    periods = before.to_period(_PERIODS[frequency])
+    periods = before.to_period(PANDAS_PERIODS[frequency])
     firsts = before[~periods.duplicated()][1:] if len(before) else before
     return sessions.intersection(firsts)

@@ -39,19 +39,20 @@ def metrics(levels: pd.Series, benchmark: pd.Series | None = None) -> dict[str, 
     benchmark are None as well where it does not cover the window; one that begins up to five
     sessions late does, and is compared from there on.
     """
-    reference = None if benchmark is None else _aligned(benchmark, levels.index)
+    reference = None if benchmark is None else at_sessions(benchmark, levels.index)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # empyrical divides by zero for a flat series; the result is not finite and becomes None.
         warnings.simplefilter("ignore")
         return {name: _window(levels, reference, name) for name in WINDOWS}
 
 
-def _aligned(benchmark: pd.Series, index: pd.Index) -> pd.Series:
+def at_sessions(closes: pd.Series, sessions: pd.Index) -> pd.Series:
+    """Closes at the given sessions, gaps of up to five carried forward; else NaN."""
     return (
-        benchmark.dropna()
-        .reindex(benchmark.index.union(index))
+        closes.dropna()
+        .reindex(closes.index.union(sessions))
         .ffill(limit=LONGEST_GAP)
-        .reindex(index)
+        .reindex(sessions)
     )
 
 
@@ -79,7 +80,7 @@ def benchmark_metrics(levels: pd.Series, benchmark: pd.Series) -> dict[str, Valu
 
     All are None over a window in which the benchmark has a session without a close.
     """
-    closes = _aligned(benchmark, levels.index)
+    closes = at_sessions(benchmark, levels.index)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # as above
         return {name: _of_benchmark(closes, begin(levels, name)) for name in WINDOWS}

@@ -18,7 +18,7 @@ from autoindex.reports.content import (
     ReportContent,
     Series,
 )
-from autoindex.reports.figures import attribution, measures, performance, periods, risk, turnover
+from autoindex.reports.figures import attribution, performance, periods, risk, turnover
 from autoindex.reports.figures.history import Floats, History
 from autoindex.reports.figures.portfolio import Portfolio
 from autoindex.reports.inputs import AssetFacts, ReportInputs
@@ -64,7 +64,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
         summary="",
         headline=headline,
         comparisons=comparisons,
-        metrics=measures.beside_benchmark(inputs.metrics, inputs.benchmark_metrics),
+        metrics=performance.metrics(inputs.metrics, inputs.benchmark_metrics),
         series=series,
         drawdowns=risk.worst_drawdowns(history),
         monthly_returns=performance.monthly_returns(history),

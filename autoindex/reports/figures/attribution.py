@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from autoindex import labels
+from autoindex.index.metrics import SESSIONS_A_YEAR
 from autoindex.reports.content import Contribution, Holding, Number, Period
-from autoindex.reports.figures.history import SESSIONS_A_YEAR, Floats, History, number
+from autoindex.reports.figures.history import Floats, History, number
 from autoindex.reports.figures.portfolio import Portfolio
 from autoindex.reports.inputs import AssetFacts
 

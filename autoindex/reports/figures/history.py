@@ -1,18 +1,16 @@
 """The index's levels and the benchmark's closes on the same sessions, as arrays."""
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoindex.index.listing import LONGEST_GAP
+from autoindex.index import metrics
 from autoindex.reports.content import Number
 
 Floats = NDArray[np.float64]
-
-SESSIONS_A_YEAR: Final = 252
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +27,7 @@ class History:
         sessions = pd.DatetimeIndex(levels.index)
         theirs = np.full(len(sessions), np.nan)
         if benchmark is not None:
-            closes = benchmark.astype(np.float64).dropna()
-            union = closes.index.union(sessions)
-            carried = closes.reindex(union).ffill(limit=LONGEST_GAP)
-            theirs = carried.reindex(sessions).to_numpy(dtype=np.float64)
+            theirs = metrics.at_sessions(benchmark, sessions).to_numpy(dtype=np.float64)
         return cls(sessions, levels.to_numpy(dtype=np.float64), theirs)
 
     def __len__(self) -> int:

@@ -1,15 +1,20 @@
 """How the index did over windows and calendar months, against the benchmark."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from autoindex import sessions as exchange
-from autoindex.reports.content import Comparison, MonthlyReturns, Number, Period
-from autoindex.reports.figures.history import SESSIONS_A_YEAR, Floats, History, number
+from autoindex.index.metrics import SESSIONS_A_YEAR
+from autoindex.reports.content import Comparison, Metric, MonthlyReturns, Number, Period
+from autoindex.reports.figures.history import Floats, History, number
 from autoindex.reports.figures.risk import volatility_and_sharpe
 from autoindex.requests import ReportType
+
+Metrics = Mapping[str, Mapping[str, float | None]]
+"""{window: {metric: number or None}}, as the index stores them."""
 
 _YEARS: Final = (1, 3, 5, 10)
 _AROUND: Final = {
@@ -115,6 +120,27 @@ def returned(values: Floats, base: int, last: int) -> Number:
 def annual(total: Number, sessions: int) -> Number:
     """Compound annual return, 252 sessions a year."""
     return None if total is None else number((1.0 + total) ** (SESSIONS_A_YEAR / sessions) - 1.0)
+
+
+def metrics(ours: Metrics, theirs: Metrics) -> tuple[Metric, ...]:
+    """The stored metrics of the index beside the benchmark's over the same windows.
+
+    The benchmark's value is None where it has none, and either is None where it is not finite.
+    """
+    return tuple(
+        Metric(
+            window=window,
+            metric=metric,
+            index=_finite(value),
+            benchmark=_finite(theirs.get(window, {}).get(metric)),
+        )
+        for window, values in ours.items()
+        for metric, value in values.items()
+    )
+
+
+def _finite(value: float | None) -> Number:
+    return None if value is None else number(value)
 
 
 def monthly_returns(history: History) -> tuple[MonthlyReturns, ...]:

@@ -10,14 +10,8 @@ from autoindex.errors import ReportImpossible
 from autoindex.reports.content import Period
 from autoindex.requests import ReportType
 
-_PANDAS_PERIODS: Final = {
-    ReportType.DAILY: "D",
-    ReportType.WEEKLY: "W-SUN",
-    ReportType.MONTHLY: "M",
-    ReportType.QUARTERLY: "Q-DEC",
-}
 # The exchange has never been shut for as long as this.
-_LONGEST_CLOSURE = timedelta(days=30)
+_LONGEST_CLOSURE: Final = timedelta(days=30)
 
 
 def ending_at(last: int, sessions: pd.DatetimeIndex, report_type: ReportType) -> Period:
@@ -26,7 +20,7 @@ def ending_at(last: int, sessions: pd.DatetimeIndex, report_type: ReportType) ->
     It starts from the close of the session before. Where the data begin inside the period it
     starts from the first session there is. Raises ReportImpossible when that is `last` itself.
     """
-    frequency = _PANDAS_PERIODS[report_type]
+    frequency = exchange.PANDAS_PERIODS[report_type]
     period = sessions[last].to_period(frequency)
     first = int(sessions.searchsorted(period.start_time))
     base = max(first - 1, 0)
@@ -48,7 +42,7 @@ def ending_at(last: int, sessions: pd.DatetimeIndex, report_type: ReportType) ->
 def before(period: Period, sessions: pd.DatetimeIndex, report_type: ReportType) -> Period | None:
     """The period before `period`; None where the index did not exist for all of it."""
     base = int(sessions.searchsorted(pd.Timestamp(period.base)))
-    start = sessions[base].to_period(_PANDAS_PERIODS[report_type]).start_time
+    start = sessions[base].to_period(exchange.PANDAS_PERIODS[report_type]).start_time
     if base == 0 or sessions[0] >= start:
         return None
     return ending_at(base, sessions, report_type)

@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from autoindex.index.metrics import SESSIONS_A_YEAR
 from autoindex.reports.content import Drawdown, Number, Series
 from autoindex.reports.figures.history import (
-    SESSIONS_A_YEAR,
     Floats,
     History,
     number,

@@ -1,5 +1,6 @@
 """Returns over windows and months, against empyrical and by hand."""
 
+import math
 from datetime import date
 
 import empyrical
@@ -110,3 +111,24 @@ def test_each_kind_of_report_has_the_longer_period_it_is_part_of(
     rows = performance.comparisons(spx, period, None, report_type)
     found = {row.key: row.base for row in rows if row.key.endswith("_to_date")}
     assert found == {**around, "year_to_date": date(2021, 12, 31)}
+
+
+def test_metrics_of_the_benchmark_beside_the_index() -> None:
+    ours = {"all": {"sharpe_ratio": 0.9, "beta": 0.95}, "1Y": {"sharpe_ratio": None}}
+    theirs = {"all": {"sharpe_ratio": 0.5}, "1Y": {"sharpe_ratio": -0.1}}
+    made = performance.metrics(ours, theirs)
+    assert [(row.window, row.metric, row.index, row.benchmark) for row in made] == [
+        ("all", "sharpe_ratio", 0.9, 0.5),
+        ("all", "beta", 0.95, None),
+        ("1Y", "sharpe_ratio", None, -0.1),
+    ]
+
+
+def test_metrics_without_a_benchmark() -> None:
+    (row,) = performance.metrics({"all": {"calmar_ratio": 0.3}}, {})
+    assert (row.index, row.benchmark) == (0.3, None)
+
+
+def test_a_metric_that_is_not_finite_is_none() -> None:
+    (row,) = performance.metrics({"all": {"calmar_ratio": math.inf}}, {})
+    assert row.index is None
