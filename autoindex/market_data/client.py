@@ -15,22 +15,22 @@ from autoindex.errors import ConfigurationError, ProviderRefused, ProviderUnavai
 from autoindex.market_data import quota, responses
 from autoindex.market_data.fetch_plan import PAGE_BARS, Batch, Due
 from autoindex.market_data.paging import BatchReply, Pages
-from autoindex.market_data.quota import Credits, Payer, Unmetered, Usage
+from autoindex.market_data.quota import CallCredits, Credits, UnlimitedCredits, Usage
 from autoindex.market_data.responses import Failure, Outcome
 from autoindex.masking import Mask
 
 _CONNECT_SECONDS: Final = 10.0
-# Five times what a page of the most symbols we ask for together takes.
-_LARGEST_ANSWER: Final = 64 * 2**20
-_UNMETERED: Final = Unmetered()
+# Five times the size of a page of the most symbols that one call asks for.
+_LARGEST_RESPONSE: Final = 64 * 2**20
+_UNLIMITED: Final = UnlimitedCredits()
 
 
 class TwelveData:
-    """Twelve Data's REST API, or a server that speaks like it.
+    """Twelve Data's REST API, or a compatible server.
 
     Use it as a context manager. Every method raises `ProviderUnavailable` and `CreditsExhausted`,
-    which are worth another try, and `ProviderRefused`, which is not. The key travels in a header
-    only, so it is in no URL, log or message.
+    which are worth a retry, and `ProviderRefused`, which is not. The key is sent in a header only,
+    so it is in no URL, log or message.
     """
 
     def __init__(
@@ -66,30 +66,30 @@ class TwelveData:
         """Close the connections."""
         self._http.close()
 
-    def api_usage(self, payer: Payer = _UNMETERED) -> Usage:
+    def api_usage(self, call_credits: CallCredits = _UNLIMITED) -> Usage:
         """The plan's limits and what is used of them. Costs a credit."""
-        body, _ = self._get("/api_usage", {}, 1, payer)
+        body, _ = self._get("/api_usage", {}, 1, call_credits)
         if isinstance(body, Failure):
-            raise body.for_everyone()
+            raise body.as_error()
         try:
             return Usage.model_validate(body)
         except ValidationError as error:
             raise ProviderUnavailable("/api_usage does not name the plan's limits") from error
 
-    def fetch(self, batch: Batch, payer: Payer = _UNMETERED) -> BatchReply:
-        """Every bar of the batch's window, page by page, backwards; each call is paid for first."""
+    def fetch(self, batch: Batch, call_credits: CallCredits = _UNLIMITED) -> BatchReply:
+        """Every bar of the batch's window, page by page, backwards; credits are reserved first."""
         pages = Pages(batch)
         spent = Credits(0)
         while call := pages.next_call():
-            outcomes, cost = self._page(call.asked, call.before, payer)
+            outcomes, cost = self._page(call.asked, call.before, call_credits)
             spent += cost
             pages.add(call, outcomes)
         return pages.reply(spent)
 
     def _page(
-        self, asked: tuple[Due, ...], before: date, payer: Payer
+        self, asked: tuple[Due, ...], before: date, call_credits: CallCredits
     ) -> tuple[dict[str, Outcome], Credits]:
-        """One page of bars older than `before`; a call that one symbol spoils is taken apart."""
+        """One page of bars older than `before`; a call that one symbol makes fail is split."""
         parameters = {
             "symbol": ",".join(one.symbol for one in asked),
             "exchange": asked[0].exchange,
@@ -100,27 +100,27 @@ class TwelveData:
             "order": "desc",
             "adjust": "splits",
         }
-        body, cost = self._get("/time_series", parameters, len(asked), payer)
+        body, cost = self._get("/time_series", parameters, len(asked), call_credits)
         if not isinstance(body, Failure):
             return self._by_symbol(body, asked), cost
         if body.is_no_data:
-            return {one.symbol: responses.nothing() for one in asked}, cost
+            return {one.symbol: responses.no_rows() for one in asked}, cost
         if not body.may_be_one_symbol:
-            raise body.for_everyone()
+            raise body.as_error()
         if len(asked) == 1:
             return {asked[0].symbol: SymbolRefused(asked[0].symbol, body.message)}, cost
         middle = len(asked) // 2
-        first, first_cost = self._page(asked[:middle], before, payer)
-        second, second_cost = self._page(asked[middle:], before, payer)
+        first, first_cost = self._page(asked[:middle], before, call_credits)
+        second, second_cost = self._page(asked[middle:], before, call_credits)
         return first | second, cost + first_cost + second_cost
 
     def _get(
-        self, path: str, parameters: dict[str, str], expected: int, payer: Payer
+        self, path: str, parameters: dict[str, str], expected: int, call_credits: CallCredits
     ) -> tuple[dict[str, Any] | Failure, Credits]:
-        payer.pay(expected)
+        call_credits.reserve_call(expected)
         status, headers, body = self._read(path, parameters)
         cost = quota.from_headers(headers, expected)
-        payer.paid(cost)
+        call_credits.correct_call(cost)
         content = responses.content(status, _json(body))
         if isinstance(content, Failure):
             content = Failure(content.code, self._mask(content.message))
@@ -129,26 +129,28 @@ class TwelveData:
     def _read(self, path: str, parameters: dict[str, str]) -> tuple[int, httpx.Headers, bytes]:
         deadline = time.monotonic() + self._timeout_seconds
         try:
-            # Streamed, because a response that has been read whole is part of a reference cycle:
-            # its megabytes would stay until the garbage collector comes by.
+            # Streamed: a response that is read whole is part of a reference cycle, and its
+            # megabytes would stay until the garbage collector runs.
             with self._http.stream("GET", path, params=parameters) as answer:
                 body = bytearray()
                 for part in answer.iter_bytes():
                     body += part
-                    if len(body) > _LARGEST_ANSWER:
-                        raise ProviderUnavailable("the provider's answer has no end")
-                    # A server that sends a little now and then would keep us for ever.
+                    if len(body) > _LARGEST_RESPONSE:
+                        raise ProviderUnavailable(
+                            f"the provider's response exceeds {_LARGEST_RESPONSE >> 20} MB"
+                        )
+                    # A server that sends a little now and then would never time out.
                     if time.monotonic() > deadline:
-                        raise ProviderUnavailable("the provider took too long to send its answer")
+                        raise ProviderUnavailable("the provider took too long to send its response")
                 return answer.status_code, answer.headers, bytes(body)
         except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise ConfigurationError(
-                "the provider can't be asked: see AUTOINDEX_TWELVE_DATA_BASE_URL and "
+                "no request to the provider is possible: see AUTOINDEX_TWELVE_DATA_BASE_URL and "
                 f"AUTOINDEX_TWELVE_DATA_API_KEY ({self._mask(str(error))})"
             ) from None
         except httpx.RequestError as error:
             reason = self._mask(str(error)) or type(error).__name__
-            raise ProviderUnavailable(f"the provider did not answer: {reason}") from error
+            raise ProviderUnavailable(f"the provider did not respond: {reason}") from error
 
     def _by_symbol(self, body: dict[str, Any], asked: tuple[Due, ...]) -> dict[str, Outcome]:
         try:
@@ -166,7 +168,7 @@ class TwelveData:
 
 
 def _json(content: bytes) -> object:
-    """The parsed body; None where it is no JSON: an edge page, or cut short."""
+    """The parsed body; None where it is not JSON: an edge page, or truncated."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -174,7 +176,7 @@ def _json(content: bytes) -> object:
 
 
 def _is_loopback(base_url: str) -> bool:
-    # A proxy of the environment could not reach a sandbox on this machine.
+    # A proxy from the environment could not reach a sandbox on this machine.
     host = urlsplit(base_url).hostname or ""
     try:
         return ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""What to ask the provider for: which symbols are due, from which session on, in which batches."""
+"""Which symbols a refresh asks for, from which session on, in which batches."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,21 +9,21 @@ from typing import Final, Protocol, Self
 from autoindex import sessions
 from autoindex.requests import Mode
 
-# Twelve Data's own limits: bars in one reply, symbols in one call.
+# Twelve Data's limits: bars in one response, symbols in one call.
 PAGE_BARS: Final = 5_000
 SYMBOLS_PER_CALL: Final = 120
-# Ours: what one reply may hold, so that memory stays the same however many symbols are due.
+# Ours: bars in one response, which bounds memory however many symbols are due.
 BARS_PER_CALL: Final = 100_000
-# The provider needs a while after a close until it serves the session's bars.
+# The provider serves a session's bars some time after the close.
 PUBLISHED_WITHIN: Final = timedelta(hours=3)
-# Further behind the others than this, a symbol is asked for once a session.
+# A symbol further behind the others than this is asked for once a session.
 SILENT_SESSIONS: Final = 5
 # Stored bars that a smart refresh asks for again, to notice restated history.
 OVERLAP_SESSIONS: Final = 5
 
 
-class Listing(Protocol):
-    """What the plan has to know of an asset."""
+class Instrument(Protocol):
+    """What the plan needs to know of an asset."""
 
     @property
     def symbol(self) -> str: ...
@@ -39,8 +39,8 @@ class Listing(Protocol):
 class Answered:
     """When the provider last answered about a symbol, and when about its whole history.
 
-    `at` is the data's clock, None where it is to be asked again; `whole_at` is the wall clock, None
-    where it has never been fetched whole.
+    `at` is by the data's clock, None where the symbol has to be asked for again; `whole_at` is by
+    the wall clock, None where the whole history was never fetched.
     """
 
     at: datetime | None
@@ -55,8 +55,8 @@ class Due:
     """A symbol to fetch: its bars from `start` to `end`, both included.
 
     `newest` is the newest stored session, None where there is none. `whole` marks the whole
-    history there is to keep, as against the end of it. `pages` is what it costs in credits: exact
-    when the history is as long as the window, less when it turns out to begin later.
+    history, as against its newest part. `pages` is the most it costs in credits: a history that
+    begins later than the window costs less.
     """
 
     symbol: str
@@ -69,14 +69,14 @@ class Due:
     pages: int
 
     def refetch(self, kept_from: date | None) -> Self:
-        """The same symbol, whole: what a restated history calls for."""
+        """The same symbol, whole: its history was restated."""
         start = _beginning(kept_from)
         return replace(self, start=start, whole=True, pages=_pages(start, self.end))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Symbols that one call can ask for together: one exchange, one window."""
+    """Symbols that one call asks for together: one exchange, one window."""
 
     due: tuple[Due, ...]
 
@@ -87,7 +87,7 @@ class Batch:
 
     @property
     def exchange(self) -> str:
-        """The exchange all of them are listed at."""
+        """The exchange that lists them all."""
         return self.due[0].exchange
 
     @property
@@ -102,7 +102,7 @@ class Batch:
 
     @property
     def pages(self) -> int:
-        """How many credits each of the symbols may cost: the least that is worth reserving."""
+        """How many credits each of the symbols may cost: the least to reserve."""
         return self.due[0].pages
 
     @property
@@ -111,9 +111,9 @@ class Batch:
         return self.pages * len(self.due)
 
     def split(self, credits_granted: int) -> tuple["Batch | None", "Batch | None"]:
-        """What `credits_granted` pay for now, and what is left for later.
+        """The part that `credits_granted` cover, and the rest.
 
-        A symbol dearer than a whole minute begins with what there is.
+        A symbol that costs more than a whole minute's credits begins with what is granted.
         """
         count = max(1, credits_granted // self.pages) if credits_granted else 0
         now, later = self.due[:count], self.due[count:]
@@ -121,7 +121,7 @@ class Batch:
 
 
 def due_symbols(
-    listings: Iterable[Listing],
+    instruments: Iterable[Instrument],
     newest: Mapping[str, date],
     now: datetime,
     mode: Mode = Mode.SMART,
@@ -129,18 +129,19 @@ def due_symbols(
     force: bool = False,
     answered: Mapping[str, Answered] = NONE_ANSWERED,
 ) -> list[Due]:
-    """The symbols to fetch at the instant `now`; ties are in the order of the symbols.
+    """The symbols to fetch at the instant `now`; ties are in alphabetical order.
 
-    `newest` maps a symbol to its newest stored session. Smart asks for symbols that miss a closed
-    session, from a few stored sessions before on, most stale first; full, or `force`, for the whole
-    history of all, and first for those that were `answered` whole the longest ago, or never.
+    `newest` maps a symbol to its newest stored session. Smart mode asks for the symbols that miss a
+    closed session, most stale first, with an overlap of a few stored sessions. Full mode, or
+    `force`, asks for the whole history of every symbol: those never `answered` whole come first,
+    then those answered the longest ago.
     """
     end = sessions.last_closed(now)
     smart = mode is Mode.SMART and not force
     wanted = (
-        _due(listing, newest.get(listing.symbol), end, smart=smart)
-        for listing in listings
-        if not smart or newest.get(listing.symbol, date.min) < end
+        _due(instrument, newest.get(instrument.symbol), end, smart=smart)
+        for instrument in instruments
+        if not smart or newest.get(instrument.symbol, date.min) < end
     )
     due = sorted((one for one in wanted if one.start <= end), key=lambda one: one.symbol)
     if smart:
@@ -153,10 +154,11 @@ def due_symbols(
 def silent_symbols(
     newest: Mapping[str, date], answered: Mapping[str, Answered], now: datetime
 ) -> frozenset[str]:
-    """The symbols that miss the last closed session, and are not asked for before the next closes.
+    """The symbols that miss the last closed session, but are not asked for until the next closes.
 
-    The provider had nothing new for them since that close: late enough after it and while others
-    have the session, or whenever it was for symbols that others have long left behind.
+    The provider had nothing new for them when it was asked after that close. That counts once
+    others have the session and some hours have passed, and at once for symbols far behind the
+    others.
     """
     end = sessions.last_closed(now)
     close = sessions.closed_at(end)
@@ -180,8 +182,8 @@ def silent_symbols(
 def batches(due: Sequence[Due], credits_per_minute: int) -> Iterator[Batch]:
     """Split what is due into calls, most stale first.
 
-    What a minute's credits pay for is taken in order, and then grouped by window and exchange; so
-    whatever is left over when credits run out is less stale than what was fetched.
+    The symbols that one minute's credits cover are grouped by window and exchange. So, when credits
+    run out, the symbols left over are less stale than the fetched ones.
     """
     for minute in _minutes(due, credits_per_minute):
         groups: dict[tuple[date, str, int], list[Due]] = {}
@@ -191,14 +193,14 @@ def batches(due: Sequence[Due], credits_per_minute: int) -> Iterator[Batch]:
             yield from _calls(group)
 
 
-def _due(listing: Listing, newest: date | None, end: date, *, smart: bool) -> Due:
-    beginning = start = _beginning(listing.prices_kept_from)
+def _due(instrument: Instrument, newest: date | None, end: date, *, smart: bool) -> Due:
+    beginning = start = _beginning(instrument.prices_kept_from)
     if newest is not None and smart:
         start = max(beginning, _overlap_start(newest))
     return Due(
-        symbol=listing.symbol,
-        exchange=listing.exchange,
-        currency=listing.currency,
+        symbol=instrument.symbol,
+        exchange=instrument.exchange,
+        currency=instrument.currency,
         newest=newest,
         start=start,
         end=end,
@@ -212,7 +214,7 @@ def _beginning(kept_from: date | None) -> date:
 
 
 def _overlap_start(newest: date) -> date:
-    # Three weeks always hold five sessions: the exchange's longest closure was four of them.
+    # Three weeks always have five sessions: the exchange's longest closure was four of them.
     recent = sessions.between(newest - timedelta(days=21), newest)
     return recent[-OVERLAP_SESSIONS].date() if len(recent) >= OVERLAP_SESSIONS else newest
 

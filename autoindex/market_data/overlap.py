@@ -1,4 +1,4 @@
-"""Whether bars that are stored already still say the same."""
+"""Whether the provider's bars still agree with the stored ones."""
 
 from typing import Final
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from autoindex.market_data.bars import Bars
 
-# Prices come as text with a varying number of decimals: half of the third one, but never more
-# than a hundredth of the price, and one basis point for the rounding of large prices.
+# Prices come as text with a varying number of decimals. Allowed is half of the third decimal, at
+# most a hundredth of the price, and one basis point for the rounding of large prices.
 _RELATIVE: Final = 1e-4
 _ABSOLUTE: Final = 0.000_5
 _ABSOLUTE_AT_MOST: Final = 0.01
@@ -19,10 +19,10 @@ def is_restated(
 ) -> bool:
     """Whether the provider has changed history since it was stored.
 
-    `sessions` and `closes` are what is stored of the window that was fetched. The same session's
-    two closes are compared, never a session with the one before: a crash is no restatement, a
-    split of any ratio is. Bars fetched beside stored ones without a session in common can't be
-    joined and count as restated.
+    `sessions` and `closes` are the stored ones of the fetched window. The two closes of each common
+    session are compared, never a session with the one before: a split of any ratio is a
+    restatement, a crash is not. Without a common session the bars can't be joined, which counts as
+    restated. False where either side is empty.
     """
     if not len(fetched) or not len(sessions):
         return False

@@ -1,4 +1,4 @@
-"""The pages of one batch as they come in, and what they amount to."""
+"""The pages of one batch: which to ask for next, and the bars they add up to."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One symbol's bars, fit to be stored, and how many rows were dropped by reason."""
+    """One symbol's valid bars, and how many rows were dropped by reason."""
 
     due: Due
     bars: Bars
@@ -31,10 +31,10 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class BatchReply:
-    """What one batch brought, symbol by symbol, and what it cost.
+    """The outcome of one batch by symbol, and its credits.
 
-    `fetched` may hold no bars: there is nothing new. `refused` will not come right by itself.
-    `unavailable` maps symbols that the provider failed to serve this time to its reason.
+    An entry of `fetched` may have no bars: nothing is new. A retry of `refused` changes nothing.
+    `unavailable` maps symbols that the provider failed to serve this time to the reason.
     """
 
     fetched: tuple[Fetched, ...]
@@ -45,16 +45,16 @@ class BatchReply:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The next page to ask for: bars dated before `before`."""
+    """A page to ask for: bars dated before `before`."""
 
     before: date
     asked: tuple[Due, ...]
 
 
 class Pages:
-    """Collects a batch's pages, newest first, and knows which to ask for next.
+    """Collects a batch's pages, newest first, and says which to ask for next.
 
-    A symbol's bars count only when its last page is in: half a history would look up to date.
+    A symbol's bars count only once its last page is in: half a history would look up to date.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -75,7 +75,7 @@ class Pages:
         return Call(before, tuple(self._waiting.pop(before)))
 
     def add(self, call: Call, outcomes: Mapping[str, Outcome]) -> None:
-        """Take in what a call brought."""
+        """Add the outcomes of a call."""
         for due in call.asked:
             outcome = outcomes[due.symbol]
             if isinstance(outcome, SymbolRefused):
@@ -86,7 +86,7 @@ class Pages:
                 self._add_page(due, call.before, outcome)
 
     def reply(self, spent: Credits) -> BatchReply:
-        """What the pages amount to, the bad rows taken out."""
+        """The batch's outcome: the valid rows of every page."""
         fetched = []
         for due in self._batch.due:
             if due.symbol not in self._refused and due.symbol not in self._unavailable:
@@ -106,10 +106,10 @@ class Pages:
         self._tables[due.symbol].append(table)
         self._unreadable[due.symbol] += page.unreadable
         if page.served >= PAGE_BARS and len(table):
-            self._go_on(due, before, table)
+            self._ask_for_more(due, before, table)
 
-    def _go_on(self, due: Due, before: date, table: Table) -> None:
-        """Ask for the page before a full one, unless it can't hold anything."""
+    def _ask_for_more(self, due: Due, before: date, table: Table) -> None:
+        """Ask for the page before a full one, unless it must be empty."""
         oldest = table["session"][~validation.out_of_order(table)].min().item()
         if oldest >= before or sessions.between(due.start, oldest - _DAY).empty:
             return
@@ -121,16 +121,16 @@ class Pages:
 
     def _assemble(self, due: Due) -> Fetched:
         served = np.concatenate(self._tables[due.symbol])
-        sane, dropped = validation.sane(served, due.end)
+        valid, dropped = validation.valid(served, due.end)
         dropped += self._unreadable[due.symbol]
-        if not len(sane):
-            _check_nothing(due, dropped)
-        return Fetched(due, parsing.bars(due.symbol, sane), dropped)
+        if not len(valid):
+            _check_empty(due, dropped)
+        return Fetched(due, parsing.bars(due.symbol, valid), dropped)
 
 
-def _check_nothing(due: Due, dropped: Counter[str]) -> None:
+def _check_empty(due: Due, dropped: Counter[str]) -> None:
     if not dropped and due.whole:
         raise SymbolRefused(due.symbol, f"the provider has no daily bars from {due.start} on")
     if dropped.keys() - validation.HARMLESS:
         counts = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
-        raise SymbolRefused(due.symbol, f"no sane bar is left: {counts}")
+        raise SymbolRefused(due.symbol, f"no valid bar is left: {counts}")

@@ -1,4 +1,4 @@
-"""The provider's rows, which are JSON objects full of strings, as one table of numbers."""
+"""Parses the provider's rows, JSON objects of strings, into one table of numbers."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autoindex.market_data.bars import Bars
 
-# A row as served: not yet checked, in any order, NaN where a price is missing or not a number.
+# A row as served: unchecked, in any order, NaN where a price is missing or not a number.
 ROW: Final = np.dtype(
     [
         ("session", "datetime64[D]"),
@@ -34,7 +34,7 @@ _LARGEST_VOLUME: Final = float(2**63 - 1024)
 
 
 def table(values: Sequence[object]) -> tuple[Table, Counter[str]]:
-    """The rows that are objects with a readable date, and how many were not."""
+    """The rows that are objects with a readable date, and how many are not."""
     rows = [row for row in values if isinstance(row, dict)]
     days = [_day(row.get("datetime")) for row in rows]
     if None in days:
@@ -50,7 +50,7 @@ def table(values: Sequence[object]) -> tuple[Table, Counter[str]]:
 
 
 def bars(symbol: str, rows: Table) -> Bars:
-    """Checked rows, one per session, as bars, oldest first."""
+    """Valid rows, one per session, as bars, oldest first."""
     ordered = rows[np.argsort(rows["session"], kind="stable")]
     columns = {name: np.ascontiguousarray(ordered[name]) for name in (*PRICES, "volume")}
     return Bars(symbol, np.ascontiguousarray(ordered["session"]), **columns)
@@ -81,13 +81,13 @@ def _numbers(column: list[Any]) -> NDArray[np.float64]:
 
 
 def _is_plain(column: list[Any]) -> bool:
-    # Python's own notation has more: 1_000, and the digits of every script.
+    # Python accepts more: 1_000, and the digits of every script.
     text = "".join(value for value in column if isinstance(value, str))
     return text.isascii() and "_" not in text
 
 
 def _number(value: object) -> float:
-    # A bool is an int to Python, but no price.
+    # A bool is an int in Python, but not a price.
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return np.nan
     if not _is_plain([value]):

@@ -1,4 +1,4 @@
-"""The provider's credits, as its headers and `/api_usage` tell them."""
+"""The provider's credits, as its headers and `/api_usage` report them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from typing import Final, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-# More than any plan gives; what claims more is no count of credits.
+# More than any plan has; a larger number is not a count of credits.
 MOST_CREDITS: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Credits:
-    """What calls cost, and what the last of them said of the current minute.
+    """What calls cost, and what the last response says of the current minute.
 
     `used` and `left` are the minute's totals over everyone with the same key; None where the
-    provider did not say.
+    provider does not say.
     """
 
     spent: int
@@ -28,28 +28,28 @@ class Credits:
         return Credits(self.spent + later.spent, used, left)
 
 
-class Payer(Protocol):
-    """Who pays for the calls: asked before each of them, told of its cost after it."""
+class CallCredits(Protocol):
+    """Credits for calls: reserved before each call, corrected after it."""
 
-    def pay(self, cost: int) -> None:
-        """Set aside what the next call may cost; what it raises, the caller of the client gets."""
+    def reserve_call(self, cost: int) -> None:
+        """Reserve what the next call may cost; its errors pass through the client."""
 
-    def paid(self, cost: Credits) -> None:
-        """Book what that call really cost. Not called where no answer came: it may have counted."""
+    def correct_call(self, cost: Credits) -> None:
+        """Book what that call cost. Not called without a response: the call may have counted."""
 
 
-class Unmetered:
-    """Pays for everything."""
+class UnlimitedCredits:
+    """Covers every call."""
 
-    def pay(self, cost: int) -> None:
-        """Let the call pass."""
+    def reserve_call(self, cost: int) -> None:
+        """Do nothing."""
 
-    def paid(self, cost: Credits) -> None:
-        """Keep no book."""
+    def correct_call(self, cost: Credits) -> None:
+        """Do nothing."""
 
 
 class Usage(BaseModel):
-    """The plan's limits and what is used of them; only some plans have a limit for the day."""
+    """The plan's limits and their use; only some plans have a daily limit."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -60,7 +60,7 @@ class Usage(BaseModel):
 
 
 def from_headers(headers: Mapping[str, str], expected: int) -> Credits:
-    """The credits of one call that should cost `expected`."""
+    """The credits of one call, `expected` where the headers do not say."""
     spent = _number(headers, "api-credits-request")
     return Credits(
         spent=expected if spent is None else spent,

@@ -1,7 +1,7 @@
-"""What the provider's answer says: rows for each symbol, a refusal, or an error for all.
+"""Reads the provider's responses: rows for each symbol, a refusal, or an error of the whole call.
 
-Errors come with an HTTP status or with HTTP 200; for one symbol the answer is flat, for several
-it is keyed by symbol, and one of them may have failed.
+Errors come with an error status or with HTTP 200. The response for one symbol is flat; the one for
+several is keyed by symbol, and each of them may have failed.
 """
 
 import re
@@ -43,7 +43,7 @@ class Failure:
 
     @property
     def is_no_data(self) -> bool:
-        """Whether the window simply holds no bars."""
+        """Whether the window has no bars."""
         return self.code in {400, 404} and _NO_DATA in self.message.lower()
 
     @property
@@ -56,13 +56,13 @@ class Failure:
         """Whether the same call may succeed later."""
         return self.code in {408, 425, 429} or self.code >= 500
 
-    def for_everyone(self) -> Exception:
+    def as_error(self) -> Exception:
         """The error of a call that failed as a whole."""
         if self.code == 429:
             daily = "for the day" in self.message.lower()
             return CreditsExhausted(self.message, daily=daily)
         if self.is_transient:
-            return ProviderUnavailable(f"the provider answered {self.code}: {self.message}")
+            return ProviderUnavailable(f"the provider responded with {self.code}: {self.message}")
         return ProviderRefused(f"the provider refuses ({self.code}): {self.message}")
 
 
@@ -70,9 +70,9 @@ Outcome = Rows | SymbolRefused | ProviderUnavailable
 
 
 def content(status: int, body: object) -> dict[str, Any] | Failure:
-    """The answer's object, or the error it reports: by its body first, then by its HTTP status.
+    """The response's object, or the error it reports: by its body first, then by its HTTP status.
 
-    `body` is the parsed JSON, or None where it was none.
+    `body` is the parsed JSON, None where the body is not JSON.
     """
     found = _failure(body)
     if found is not None:
@@ -88,9 +88,9 @@ def content(status: int, body: object) -> dict[str, Any] | Failure:
 
 
 def by_symbol(body: Mapping[str, Any], asked: Iterable[Due]) -> dict[str, Outcome]:
-    """What an answer that is no error as a whole says of each symbol asked for.
+    """The outcome of each symbol asked for, from a response that is not an error as a whole.
 
-    Raises `ProviderRefused` when an entry says that the key is bad.
+    Raises `ProviderRefused` where an entry says that the key is bad.
     """
     wanted = tuple(asked)
     entries = _entries(body, wanted)
@@ -102,13 +102,13 @@ def _entries(body: Mapping[str, Any], asked: tuple[Due, ...]) -> dict[str, objec
         named = _text(body.get("meta"), "symbol").upper()
         symbol = asked[0].symbol if len(asked) == 1 else named
         return {symbol: body}
-    # The key is the symbol as asked for; one that carries its exchange is known by its ticker.
+    # The key is the symbol as asked for, perhaps with its exchange after a colon.
     return {key.partition(":")[0].upper(): entry for key, entry in body.items()}
 
 
 def _outcome(asked: Due, entry: object) -> Outcome:
     if not isinstance(entry, dict):
-        return SymbolRefused(asked.symbol, "the provider's answer leaves it out")
+        return SymbolRefused(asked.symbol, "the provider's response leaves it out")
     found = _failure(entry)
     if found is not None:
         return _failed(asked, found)
@@ -117,31 +117,31 @@ def _outcome(asked: Due, entry: object) -> Outcome:
         return SymbolRefused(asked.symbol, mismatch)
     values = entry.get("values")
     if not isinstance(values, list):
-        return SymbolRefused(asked.symbol, "the provider's answer holds no values")
+        return SymbolRefused(asked.symbol, "the provider's response has no values")
     rows, unreadable = table(values)
     return Rows(rows, unreadable, served=len(values))
 
 
 def _failed(asked: Due, found: Failure) -> Outcome:
     if found.is_no_data:
-        return nothing()
+        return no_rows()
     if found.code == 401:
-        raise found.for_everyone()
+        raise found.as_error()
     if found.is_transient:
         return ProviderUnavailable(f"{asked.symbol}: {found.message}")
     return SymbolRefused(asked.symbol, found.message)
 
 
-def nothing() -> Rows:
+def no_rows() -> Rows:
     """The outcome of a window without bars."""
     rows, unreadable = table([])
     return Rows(rows, unreadable, served=0)
 
 
 def _mismatch(asked: Due, meta: object) -> str | None:
-    """How what was served differs from what was asked for; HTTP 200 proves no identity."""
+    """How the response's metadata differ from the request; HTTP 200 does not prove identity."""
     if not isinstance(meta, dict):
-        return "the provider's answer does not say which symbol it is about"
+        return "the provider's response does not name its symbol"
     expected = {
         "symbol": (asked.symbol, [_text(meta, "symbol").partition(":")[0]]),
         "exchange": (asked.exchange, _exchanges(asked, meta)),
@@ -151,18 +151,18 @@ def _mismatch(asked: Due, meta: object) -> str | None:
     for field, (wanted, served) in expected.items():
         named = [name for name in served if name]
         missing = not named and field == "symbol"
-        # Of currencies alone the case tells: GBp is a penny.
+        # Case matters for currencies alone: GBp is a penny.
         same = str if field == "currency" else str.upper
         if missing or (named and same(wanted) not in map(same, named)):
             answered = named[0] if named else "missing"
-            return f"asked for {field} {wanted}, the provider answered with {answered}"
+            return f"asked for {field} {wanted}, the provider responded with {answered}"
     return None
 
 
 def _exchanges(asked: Due, meta: Mapping[str, Any]) -> list[str]:
-    """The names of the exchange that can be compared with the one asked for."""
+    """The exchange's names that can be compared with the one asked for."""
     name, code = _text(meta, "exchange"), _text(meta, "mic_code")
-    # A market identifier code alone contradicts no name: NASDAQ has three of them.
+    # A market identifier code alone contradicts no name: NASDAQ has three codes.
     return [name, code] if name or _MIC.fullmatch(asked.exchange) else []
 
 

@@ -1,14 +1,14 @@
-"""Which of the provider's rows may reach the database, and why the others may not.
+"""Which of the provider's rows are stored, and why the others are dropped.
 
-unreadable       no object, or no readable date
+unreadable       not an object, or without a readable date
 not a number     a price is missing, null, NaN, infinite or text
-zero, negative   a price is
+zero, negative   a price is zero, or below
 absurd           see `_absurd`
 high below low   the bar contradicts itself
 duplicate        another row of the same session came first
 out of order     the row breaks the order of the dates around it
-future           dated after the session that is trading or comes next
-unfinished       that session itself: its close is not known yet
+future           dated after the session that is trading, or is the next to trade
+unfinished       dated on that session: its close is not known yet
 not a session    the exchange was closed on that day
 """
 
@@ -26,21 +26,21 @@ from numpy.typing import NDArray
 from autoindex import sessions
 from autoindex.market_data.parsing import PRICES, Table
 
-# Prices beyond these are no prices, however often a share was split or consolidated.
+# No price lies beyond these, however often a share was split or consolidated.
 LOWEST_PRICE: Final = 1e-8
 HIGHEST_PRICE: Final = 1e12
-# How far a price may stand from those around it; see `_absurd`.
+# How far a price may be from those around it; see `_absurd`.
 LARGEST_FACTOR: Final = 10.0
 NEIGHBOURS: Final = 5
 
-# Reasons that say nothing about the quality of what is left.
+# Reasons that say nothing about the quality of the other rows.
 HARMLESS: Final = frozenset({"unfinished", "duplicate"})
 
 Mask = NDArray[np.bool_]
 
 
-def sane(rows: Table, end: date) -> tuple[Table, Counter[str]]:
-    """The rows fit to be stored, in the order served, and how many were dropped by reason.
+def valid(rows: Table, end: date) -> tuple[Table, Counter[str]]:
+    """The valid rows, in the order served, and how many were dropped by reason.
 
     `end` is the last closed session. Each row is counted under the first reason that applies.
     """
@@ -93,7 +93,7 @@ def _all_prices(rows: Table, is_good: Callable[[NDArray[np.float64]], Mask]) -> 
 
 
 def out_of_order(rows: Table) -> Mask:
-    """The fewest rows whose removal puts the dates in order; the order is the prevailing one."""
+    """The fewest rows whose removal leaves the dates in their prevailing order."""
     days = rows["session"].astype(np.int64)
     steps = np.diff(days)
     if not (steps < 0).any() or not (steps > 0).any():
@@ -104,12 +104,12 @@ def out_of_order(rows: Table) -> Mask:
 
 
 def _longest_rise(days: NDArray[np.int64]) -> Mask:
-    """Members of the longest subsequence that never falls (patience sorting)."""
+    """Members of the longest non-decreasing subsequence (patience sorting)."""
     tops: list[int] = []
     top_positions: list[int] = []
     before = np.full(len(days), -1)
     for position, day in enumerate(days.tolist()):
-        # One day more, because equal days are duplicates, not disorder.
+        # One day later: equal days are duplicates, not out of order.
         pile = bisect_left(tops, day + 1)
         before[position] = top_positions[pile - 1] if pile else -1
         tops[pile : pile + 1] = [day]
@@ -129,15 +129,15 @@ def _duplicate(rows: Table) -> Mask:
 
 
 def _absurd(rows: Table) -> Mask:
-    """Prices no market has made.
+    """Prices that no market has made.
 
-    Beyond any price; more than ten times off the close of their own bar; or a close more than ten
-    times off the median of the five sessions before it, and off that of the five after it, both
-    in the same direction: a slipped decimal that comes back. A crash, a squeeze or an unadjusted
-    split does not come back and is kept, were it -99 %; a real one-day fall of -51.9 % is far
-    inside. The newest close has nothing after it and the oldest nothing before it; there, the
-    close next to it stands in. So a newest close that is off by ten times waits for the session
-    that confirms it.
+    A row is absurd in three cases. A price is outside the limits. A price is more than ten times
+    above or below the close of its own bar. Or the close is more than ten times above, or below,
+    both the median of the five sessions before it and that of the five after it: a slipped decimal
+    point, after which prices return. A crash, a squeeze or an unadjusted split does not return and
+    is kept, even at -99 %; the largest real one-day fall, -51.9 %, is far inside the limit. The
+    newest close has none after it, and the oldest none before it: the close next to it is used
+    instead. So a newest close that is ten times off is stored once the next session confirms it.
     """
     if not len(rows):
         return np.zeros(0, bool)
@@ -166,7 +166,7 @@ def _slipped(rows: Table) -> Mask:
 
 
 def _medians_around(logs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Medians of the up to five values before and after each; at the ends, the value next to it."""
+    """Medians of up to five values before and after each; at the ends, the value next to it."""
     edge = np.full(NEIGHBOURS, np.nan)
     windows = sliding_window_view(np.concatenate([edge, logs, edge]), NEIGHBOURS)
     # windows[i] is the five before value i, windows[i + 6] the five after it.

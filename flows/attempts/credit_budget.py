@@ -131,7 +131,7 @@ class Account:
     ) -> None:
         self._give_back()
 
-    def pay(self, cost: int) -> None:
+    def reserve_call(self, cost: int) -> None:
         """Cover the next call; raises `BudgetSpent` where there is no credit or no time for it."""
         if not self._budget.has(seconds=0):
             raise BudgetSpent(TIME_LIMIT)
@@ -141,7 +141,7 @@ class Account:
         self._call = replace(self._reserved, granted=cost)
         self._reserved = replace(self._reserved, granted=self._reserved.granted - cost)
 
-    def paid(self, cost: quota.Credits) -> None:
+    def correct_call(self, cost: quota.Credits) -> None:
         """Book what the call has cost."""
         self._budget.correct(self._call, cost)
 

@@ -141,12 +141,12 @@ def test_one_bad_symbol_fails_alone_and_is_named(refresh: Refresh) -> None:
         ("unknown", "missing or invalid"),
         ("unknown_older", "not found: AMD"),
         ("gated", "Grow or Venture plan"),
-        ("no_meta", "does not say which symbol"),
-        ("wrong_symbol", "symbol AMD, the provider answered with STLGF"),
-        ("wrong_exchange", "exchange NASDAQ, the provider answered with OTC"),
-        ("wrong_currency", "currency USD, the provider answered with EUR"),
-        ("wrong_unit", "currency USD, the provider answered with USd"),
-        ("wrong_interval", "interval 1day, the provider answered with 1week"),
+        ("no_meta", "does not name its symbol"),
+        ("wrong_symbol", "symbol AMD, the provider responded with STLGF"),
+        ("wrong_exchange", "exchange NASDAQ, the provider responded with OTC"),
+        ("wrong_currency", "currency USD, the provider responded with EUR"),
+        ("wrong_unit", "currency USD, the provider responded with USd"),
+        ("wrong_interval", "interval 1day, the provider responded with 1week"),
     ],
 )
 @pytest.mark.parametrize("assets", [THREE, [Asset("AMD")]], ids=["batch", "single"])
@@ -164,7 +164,7 @@ def test_a_symbol_is_refused(
 def test_a_symbol_left_out_of_the_answer_is_refused(refresh: Refresh, sandbox: Switches) -> None:
     sandbox.faults({"kind": "left_out", "symbols": ["AMD"]})
     (reply,) = refresh(THREE, FRIDAY)
-    assert reasons(reply) == {"AMD": "the provider's answer leaves it out"}
+    assert reasons(reply) == {"AMD": "the provider's response leaves it out"}
 
 
 def test_a_symbol_that_fails_at_the_provider_is_left_for_later(
@@ -248,7 +248,7 @@ def test_a_provider_that_hangs_is_given_up(sandbox: Switches) -> None:
     sandbox.faults({"kind": "delay", "seconds": 0.5})
     with (
         TwelveData(sandbox.url, SecretStr("test"), timeout_seconds=0.1) as client,
-        pytest.raises(ProviderUnavailable, match="did not answer"),
+        pytest.raises(ProviderUnavailable, match="did not respond"),
     ):
         Refresh(client)(THREE, FRIDAY)
 
@@ -348,14 +348,14 @@ def test_a_symbol_without_a_sane_row_is_refused(sandbox: Switches, refresh: Refr
 
     (reply,) = refresh(THREE, FRIDAY)
 
-    assert reasons(reply) == {"AMD": "no sane bar is left: 7 zero"}
+    assert reasons(reply) == {"AMD": "no valid bar is left: 7 zero"}
     assert len(reply.fetched) == 2
 
 
 def test_bars_of_an_hour_are_no_bars_of_a_day(sandbox: Switches, refresh: Refresh) -> None:
     sandbox.faults({"kind": "intraday_rows", "symbols": ["AMD"]})
     (reply,) = refresh(THREE, FRIDAY)
-    assert reasons(reply) == {"AMD": "no sane bar is left: 7 unreadable"}
+    assert reasons(reply) == {"AMD": "no valid bar is left: 7 unreadable"}
 
 
 def test_a_bar_that_is_not_finished_is_never_kept() -> None:
@@ -468,7 +468,7 @@ def test_an_answer_of_any_size_is_not_kept() -> None:
     )
     with (
         TwelveData("http://provider", SecretStr("k"), transport=transport) as client,
-        pytest.raises(ProviderUnavailable, match="has no end"),
+        pytest.raises(ProviderUnavailable, match="exceeds 64 MB"),
     ):
         client.api_usage()
 
@@ -479,7 +479,7 @@ def test_a_market_code_without_an_exchange_contradicts_no_name() -> None:
     with answering(httpx.Response(200, json=body)) as refresh:
         assert refresh.bars_of("AAPL", FRIDAY).bars.close.tolist() == [10.0]
         other = refresh.only(Asset("AAPL", "XNYS"), FRIDAY)
-    assert "exchange XNYS, the provider answered with XNGS" in reasons(other)["AAPL"]
+    assert "exchange XNYS, the provider responded with XNGS" in reasons(other)["AAPL"]
 
 
 def test_a_redirect_is_not_followed_with_the_key() -> None:

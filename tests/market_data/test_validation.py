@@ -1,4 +1,4 @@
-"""Which rows are sane. Real prices never fail; a slipped decimal always does."""
+"""Which rows are valid. Real prices never fail; a slipped decimal always does."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ def served(closes: Sequence[float], end: date = END) -> parsing.Table:
 
 def dropped(closes: Sequence[float]) -> list[float]:
     table = served(closes)
-    sane, counted = validation.sane(table, END)
-    gone = sorted(set(table["close"].tolist()) - set(sane["close"].tolist()))
-    assert counted == (Counter(absurd=len(table) - len(sane)) if gone else Counter())
+    valid, counted = validation.valid(table, END)
+    gone = sorted(set(table["close"].tolist()) - set(valid["close"].tolist()))
+    assert counted == (Counter(absurd=len(table) - len(valid)) if gone else Counter())
     return gone
 
 
@@ -39,8 +39,8 @@ def test_all_real_prices_are_sane() -> None:
     for listing in sample_prices.sample().values():
         values = [bar._asdict() | {"datetime": bar.day} for bar in listing.bars]
         table, unreadable = parsing.table(values)
-        sane, counted = validation.sane(table, END)
-        assert (len(sane), counted, unreadable) == (8313, Counter(), Counter())
+        valid, counted = validation.valid(table, END)
+        assert (len(valid), counted, unreadable) == (8313, Counter(), Counter())
 
 
 def test_a_real_fall_of_more_than_half_is_kept() -> None:
@@ -81,31 +81,31 @@ def test_a_price_beyond_all_prices_is_dropped(close: float) -> None:
 def test_a_price_far_off_its_own_close_is_dropped(name: str) -> None:
     table = served([50.0] * 5)
     table[name][2] = 5_000.0 if name != "low" else 0.5
-    assert validation.sane(table, END)[1] == {"absurd": 1}
+    assert validation.valid(table, END)[1] == {"absurd": 1}
 
 
 def test_one_wrong_date_costs_one_row_whichever_way_the_rows_run() -> None:
     for table in (served([50.0] * 9), served([50.0] * 9)[::-1].copy()):
         table["session"][4] = np.datetime64("1970-01-05")
-        assert validation.sane(table, END)[1] == {"out of order": 1}
+        assert validation.valid(table, END)[1] == {"out of order": 1}
 
 
 def test_a_row_is_counted_under_one_reason_only() -> None:
     table = served([0.0] * 4)
     table["session"][0] = np.datetime64("2099-01-05")
     table["high"][1] = -1.0
-    assert validation.sane(table, END)[1] == {"future": 1, "zero": 3}
+    assert validation.valid(table, END)[1] == {"future": 1, "zero": 3}
 
 
 def test_the_session_in_progress_is_unfinished_and_later_ones_are_future() -> None:
     table = served([50.0] * 3)
-    _, counted = validation.sane(table, date(2022, 12, 23))
+    _, counted = validation.valid(table, date(2022, 12, 23))
     assert counted == {"unfinished": 1, "future": 1}
 
 
 def test_no_rows_are_no_trouble() -> None:
-    sane, counted = validation.sane(served([50.0])[:0], END)
-    assert (len(sane), counted) == (0, Counter())
+    valid, counted = validation.valid(served([50.0])[:0], END)
+    assert (len(valid), counted) == (0, Counter())
 
 
 WILD = st.one_of(st.sampled_from([0.0, -1.0, np.nan, np.inf, 1e-12, 1e15]), st.floats(1e-3, 1e5))
@@ -116,10 +116,10 @@ DAYS = st.integers(19_000, 19_400).map(lambda day: np.datetime64(day, "D"))
 def test_what_is_left_is_always_sane(wild: list[tuple[Any, ...]]) -> None:
     table = np.array([(*one, -1) for one in wild], parsing.ROW)
 
-    sane, counted = validation.sane(table, END)
-    bars = parsing.bars("AAPL", sane)
+    valid, counted = validation.valid(table, END)
+    bars = parsing.bars("AAPL", valid)
 
-    assert len(sane) + sum(counted.values()) == len(table)
+    assert len(valid) + sum(counted.values()) == len(table)
     assert (np.diff(bars.sessions).astype(int) > 0).all()
     assert not len(bars) or bars.sessions[-1] <= np.datetime64(END)
     for price in (bars.open, bars.high, bars.low, bars.close):

@@ -180,7 +180,7 @@ def test_a_failure_too_late_to_be_retried_defers(
     brought = fetch(client, Budget(run, 30), FOUR, may_defer=True)
     assert brought.reply is None
     assert brought.later == FOUR
-    assert str(brought.stop).startswith("the time limit; the provider answered 502")
+    assert str(brought.stop).startswith("the time limit; the provider responded with 502")
     with pytest.raises(ProviderUnavailable):  # nothing was done: that is no success
         fetch(client, Budget(run, 30), FOUR, may_defer=False)
 
@@ -188,5 +188,5 @@ def test_a_failure_too_late_to_be_retried_defers(
 def test_a_call_in_another_minute_is_paid_for_there(run: Runtime) -> None:
     with Budget(run, 60).open(FOUR) as account:
         account._reserved = ledger.Reservation(4, datetime(2026, 3, 2, tzinfo=UTC), day_spent=False)
-        account.pay(4)
+        account.reserve_call(4)
         assert booked(run, "minute") == 8  # the four of the beginning, and four of now
