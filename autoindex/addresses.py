@@ -1,6 +1,6 @@
-"""Addresses that settings name: hosts, URLs, databases. Each check says what would be right.
+"""Checks of the addresses in settings: hosts, URLs, databases. Each error says what is expected.
 
-No message shows what was written: an address may hold a password.
+No message shows the value: an address may hold a password.
 """
 
 import re
@@ -13,11 +13,11 @@ _LONGEST_HOST: Final = 253
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _REDIS: Final = ("redis", "rediss", "unix")
 _ORIGIN: Final = re.compile(r"https?://[^/\s*?#]+")
-# A user, a host and a port may be missing, the database may not: one of any name would be made.
+# User, host and port may be missing, but not the database: it would be created under any name.
 _POSTGRESQL: Final = re.compile(
     r"postgres(?:ql)?(?:\+\w+)?://(?:.*@)?(?:\[[^]]*\]|[^:/?@]*)(?::(?P<port>\d+))?/[^/?]+(?:\?.*)?"
 )
-# A `file` URL without a third slash would be a folder below the current one.
+# A `file` URL with two slashes would be a folder below the current one.
 _ARCHIVE: Final = re.compile(r"(?:[a-z0-9+.-]+::)*(?!file://[^/])(?P<scheme>[a-z0-9+.-]+)://.+|/.+")
 
 
@@ -34,17 +34,17 @@ def web(url: str) -> None:
 
 
 def key_set(url: str) -> None:
-    """A URL that nobody else can answer for: who changes the answer underway could sign tokens."""
+    """A URL whose answer nobody can change in transit: who can, could sign tokens."""
     parts = _split(url)
     if not _is_web(parts) or (parts.scheme == "http" and parts.hostname not in _LOOPBACK):
         raise ValueError(
-            "must begin with https:// and name a host: who can change the answer on its way "
+            "must begin with https:// and name a host: whoever can change the answer in transit "
             "could sign tokens"
         )
 
 
 def error_tracking(dsn: str) -> None:
-    """A DSN: a URL with a key before the host and a project's number at its end."""
+    """A DSN: a URL with a key before the host and a project number at the end."""
     parts = _split(dsn)
     if not (_is_web(parts) and parts.username and parts.path.rpartition("/")[2].isdecimal()):
         raise ValueError("must be a DSN, as in https://key@sentry.example.com/42")
@@ -88,7 +88,7 @@ def _is_web(parts: SplitResult) -> bool:
 def _has_host(parts: SplitResult) -> bool:
     try:
         return _is_host(parts.hostname or "") and parts.port != 0
-    except ValueError:  # a port that is no number, or too large
+    except ValueError:  # a port that is not a number, or too large
         return False
 
 
@@ -97,7 +97,7 @@ def _split(url: str) -> SplitResult:
     odd = not url.isprintable() or " " in url or "\\" in url
     try:
         return urlsplit("" if odd else url)
-    except ValueError:  # brackets around what is no address
+    except ValueError:  # brackets around something that is not an address
         return urlsplit("")
 
 
@@ -114,6 +114,6 @@ def _is_name(name: str) -> bool:
         labels = name.encode("idna").decode().removesuffix(".").split(".")
     except UnicodeError:
         return False
-    # What ends in a number would be an IPv4 address, and is none.
+    # A name that ends in a number would be read as an IPv4 address.
     numeric = labels[-1].isdecimal()
     return len(name) <= _LONGEST_HOST and not numeric and all(map(_LABEL.fullmatch, labels))

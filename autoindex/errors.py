@@ -1,29 +1,29 @@
 """Every error Autoindex raises on purpose.
 
     AutoindexError
-    ├── InvalidRequest            the caller can mend it: names the field and the way out
+    ├── InvalidRequest            the caller can fix it: names the field and how
     │   ├── UnknownSymbols        symbols outside the universe
     │   └── EmptyWindow           no stored session in the window asked for
-    ├── ConfigurationError        the operator can mend it: names the setting
-    ├── TransientError            worth trying again
+    ├── ConfigurationError        the operator can fix it: names the setting
+    ├── TransientError            worth a retry
     │   ├── ProviderUnavailable   time-out, 5xx, an edge page, a truncated body
     │   ├── CreditsExhausted      the provider's budget for the minute or the day is spent
-    │   ├── BudgetSpent           our own share of credits or time is, before the provider says so
-    │   ├── MailUnavailable       the mail server could not be reached or said "later"
-    │   ├── PartUnavailable       Prefect, the database or the key set does not answer the facade
+    │   ├── BudgetSpent           our own share of credits or time is spent
+    │   ├── MailUnavailable       the mail server is unreachable, or asks for a retry later
+    │   ├── PartUnavailable       the facade cannot reach Prefect, the database or the key set
     │   └── TurnTaken             another task works at the same data
-    ├── AttemptOver               what is left to do is for the task's next attempt
-    └── PermanentError            trying again changes nothing
+    ├── AttemptOver               the task goes on in its next attempt
+    └── PermanentError            a retry changes nothing
         ├── ProviderRefused       a bad key, a plan without the endpoint
-        ├── SymbolRefused         one symbol is unusable: unknown, ambiguous, or no sane bar left
+        ├── SymbolRefused         one symbol is unusable: unknown, ambiguous, without a valid bar
         ├── IndexImpossible       no constituent can be weighted
         ├── ReportImpossible      too little data for the period
-        ├── MailRefused           the mail server refused sender, recipient or message for good
-        ├── MailUncertain         the mail server went away before it said whether it took the mail
-        ├── ArchiveUnverified     an archive could not be read back; nothing was deleted
-        ├── SoftTimeLimit         the time for an orderly end has come
-        ├── MemoryLimit           more memory was asked for at once than a task may have
-        └── LeaseLost             another worker has taken the task over
+        ├── MailRefused           the mail server refused sender, recipient or message
+        ├── MailUncertain         the mail server broke off before it confirmed the mail
+        ├── ArchiveUnverified     an archive does not read back; nothing was deleted
+        ├── SoftTimeLimit         the soft time limit is reached
+        ├── MemoryLimit           a task asked for more memory than it may have
+        └── LeaseLost             another worker has taken over the task
 
 Transient errors are retried by the flows, by one policy (`flows.attempts.retry`); others are not.
 """
@@ -34,14 +34,11 @@ from uuid import UUID
 
 
 class AutoindexError(Exception):
-    """Base of every error raised on purpose; its text is fit to be shown to the caller."""
+    """Base of every error raised on purpose; its text may be shown to the caller."""
 
 
 class InvalidRequest(AutoindexError):
-    """The request cannot be carried out as it stands.
-
-    `field` is the request's field to mend.
-    """
+    """The request cannot be carried out as it is; `field` is the field to fix."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -79,7 +76,7 @@ class ConfigurationError(AutoindexError):
 
 
 class TransientError(AutoindexError):
-    """Worth trying again later."""
+    """Worth a retry."""
 
 
 class ProviderUnavailable(TransientError):
@@ -95,11 +92,11 @@ class CreditsExhausted(TransientError):
 
 
 class BudgetSpent(TransientError):
-    """No call can be paid for in the time there is; the text is the reason."""
+    """No credits are available within the time limit; the text is the reason."""
 
 
 class MailUnavailable(TransientError):
-    """The mail server could not be reached, or asked to be tried later."""
+    """The mail server is unreachable, or asks for a retry later."""
 
 
 class PartUnavailable(TransientError):
@@ -116,11 +113,11 @@ class TurnTaken(TransientError):
 
 
 class AttemptOver(AutoindexError):
-    """An attempt has used up its time, and its task has more to do; the text says how far it is."""
+    """An attempt has used its time, and the task has more to do; the text says how far it is."""
 
 
 class PermanentError(AutoindexError):
-    """Trying again changes nothing."""
+    """A retry changes nothing."""
 
 
 class ProviderRefused(PermanentError):
@@ -157,15 +154,15 @@ class ArchiveUnverified(PermanentError):
 
 
 class SoftTimeLimit(PermanentError):
-    """The soft time limit is reached: what is done is kept, and what is left is said."""
+    """The soft time limit is reached; finished work is kept, and the text names the rest."""
 
 
 class MemoryLimit(PermanentError):
-    """A task asked for more memory at once than it may have."""
+    """A task asked for more memory than it may have."""
 
 
 class LeaseLost(PermanentError):
-    """Another worker has taken the task over, so that nothing more may be written for it."""
+    """Another worker has taken over the task: this one may write nothing more for it."""
 
     def __init__(self, task_id: UUID) -> None:
         super().__init__(f"another worker has taken task {task_id} over")

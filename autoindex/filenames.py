@@ -1,4 +1,4 @@
-"""What Autoindex calls the files it makes in shared folders: a cleanup removes no others.
+"""The names of the files Autoindex writes to shared folders; a cleanup removes no others.
 
 <reports>/<task>/autoindex-composite-monthly-2022-12-28.pdf
 <reports>/<task>/.autoindex-unfinished-k3j5_x0a
@@ -14,7 +14,7 @@ from autoindex.requests import ReportType
 
 UNFINISHED_PREFIX: Final = ".autoindex-unfinished-"
 
-# What `tempfile` adds to a prefix.
+# The suffix that `tempfile` adds.
 _ADDED: Final = "[a-z0-9_]{8}"
 _TASK: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TASK_FOLDER: Final = re.compile(_TASK)
@@ -32,7 +32,7 @@ def report(index_name: str, report_type: ReportType, last: date, extension: str)
 
 
 def run_folder_prefix(task_id: UUID) -> str:
-    """What the folder of a run's temporary files begins with."""
+    """The prefix of the folder of a run's temporary files."""
     return f"autoindex-run-{task_id}-"
 
 
@@ -47,7 +47,7 @@ def is_report(name: str) -> bool:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a file in a task's folder is a report that was never finished."""
+    """Whether a file in a task's folder is an unfinished report."""
     return _UNFINISHED.fullmatch(name) is not None
 
 

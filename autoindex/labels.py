@@ -1,6 +1,6 @@
-"""The names and sectors of assets: what the universe takes, and how any text becomes one.
+"""Names and sectors of assets: which texts are valid, and how to display any text on one line.
 
-A report has to hold them in a table's cell, a chart's legend, a workbook and a mail.
+Reports show them in table cells, chart legends, workbooks and mails.
 """
 
 from typing import Annotated, Final
@@ -13,7 +13,7 @@ LONGEST_SECTOR: Final = 80
 
 
 def printable(text: str) -> str:
-    """The text; raises for what a terminal or a file would not show."""
+    """The text; raises where it has a character that cannot be printed."""
     odd = next((character for character in text if not character.isprintable()), None)
     if odd is not None:
         raise PydanticCustomError(
@@ -31,9 +31,9 @@ Sector = Annotated[str, StringConstraints(max_length=LONGEST_SECTOR), AfterValid
 
 
 def shown(text: str, longest: int) -> str:
-    """`text` on one line, without what cannot be printed, of `longest` characters at most.
+    """`text` on one line of at most `longest` characters, without unprintable ones.
 
-    Empty where nothing of it can be printed.
+    Empty where no character is printable.
     """
     spaced = "".join(" " if character.isspace() else character for character in text)
     kept = " ".join("".join(filter(str.isprintable, spaced)).split())

@@ -13,16 +13,16 @@ _NAMED: Final = re.compile(
     r"""(?:"(?P<quoted>[^"<>\\]*)"|(?P<name>[^"<>]*?))\s*<(?P<spec>[^<>]*)>"""
 )
 _REASON: Final = "must be one mail address, as in ann@example.com"
-# As a part of another domain the library takes those that only a network of one's own knows.
-_AROUND: Final = ".example.com"
+# The library accepts an internal domain only as part of a public one.
+_PUBLIC_SUFFIX: Final = ".example.com"
 
 
 def parse(written: str, *, internal: bool = True) -> Address:
-    """One address, with or without a name; its domain in ASCII, as every mail server takes it.
+    """One address, with or without a name; its domain in ASCII, which every mail server accepts.
 
-    With `internal`, it may also be one that only a network of one's own knows, as ops@mailhost.
-    Raises `ValueError` for anything else: several, a quoted local part, what a mail's header would
-    read as another address, and what could end a header's line.
+    With `internal`, the domain may be one of the local network, as in ops@mailhost. Raises
+    `ValueError` for anything else: several addresses, a quoted local part, text that a mail header
+    would read as another address, or that could end a header line.
     """
     if len(written) > _LONGEST or not written.isprintable():
         raise ValueError(_REASON)
@@ -30,31 +30,31 @@ def parse(written: str, *, internal: bool = True) -> Address:
     name = (named["quoted"] or named["name"] or "") if named else ""
     local, domain = _checked(named["spec"] if named else written, internal=internal)
     address = Address(name, local, domain)
-    if not _stands_in_a_header(address):
+    if not _survives_a_header(address):
         raise ValueError(_REASON)
     return address
 
 
 def parse_several(written: str) -> tuple[Address, ...]:
-    """Addresses with commas between; raises `ValueError` where one of them is none."""
+    """Addresses separated by commas; raises `ValueError` where one is invalid."""
     return tuple(parse(one.strip()) for one in written.split(","))
 
 
 def _checked(spec: str, *, internal: bool) -> tuple[str, str]:
     """The local part and the domain."""
-    around = _AROUND if internal else ""
+    suffix = _PUBLIC_SUFFIX if internal else ""
     try:
-        found = validate_email(spec + around, check_deliverability=False, strict=True)
+        found = validate_email(spec + suffix, check_deliverability=False, strict=True)
     except EmailNotValidError as error:
         raise ValueError(f"{_REASON}: {error}") from None
-    domain = found.ascii_domain.removesuffix(around)
+    domain = found.ascii_domain.removesuffix(suffix)
     if domain.rpartition(".")[2].isdecimal():  # an IPv4 address
         raise ValueError(_REASON)
     return found.local_part, domain
 
 
-def _stands_in_a_header(address: Address) -> bool:
-    """Whether a header gives back what was put into it: encoded words mean something else."""
+def _survives_a_header(address: Address) -> bool:
+    """Whether a header gives the address back unchanged: encoded words mean something else."""
     header: Any = HeaderRegistry()("To", str(address))
     wrong = [flaw for flaw in header.defects if not isinstance(flaw, NonASCIILocalPartDefect)]
     return not wrong and header.addresses == (address,)
@@ -67,4 +67,4 @@ def _recipient(written: str) -> str:
 MailAddress = Annotated[
     str, AfterValidator(_recipient), WithJsonSchema({"type": "string", "format": "email"})
 ]
-"""The address alone, in the form that is sent to."""
+"""The address alone, in the form that mail is sent to."""

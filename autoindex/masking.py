@@ -1,8 +1,8 @@
-"""No text that leaves the process shows a secret: neither a log line nor an error's words.
+"""Masks secrets in every text that leaves the process: log lines, errors, states, mails.
 
-`Settings` says what is secret as soon as it is read. Log records are masked where they are made,
-so that every handler, ours and others', gets them masked; whatever hands a text on by another way
-(a run's state, an answer, a mail) asks `masked`.
+`Settings` registers its secrets when it is read. Log records are masked when they are created, so
+every handler gets them masked. Code that passes a text on in another way (a run's state, an
+answer, a mail) calls `masked`.
 """
 
 import json
@@ -18,24 +18,24 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 from pydantic import SecretStr
 
 MASK: Final = "***"
-# A shorter one is a word of many texts: it is masked where it stands alone.
+# A shorter secret may be part of ordinary words: it is masked only as a whole word.
 _SHORTEST: Final = 8
-# Of a secret URL, a part that is longer than that is no name.
+# A part of a secret URL that is longer than this is not a name.
 _A_NAME: Final = 15
 _IN_URL: Final = re.compile(
     r"[\w+.-]+://(?P<user>[^:/?#@]*):(?P<password>.+)@[^/]*/?(?P<name>[^/?]*)"
 )
-# Prefect's, which are no settings of ours.
+# Prefect's own settings.
 _LOGINS: Final = ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_KEY")
 _URL_PASSWORD: Final = re.compile(r"(?<=://)[^\s/?#@]*:[^\s/?#]*(?=@)")
 
 
 class Mask:
-    """Replaces secrets in texts, in whatever form they usually come."""
+    """Replaces secrets in texts, in each of their usual encodings."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if secret for form in _forms(secret)}
-        # The longest first: one secret may be a part of another.
+        # Longest first: one secret may be part of another.
         patterns = [_pattern(form) for form in sorted(forms, key=len, reverse=True)]
         self._secrets = re.compile("|".join(patterns)) if patterns else None
 
@@ -46,7 +46,7 @@ class Mask:
         return _URL_PASSWORD.sub(MASK, text) if "://" in text else text
 
     def everywhere(self, value: Any) -> Any:
-        """The same for all texts in lists and mappings."""
+        """The value with every text in its lists and mappings masked."""
         if isinstance(value, str):
             return self(value)
         if isinstance(value, Mapping):
@@ -60,14 +60,14 @@ _mask = Mask(())
 
 
 def hide(values: Iterable[object], *logins: str) -> None:
-    """Mask from here on what is secret among the values of settings, and no more what was before.
+    """Mask the secrets among the values of settings from now on, in place of earlier ones.
 
-    That is whatever is a `SecretStr`, and passwords and tokens in URLs. `logins`, each as
-    `user:password`, and those that the environment has for Prefect are masked, too.
+    Secret are `SecretStr` values, and passwords and tokens in URLs. `logins`, each as
+    `user:password`, and Prefect's logins in the environment are masked, too.
     """
-    global _mask  # noqa: PLW0603 - as global as the logging that it is for
+    global _mask  # noqa: PLW0603 - logging is global, too
     known = (*logins, *(os.environ.get(name, "") for name in _LOGINS))
-    _mask = Mask([*_secrets(values), *(form for login in known for form in _told(login))])
+    _mask = Mask([*_secrets(values), *(form for login in known for form in _login_forms(login))])
     if logging.getLogRecordFactory() is not _masked_record:
         logging.setLogRecordFactory(_masked_record)
 
@@ -78,12 +78,12 @@ def masked(text: str) -> str:
 
 
 def masked_everywhere(value: Any) -> Any:
-    """The same for all texts in lists and mappings."""
+    """The value with every text in its lists and mappings masked."""
     return _mask.everywhere(value)
 
 
 def mask_error(error: BaseException) -> None:
-    """Take the secrets out of an error and its causes, whoever shows them later."""
+    """Mask the secrets in an error and its causes."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -92,7 +92,7 @@ def mask_error(error: BaseException) -> None:
             continue
         seen.add(id(one))
         one.args = tuple(masked(arg) if isinstance(arg, str) else arg for arg in one.args)
-        if isinstance(one, OSError) and isinstance(one.strerror, str):  # which is what it shows
+        if isinstance(one, OSError) and isinstance(one.strerror, str):  # which its text shows
             one.strerror = masked(one.strerror)
         waiting += [one.__cause__, one.__context__]
 
@@ -101,7 +101,7 @@ def _masked_record(*args: Any, **more: Any) -> logging.LogRecord:
     record = logging.LogRecord(*args, **more)
     try:
         said = record.getMessage()
-    except (TypeError, ValueError):  # which the handlers report
+    except (TypeError, ValueError):  # the handlers report it
         return record
     if (shown := masked(said)) != said:
         record.msg, record.args = shown, ()
@@ -123,26 +123,26 @@ def _secrets(values: Iterable[object]) -> Iterable[str]:
 
 def _passwords(url: str) -> Iterable[str]:
     found = _IN_URL.match(url)
-    # One that is also the user's or the database's name stands in many texts.
+    # A password that is also the name of the user or the database occurs in many texts.
     if found and found["password"] not in (found["user"], found["name"]):
         yield found["password"]
         yield unquote(found["password"])
 
 
 def _tokens(url: str) -> Iterable[str]:
-    """Of a web hook or a DSN, what is as good as the whole."""
+    """The parts of a web hook or a DSN that are as secret as the whole."""
     if url.startswith(("http://", "https://")):
         parts = urlsplit(url)
         yield from (one for one in (parts.username, parts.path) if one and len(one) > _A_NAME)
 
 
-def _told(login: str) -> Iterable[str]:
-    """The whole, the password alone, and how a request's header has it."""
+def _login_forms(login: str) -> Iterable[str]:
+    """The whole login, the password alone, and the login as a request header has it."""
     return login, login.partition(":")[2], b64encode(login.encode()).decode()
 
 
 def _forms(secret: str) -> set[str]:
-    """As it is; as URLs, JSON and Python's own texts have it."""
+    """The secret as it is, and as URLs, JSON and Python's `repr` encode it."""
     escaped = (json.dumps(secret)[1:-1], repr(secret)[1:-1], repr(secret.encode())[2:-1])
     return {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), *escaped}
 

@@ -1,4 +1,4 @@
-"""What each task may be asked: the API's bodies and the flows' parameters are these models."""
+"""The four requests: each model is both an API body and a flow's parameters."""
 
 import re
 from datetime import UTC, date, datetime
@@ -79,7 +79,7 @@ Symbol = Annotated[
 
 
 def _is_iso(day: object) -> object:
-    # Pydantic would take 0 for 1970 and cut the time off a timestamp.
+    # Pydantic would read 0 as 1970 and drop the time of a timestamp.
     written = isinstance(day, str) and _ISO_DATE.fullmatch(day) is not None
     if not written and type(day) is not date:
         raise ValueError("is no date; write it as in 2022-12-28")
@@ -110,7 +110,7 @@ class RefreshRequest(TaskRequest):
         default=Mode.SMART,
         description="`smart` asks for what is missing, `full` for the whole history.",
     )
-    # Of what is wrong with a list the first is told: a list of errors costs more than the list.
+    # Only the first error of a list is reported: many errors cost more than the list.
     symbols: (
         Annotated[list[Symbol], Field(min_length=1, max_length=5_000, fail_fast=True)] | None
     ) = Field(

@@ -1,4 +1,4 @@
-"""Trading sessions of the New York Stock Exchange, and which of them are closed or due."""
+"""Trading sessions of the New York Stock Exchange: which are closed, which are rebalances."""
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -11,7 +11,8 @@ import pandas as pd
 from autoindex.requests import Frequency
 
 EXCHANGE: Final = "XNYS"
-# exchange_calendars would begin twenty years ago; nothing Twelve Data serves is older than this.
+# exchange_calendars begins twenty years ago by default.
+# Twelve Data serves nothing older than this.
 FIRST_DAY: Final = "1970-01-01"
 
 PANDAS_PERIODS: Final[Mapping[str, str]] = {
@@ -28,7 +29,7 @@ def _calendar(last_day: date) -> exchange_calendars.ExchangeCalendar:
 
 
 def _calendar_through(day: date) -> exchange_calendars.ExchangeCalendar:
-    # Whole years, so that a process builds the calendar once and not once a day.
+    # Whole years: a process builds the calendar once, not once a day.
     return _calendar(date(day.year + 1, 12, 31))
 
 
@@ -73,10 +74,10 @@ def closed_at(session: date) -> datetime:
 
 
 def rebalances(sessions: pd.DatetimeIndex, frequency: Frequency) -> pd.DatetimeIndex:
-    """Those of `sessions` that are the first of their period by the exchange's calendar.
+    """The decision sessions among `sessions`: the first session of each period of the calendar.
 
-    Weeks begin on Monday. The first of `sessions` counts only where it really is the first
-    session of its period, whatever came before it in the data.
+    Weeks begin on Monday. The first of `sessions` counts only where it is the first session of its
+    period in the calendar, whatever the data begin with.
     """
     if sessions.empty:
         return sessions

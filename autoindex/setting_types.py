@@ -1,4 +1,4 @@
-"""The types of settings: each checks a value, and says what would be right without showing it."""
+"""The types of settings: each checks a value, and its error says what is expected."""
 
 import re
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Secr
 
 from autoindex import addresses, mail_address
 
-# A calendar's sessions and the time zones of both sides fit in between.
+# Within the calendar, with room for the time zones at both ends.
 _EARLIEST: Final = datetime(1991, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _DAY_SECONDS: Final = 86_400
 # RFC 7518, section 3.2: a key at least as long as the hash.
 _SHORTEST_SECRET_BYTES: Final = 32
-# Words that stand where a secret should, in examples and in haste.
+# Placeholders of examples.
 _PLACEHOLDER: Final = re.compile(
     r"change|replace|your.?(own|secret|key|256)|secret.?key|password|example|placeholder|default"
     r"|super.?secret|09d25e094faa6ca2556c818166b7a956",
@@ -25,7 +25,7 @@ _PLACEHOLDER: Final = re.compile(
 
 
 def _as_written(check: Callable[[str], object]) -> AfterValidator:
-    """Let the value be what it was, where the check does not raise."""
+    """Keep the value unchanged where the check does not raise."""
 
     def checked(value: Any) -> Any:
         check(value.get_secret_value() if isinstance(value, SecretStr) else value)
@@ -59,14 +59,14 @@ def _can_be_guessed(secret: str) -> bool:
     return (
         len(secret) < _SHORTEST_SECRET_BYTES
         or len(set(secret)) < 8
-        # A text that repeats itself is found in its double before the end.
+        # A text that repeats itself occurs inside its double.
         or secret in (secret + secret)[1:-1]
         or _PLACEHOLDER.search(secret) is not None
     )
 
 
 def _written_out(instant: object) -> object:
-    # Pydantic would take a number for the seconds since 1970.
+    # Pydantic would read a number as seconds since 1970.
     if isinstance(instant, str) and "-" not in instant:
         raise ValueError("must be an instant with its timezone, as in 2022-12-28T22:00:00Z")
     return instant
@@ -82,7 +82,7 @@ def _absolute(folder: Path) -> Path:
     try:
         return folder.expanduser().resolve()
     except (OSError, RuntimeError) as error:  # no current folder, or no home
-        raise ValueError(f"{folder} leads nowhere ({error}): begin it with /") from error
+        raise ValueError(f"{folder} cannot be resolved ({error}): begin it with /") from error
 
 
 Line = Annotated[str, _as_written(_line)]

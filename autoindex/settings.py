@@ -43,21 +43,21 @@ from autoindex.setting_types import (
 
 # A Unix socket's whole path must fit into 108 bytes on Linux and 104 on macOS.
 _LONGEST_SOCKET_FOLDER: Final = 80
-# PostgreSQL and libpq take these for the ends of a folder in a list of them.
+# PostgreSQL and libpq read these as separators in a list of folders.
 _LISTED: Final = re.compile('[,"]')
 _PREFIX: Final = "AUTOINDEX_"
-# What pydantic puts before the text of an error of ours.
+# The prefix that pydantic adds to the text of our errors.
 _OURS: Final = "Value error, "
-# What a worker tells the processes of its runs.
+# Variables that a worker sets for the processes of its runs.
 _FOR_RUNS: Final = frozenset({"LEASE_TOKEN", "MEMORY_LIMIT_MB", "ORDER"})
 
 
 class Settings(BaseSettings):
-    """The settings of one process; frozen, so that nobody changes them underway.
+    """The settings of one process; frozen.
 
-    Raises `ConfigurationError`, which names the variables that are wrong. White space around a
-    value does not count: a file may bring line ends. Secrets are masked from here on in whatever
-    this process logs: see `autoindex.masking`.
+    Raises `ConfigurationError`, which names the invalid variables. White space around a value is
+    ignored: a file may add line ends. From now on, this process masks the secrets in its logs: see
+    `autoindex.masking`.
     """
 
     model_config = SettingsConfigDict(
@@ -176,7 +176,7 @@ class Settings(BaseSettings):
             raise ConfigurationError("; ".join(reasons)) from None
 
     def model_post_init(self, _: Any) -> None:
-        """Mask the secrets from here on."""
+        """Mask the secrets from now on."""
         masking.hide(value for _, value in self)
 
     @property
@@ -196,7 +196,7 @@ class Settings(BaseSettings):
         path = os.fsencode(folder)
         if len(path) <= _LONGEST_SOCKET_FOLDER and not _LISTED.search(str(folder)):
             return folder
-        # Not TMPDIR: the stack's parts have one of their own, and all must find the same socket.
+        # Not TMPDIR: each part of the stack has its own, and all must find the same socket.
         name = f"autoindex-{sha256(path).hexdigest()[:12]}"
         return Path("/tmp") / name  # noqa: S108
 
@@ -216,7 +216,7 @@ class Settings(BaseSettings):
 
     @property
     def public_url(self) -> str:
-        """Where users reach the facade; without a slash at its end."""
+        """Where users reach the facade, without a trailing slash."""
         return (self.api_url or self.own_url).rstrip("/")
 
     @property
@@ -250,7 +250,7 @@ class Settings(BaseSettings):
 
 
 def _reachable(host: str) -> str:
-    """The loopback address where the host stands for every address."""
+    """The loopback address where the host means every address."""
     try:
         address = ip_address(host)
     except ValueError:  # a name
@@ -266,9 +266,9 @@ def _as_text(value: object) -> str:
 
 
 def misspelt(environment: Mapping[str, str]) -> list[str]:
-    """What variables look like settings and are none, a sentence each, with the nearest that is.
+    """Variables that look like settings but are not: a sentence each, with the nearest setting.
 
-    Not refused: a host may have variables of its own that begin so, a release's number say.
+    They are not errors: a host may have variables of its own with this prefix.
     """
     settings = [name.upper() for name in Settings.model_fields]
     written = {name.removeprefix(_PREFIX) for name in environment if name.startswith(_PREFIX)}
@@ -276,12 +276,12 @@ def misspelt(environment: Mapping[str, str]) -> list[str]:
     for name in sorted(written - {*settings, *_FOR_RUNS}):
         nearest = get_close_matches(name, settings, n=1)
         hint = f"; did you mean {_PREFIX}{nearest[0]}?" if nearest else ""
-        sentences.append(f"{_PREFIX}{name} is no setting of Autoindex{hint}")
+        sentences.append(f"{_PREFIX}{name} is not a setting of Autoindex{hint}")
     return sentences
 
 
 def _stripped(values: Any) -> Any:
-    """The values without white space around them; one that was nothing else counts as unset."""
+    """The values without white space around them; an empty one counts as unset."""
     if not isinstance(values, Mapping):
         return values
     texts = {name: value.strip() for name, value in values.items() if isinstance(value, str)}

@@ -200,8 +200,8 @@ def test_a_misspelt_variable_is_named_with_the_nearest_setting() -> None:
         "PATH": "/bin",
     }
     assert misspelt(environment) == [
-        "AUTOINDEX_RELEASE_TRAIN is no setting of Autoindex",
-        "AUTOINDEX_SMPT_HOST is no setting of Autoindex; did you mean AUTOINDEX_SMTP_HOST?",
+        "AUTOINDEX_RELEASE_TRAIN is not a setting of Autoindex",
+        "AUTOINDEX_SMPT_HOST is not a setting of Autoindex; did you mean AUTOINDEX_SMTP_HOST?",
     ]
 
 

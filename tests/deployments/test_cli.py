@@ -74,7 +74,7 @@ def test_a_misspelt_variable_is_named_with_the_nearest(
 ) -> None:
     monkeypatch.setenv("AUTOINDEX_DATABSE_URL", "postgresql://me:hunter2@127.0.0.1:1/nowhere")
     error = said(capsys, "migrate")
-    assert "AUTOINDEX_DATABSE_URL is no setting of Autoindex" in error
+    assert "AUTOINDEX_DATABSE_URL is not a setting of Autoindex" in error
     assert "did you mean AUTOINDEX_DATABASE_URL?" in error
     assert "hunter2" not in error
 
