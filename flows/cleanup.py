@@ -26,7 +26,7 @@ from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime, opened
 from flows.visibility import failures, finished_runs, run_names
 
-# A run that writes a file has ended long before.
+# Every run that writes a file has ended by then.
 TEMPORARY_FILES_KEPT: Final = timedelta(days=1)
 
 
@@ -41,10 +41,10 @@ def cleanup(
     types: CleanupTypes = ["prices", "news", "logs"],  # noqa: B006 - shown in the UI, not changed
     dry_run: bool = True,
 ) -> dict[str, Any] | State[Any]:
-    """Archive and delete what is past its keep-by date; a dry run only counts."""
+    """Archive and delete old records; a dry run only counts them."""
     request = CleanupRequest(older_than_days=older_than_days, types=types, dry_run=dry_run)
     with opened() as run:
-        if (end := skip_superseded.skipped(run, "cleanup")) is not None:
+        if (end := skip_superseded.skip(run, "cleanup")) is not None:
             return end
         began = time.monotonic()
         progress = Progress("cleanup", len(request.types) + 1)
@@ -52,10 +52,10 @@ def cleanup(
         for done, kind in enumerate(request.types):
             if kind not in removed:
                 removed[kind] = _remove(run, request, kind)
-                note(run, removed)
+                store_progress(run, removed)
             if kind == "logs" and "runs" not in removed:
                 removed |= remove_finished_runs(run, request)
-                note(run, removed)
+                store_progress(run, removed)
             progress.update(done + 1, "record types")
         result: dict[str, Any] = {"dry_run": request.dry_run, "removed": removed}
         result["temporary_files"] = clear_temporary(run, request)
@@ -80,16 +80,16 @@ def resume(run: Runtime) -> dict[str, Any]:
         return checkpoints.load(connection, run.task_id)
 
 
-@retrying("note")
-def note(run: Runtime, removed: dict[str, Any]) -> None:
-    """Keep what is removed so far, for an attempt that may have to go on."""
+@retrying("store progress")
+def store_progress(run: Runtime, removed: dict[str, Any]) -> None:
+    """Store what is removed so far, for the next attempt if there is one."""
     with run.engine.begin() as connection:
         checkpoints.store(connection, run.task_id, removed)
 
 
 @retrying("archive and delete")
 def archive_and_delete(run: Runtime, request: CleanupRequest, kind: ArchivedType) -> dict[str, Any]:
-    """Archive one type's old records, read the archive back, delete them; or only count them."""
+    """Archive one type's old records, verify the archive, delete them; or only count them."""
     day = _keep_from(run, request, kind)
     (removed,) = deletion.clean(
         run.engine,
@@ -98,7 +98,7 @@ def archive_and_delete(run: Runtime, request: CleanupRequest, kind: ArchivedType
         archive_url=run.settings.archive,
         dry_run=request.dry_run,
     )
-    _say(request, "%d %s older than %s", removed.deleted, kind, day)
+    _log(request, "%d %s older than %s", removed.deleted, kind, day)
     return {
         "older_than": day.isoformat(),
         "archived": removed.archived,
@@ -107,23 +107,23 @@ def archive_and_delete(run: Runtime, request: CleanupRequest, kind: ArchivedType
 
 
 def _keep_from(run: Runtime, request: CleanupRequest, kind: ArchivedType) -> date:
-    # Prices and news are as old as the data's clock says; task results as the wall clock says.
+    # The age of prices and news is by the data's clock, that of task results by the wall clock.
     now = datetime.now(UTC) if kind == "logs" else run.now
     return (now - timedelta(days=request.older_than_days)).date()
 
 
 @retrying("remove finished runs")
 def remove_finished_runs(run: Runtime, request: CleanupRequest) -> dict[str, Any]:
-    """Remove runs of our deployments that ended long ago, and what was noted of runs now gone.
+    """Remove old finished runs of our deployments, and the records of runs that are gone.
 
-    As long as Prefect keeps a run, its Idempotency-Key stands for it, and its mails stay claimed.
+    As long as Prefect keeps a run, its Idempotency-Key and the claims of its mails are kept.
     """
     before, dry = _instant(request), request.dry_run
     runs = finished_runs.count(before) if dry else finished_runs.remove(before)
     with_id, with_key = finished_runs.kept_ids(before), finished_runs.kept_keys(before)
     mails = maintenance.clear_mails(run.engine, before, with_id, dry_run=dry)
     keys = maintenance.clear_bookings(run.engine, before, with_key, dry_run=dry)
-    _say(request, "%d finished runs, %d idempotency keys, %d records of mails", runs, keys, mails)
+    _log(request, "%d finished runs, %d idempotency keys, %d records of mails", runs, keys, mails)
     deleted = {"runs": runs, "idempotency_keys": keys, "mails": mails}
     day = before.date().isoformat()
     return {name: {"older_than": day, "deleted": count} for name, count in deleted.items()}
@@ -131,19 +131,19 @@ def remove_finished_runs(run: Runtime, request: CleanupRequest) -> dict[str, Any
 
 @retrying("remove reports")
 def remove_reports(run: Runtime, request: CleanupRequest) -> dict[str, Any]:
-    """Remove old reports, file and record."""
+    """Remove old reports, files and records."""
     before = _instant(request)
     count = maintenance.clear_reports(run.engine, run.settings, before, dry_run=request.dry_run)
-    _say(request, "%d reports older than %s", count, before.date())
+    _log(request, "%d reports older than %s", count, before.date())
     return {"older_than": before.date().isoformat(), "deleted": count}
 
 
 @retrying("clear temporary files")
 def clear_temporary(run: Runtime, request: CleanupRequest) -> int:
-    """Remove what runs that died have left half-written."""
+    """Remove the unfinished files of runs that died."""
     died = datetime.now(UTC) - TEMPORARY_FILES_KEPT
     count = maintenance.clear_temporary(run.settings, died, dry_run=request.dry_run)
-    _say(request, "%d temporary files", count)
+    _log(request, "%d temporary files", count)
     return count
 
 
@@ -151,12 +151,12 @@ def _instant(request: CleanupRequest) -> datetime:
     return datetime.now(UTC) - timedelta(days=request.older_than_days)
 
 
-def _say(request: CleanupRequest, what: str, *counts: object) -> None:
+def _log(request: CleanupRequest, what: str, *counts: object) -> None:
     verb = "would remove" if request.dry_run else "removed"
     get_run_logger().info(f"{verb} {what}", *counts)
 
 
 @retrying("optimise")
 def optimise(run: Runtime) -> dict[str, Any]:
-    """VACUUM and ANALYZE, with the space that was won."""
+    """VACUUM and ANALYZE; the space that was freed."""
     return asdict(maintenance.optimise(run.engine))

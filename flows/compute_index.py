@@ -39,7 +39,7 @@ from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime, opened
 from flows.visibility import artifacts, disclosure, failures, run_names
 
-# More sessions than a lookback, because a gap in a stock's bars is carried over up to five.
+# Loaded beyond the lookback, because a gap in a stock's bars is filled over up to five sessions.
 GAP_SESSIONS = 10
 
 
@@ -60,13 +60,13 @@ def compute_index(
         start_date=start_date, end_date=end_date, strategy=strategy, frequency=frequency
     )
     with opened() as run:
-        if (end := skip_superseded.skipped(run, "compute")) is not None:
+        if (end := skip_superseded.skip(run, "compute")) is not None:
             return end
         return finish(run, "compute", recompute(run, request))
 
 
 def recompute(run: Runtime, request: ComputeIndexRequest) -> dict[str, Any]:
-    """The tasks of this flow, for every flow that changes prices; computations take turns."""
+    """Load, compute and store, one computation at a time; also called by a refresh."""
     began = time.monotonic()
     with locks.exclusive(run.engine, "index"):
         loaded = load_prices(run, request)
@@ -83,7 +83,7 @@ def recompute(run: Runtime, request: ComputeIndexRequest) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What one computation starts from; `base` is None where the index begins anew."""
+    """The input of one computation; `base` is None where the index starts anew."""
 
     constituents: list[Asset]
     closes: pd.DataFrame
@@ -95,7 +95,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """New levels and allocations, the whole series they continue, and its metrics."""
+    """New levels and allocations, all levels with the new ones, and their metrics."""
 
     series: IndexSeries
     levels: pd.Series
@@ -104,7 +104,7 @@ class Computed:
 
 @retrying("load prices")
 def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
-    """Read closes from as far back as the first new session needs, and where to go on from."""
+    """Read the closes that the first new session needs, and the stored level to continue from."""
     with run.engine.begin() as connection:
         renewal = recompute_marks.open_for(connection, request.strategy, request.frequency)
     with run.engine.connect() as connection:
@@ -137,31 +137,31 @@ def _base(
     universe: list[Asset],
     stored: tuple[date, date],
 ) -> Holdings | None:
-    """The stored level to go on from: the last before the start asked for, or before what is due.
+    """The stored level to continue from.
 
-    Where nothing is, the last one.
+    It is the last before the requested start, or before the first due session; or the last of all.
     """
     begin = date.max
     if (wanted := request.start_date or renewal.due_from) is not None:
-        begin = max(wanted, _decidable(connection, request, universe, stored[0]))
+        begin = max(wanted, _first_computable(connection, request, universe, stored[0]))
     found = holdings.before(connection, request.strategy, request.frequency, universe, begin)
     if found is None or found.session < stored[0]:
         return None
     return found
 
 
-def _decidable(
+def _first_computable(
     connection: Connection, request: ComputeIndexRequest, universe: list[Asset], oldest: date
 ) -> date:
-    """The first session that can be decided anew; what is published before it stays.
+    """The first session that can be recomputed; earlier levels stay as published.
 
-    It has a full lookback of closes that no cleanup has taken, be it from some stocks only. Where
-    levels are older than those closes, a level to go on from must lie among them, too.
+    It has a full lookback of closes, from which no cleanup has removed any, of any stock. Where
+    levels are older than those closes, the level to continue from must be among them, too.
     """
     kept = max([oldest, *(one.prices_kept_from for one in universe if one.prices_kept_from)])
     published = levels.window(connection, request.strategy, request.frequency)
-    goes_on = published is not None and published[0] < kept
-    return sessions.ahead(kept, max(lookback_sessions(request.strategy) - 1, int(goes_on)))
+    extends_older = published is not None and published[0] < kept
+    return sessions.ahead(kept, max(lookback_sessions(request.strategy) - 1, int(extends_older)))
 
 
 def _window(
@@ -170,13 +170,13 @@ def _window(
     base: Holdings | None,
     stored: tuple[date, date],
 ) -> tuple[date, date]:
-    """First and last session to load; raises `EmptyWindow` where no stored one was asked for."""
+    """First and last session to load; raises `EmptyWindow` where none of them is stored."""
     if request.end_date is not None and request.end_date < stored[0]:
         raise EmptyWindow("end_date", *stored)
     if request.start_date is not None and request.start_date > stored[1]:
         raise EmptyWindow("start_date", *stored)
     published = levels.window(connection, request.strategy, request.frequency)
-    # Levels stored after the end asked for follow from what is computed: they are renewed too.
+    # Levels after the requested end depend on the computed ones: they are recomputed, too.
     wanted = max(request.end_date or date.max, published[1] if published else date.min)
     end = min(wanted, stored[1])
     first = base.session if base else max(request.start_date or date.min, stored[0])
@@ -184,7 +184,7 @@ def _window(
         raise EmptyWindow("end_date" if request.end_date else "start_date", *stored)
     start = sessions.back(first, lookback_sessions(request.strategy) + GAP_SESSIONS)
     if base:
-        # What was delisted since it was bought is worth its last close.
+        # A stock that was delisted after it was bought is worth its last close.
         start = min(start, sessions.back(base.decided, GAP_SESSIONS))
     return max(stored[0], start), end
 
@@ -208,7 +208,7 @@ def _history(
 
 @retrying("compute")
 def compute(loaded: Loaded, request: ComputeIndexRequest) -> Computed:
-    """Levels, allocations and metrics; nothing is stored yet."""
+    """Compute levels, allocations and metrics, without storing them."""
     series = index.compute(
         loaded.closes,
         strategy=request.strategy,
@@ -236,13 +236,13 @@ def _shares(constituents: list[Asset]) -> pd.Series:
 
 @retrying("store index")
 def store(run: Runtime, request: ComputeIndexRequest, loaded: Loaded, computed: Computed) -> None:
-    """Store everything in one transaction, so that no reader sees half of it."""
+    """Store everything in one transaction, so that readers see all or nothing of it."""
     series, which = computed.series, (request.strategy, request.frequency)
     if series.levels.empty:
         return
     first = series.levels.index[0].date()
     with run.engine.begin() as connection:
-        # A restated history changes allocations as well: in turns, or both would wait for ever.
+        # A restated history changes allocations, too: without this lock both would deadlock.
         locks.until_commit(connection, locks.PRICES)
         levels.store(connection, *which, series.levels)
         rows = Allocations(series.weights, series.units)

@@ -59,11 +59,11 @@ def generate_report(
     format: ReportFormat,  # noqa: A002 - the documented name of the field
     email: MailAddress | None = None,
 ) -> dict[str, Any] | State[Any]:
-    """Make a report on the published index, and mail it where an address is given."""
+    """Make a report on the published index, and mail it if an address is given."""
     request = ReportRequest(report_type=report_type, format=format, email=email)
     with opened() as run:
         request.check_mail(run.settings)
-        if (end := skip_superseded.skipped(run, "report")) is not None:
+        if (end := skip_superseded.skip(run, "report")) is not None:
             return end
         began = time.monotonic()
         content = aggregate(run, request)
@@ -77,7 +77,7 @@ def generate_report(
 
 @retrying("aggregate")
 def aggregate(run: Runtime, request: ReportRequest) -> ReportContent:
-    """Read what is stored and derive everything the report says."""
+    """Read the stored index and compose the report's content."""
     content = compose(_inputs(run, request.report_type))
     get_run_logger().info("aggregated %s", content.title)
     return content
@@ -128,7 +128,7 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
 
 @retrying("render")
 def render(run: Runtime, request: ReportRequest, content: ReportContent) -> Path:
-    """Draw and write the file, in a folder of the task's own; a second try replaces it."""
+    """Write the file, in a folder of the task's own; a retry replaces it."""
     name = files.suggested_name(content, request.format)
     path = run.settings.reports_dir / str(run.task_id) / name
     files.write(content, request.format, path)
@@ -159,10 +159,10 @@ def store(run: Runtime, request: ReportRequest, content: ReportContent, path: Pa
 
 @retrying("deliver")
 def deliver(run: Runtime, request: ReportRequest, content: ReportContent, path: Path) -> str:
-    """Mail the report where that was asked for; what became of it.
+    """Mail the report if an address is given; the outcome.
 
-    The mail is built, claimed, and the claim committed, before it is sent: whoever dies after that
-    leaves it unknown whether it went out, and it is not sent twice. Who dies before has sent none.
+    The mail is built and claimed, and the claim committed, before it is sent. A run that dies after
+    that leaves the outcome unknown, and the mail is not sent again.
     """
     if request.email is None:
         return "not asked for"
@@ -191,7 +191,7 @@ def _send(run: Runtime, mail: EmailMessage, recipient: str) -> str:
         delivery.send(run.settings, mail)
         outcome = "sent"
     except (MailUnavailable, ConfigurationError):
-        # Nothing was accepted: the next try may claim it again.
+        # Nothing was accepted: a retry may claim it again.
         until_available(run.engine, deliveries.release, run.task_id, recipient)
         raise
     except MailRefused:
@@ -200,14 +200,14 @@ def _send(run: Runtime, mail: EmailMessage, recipient: str) -> str:
     except MailUncertain as error:
         get_run_logger().warning("%s", error)
     finally:
-        # Also where the run is stopped underway: whether the mail went out is unknown then. After
-        # a release there is no claim left to mark.
+        # Also when the run is stopped meanwhile: the outcome is unknown then. After a release there
+        # is no claim left to mark.
         _mark(run, recipient, outcome)
     return outcome
 
 
 def _mark(run: Runtime, recipient: str, status: deliveries.Outcome) -> None:
-    # A mail that has gone out must not count as unknown because the database is unavailable.
+    # A mail that was sent must not count as unknown because the database is unavailable.
     until_available(run.engine, deliveries.mark, run.task_id, recipient, status)
 
 
@@ -226,6 +226,6 @@ def _summary(report: StoredReport, path: Path) -> dict[str, Any]:
 
 
 def _user() -> str | None:
-    """Who asked for it, as the facade has tagged the run; None for schedules."""
+    """The user in the tag that the facade gives a run; None for scheduled runs."""
     tags: list[str] = flow_run.tags or []
     return next((tag.removeprefix(USER_TAG) for tag in tags if tag.startswith(USER_TAG)), None)

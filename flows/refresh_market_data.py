@@ -29,21 +29,20 @@ from autoindex.storage.prices import fetches, stored_prices
 from autoindex.storage.universe import assets
 from autoindex.storage.universe.assets import Asset
 from flows.attempts import skip_superseded, time_limit
-from flows.attempts.attempt import goes_on, patience, resumable
+from flows.attempts.attempt import has_next_attempt, lock_wait_seconds, resumable
 from flows.attempts.credit_budget import DAY_SHARED, DAY_SPENT, TIME_LIMIT, Budget
 from flows.attempts.outcome import Progress, finish, invalidate_cache
-from flows.attempts.refresh_tally import Tally, hand_over, resume
-from flows.attempts.retry import longest_delay, retrying
+from flows.attempts.refresh_progress import RefreshProgress, hand_over, resume
+from flows.attempts.retry import max_retry_delay_seconds, retrying
 from flows.attempts.runtime import Runtime, opened
 from flows.attempts.upsert import upsert
 from flows.compute_index import recompute
 from flows.visibility import artifacts, failures, run_names
-from flows.visibility.monitors import watch
+from flows.visibility.monitors import monitor
 
-# What fetching may take of an attempt's time, of which `prefect.yaml` allows 240 s; the rest is for
-# the index.
+# Of an attempt's 240 s (see `prefect.yaml`); the rest is for the index.
 FETCH_SECONDS: Final = 200
-# What one call may take: begun at the last moment, it still ends before the limit.
+# A call that starts at the last moment still ends before the limit.
 CALL_SECONDS: Final = 30
 
 
@@ -56,34 +55,34 @@ CALL_SECONDS: Final = 30
 def refresh_market_data(
     mode: Mode = Mode.SMART, symbols: list[Symbol] | None = None, force: bool = False
 ) -> dict[str, Any] | State[Any]:
-    """Bring daily prices up to date, then the index."""
+    """Update daily prices, then the index."""
     request = RefreshRequest(mode=mode, symbols=symbols, force=force)
-    with opened() as run, locks.exclusive(run.engine, "refresh", patience=patience()):
+    with opened() as run, locks.exclusive(run.engine, "refresh", patience=lock_wait_seconds()):
         began = time.monotonic()
-        tally = resume(run)
-        # A run that has begun its work finishes it.
-        if not tally.settled and (end := skip_superseded.skipped(run, "refresh")) is not None:
+        done = resume(run)
+        # A run that has fetched symbols continues, even if it is superseded.
+        if not done.settled and (end := skip_superseded.skip(run, "refresh")) is not None:
             return end
-        universe, due = resolve_symbols(run, request, tally)
-        if due and (left := _bring_in(run, request, universe, due, tally)) is not None:
-            tally.seconds += time.monotonic() - began
-            hand_over(run, tally)
+        universe, due = resolve_symbols(run, request, done)
+        if due and (left := _fetch_due(run, request, universe, due, done)) is not None:
+            done.seconds += time.monotonic() - began
+            hand_over(run, done)
             raise AttemptOver(left)
-        artifacts.left_out(tally.refused, tally.deferred)
-        tally.check()
+        artifacts.omitted_symbols(done.refused, done.deferred)
+        done.check()
         evicted = invalidate_cache(run, versions.PRICES)
-        result = tally.result() | {"index": _recompute_index(run)}
+        result = done.result() | {"index": _recompute_index(run)}
         result |= {"cache_entries_evicted": evicted}
-        watch(run)
-        seconds = tally.seconds + time.monotonic() - began
+        monitor(run)
+        seconds = done.seconds + time.monotonic() - began
         return finish(run, "refresh", result | {"duration_seconds": round(seconds, 3)})
 
 
 @retrying("resolve symbols")
 def resolve_symbols(
-    run: Runtime, request: RefreshRequest, tally: Tally
+    run: Runtime, request: RefreshRequest, done: RefreshProgress
 ) -> tuple[list[Asset], list[Due]]:
-    """The active assets asked for, and what of them is due and not settled, in order."""
+    """The requested active assets, and which of them are due and not yet settled, in order."""
     with run.engine.connect() as connection:
         universe = assets.resolve(connection, request.symbols)
         if not universe:
@@ -99,10 +98,10 @@ def resolve_symbols(
     smart = request.symbols is None and not _is_whole(request)
     silent = fetch_plan.silent_symbols(newest, answered, run.now) if smart else frozenset()
     # What an earlier attempt has fetched is not asked for again, whatever the mode.
-    due = [one for one in wanted if one.symbol not in silent | tally.settled]
-    tally.silent = set(silent - tally.settled)
-    left_out = {one.symbol for one in due} | tally.silent | tally.settled
-    tally.fresh = sum(asset.symbol not in left_out for asset in universe)
+    due = [one for one in wanted if one.symbol not in silent | done.settled]
+    done.silent = set(silent - done.settled)
+    left_out = {one.symbol for one in due} | done.silent | done.settled
+    done.fresh = sum(asset.symbol not in left_out for asset in universe)
     get_run_logger().info("%d of %d symbols are due", len(due), len(universe))
     return universe, due
 
@@ -111,55 +110,59 @@ def _is_whole(request: RefreshRequest) -> bool:
     return request.force or request.mode is Mode.FULL
 
 
-def _bring_in(
-    run: Runtime, request: RefreshRequest, universe: list[Asset], due: list[Due], tally: Tally
+def _fetch_due(
+    run: Runtime,
+    request: RefreshRequest,
+    universe: list[Asset],
+    due: list[Due],
+    done: RefreshProgress,
 ) -> str | None:
     """Fetch and store batch by batch, so that memory does not grow with the universe.
 
-    Returns how far it is, where the rest is for another attempt; else what is left is deferred.
+    Returns how much is done if the rest is for another attempt; otherwise the rest is deferred.
     """
-    settled = len(tally.settled)
-    # The whole history of everything may take days: what is newly due must not wait for it.
+    settled = len(done.settled)
+    # The whole history of all symbols may take days: newly due symbols must not wait for it.
     leave = len(universe) if _is_whole(request) and request.symbols is None else 0
     with _provider(run.settings) as provider:
         budget = Budget(run, FETCH_SECONDS, leave)
-        reason = None if budget.is_known else ask_plan(provider, budget)
+        reason = None if budget.is_known else read_plan_limits(provider, budget)
         queue = deque(fetch_plan.batches(due, budget.plan.per_minute))
         try:
-            reason = reason or _fetch_all(run, provider, budget, universe, queue, tally)
+            reason = reason or _fetch_all(run, provider, budget, universe, queue, done)
         except SoftTimeLimit as limit:
             reason = str(limit)
     if reason is None:
         return None
-    # Without progress it would go on for ever.
-    if len(tally.settled) > settled and reason not in (DAY_SPENT, DAY_SHARED) and goes_on():
-        return f"{len(tally.settled)} of {settled + len(due)} symbols fetched; {reason}"
-    tally.defer(queue, reason)
-    get_run_logger().warning("%d symbols deferred: %s", len(tally.deferred), reason)
+    # Without progress there would be no end of attempts.
+    if len(done.settled) > settled and reason not in (DAY_SPENT, DAY_SHARED) and has_next_attempt():
+        return f"{len(done.settled)} of {settled + len(due)} symbols fetched; {reason}"
+    done.defer(queue, reason)
+    get_run_logger().warning("%d symbols deferred: %s", len(done.deferred), reason)
     return None
 
 
-@time_limit.felt
+@time_limit.enforced
 def _fetch_all(
     run: Runtime,
     provider: TwelveData,
     budget: Budget,
     universe: list[Asset],
     queue: "deque[Batch]",
-    tally: Tally,
+    done: RefreshProgress,
 ) -> str | None:
-    """Fetch and store every batch; a reason to stop before, where there is one."""
-    settled = len(tally.settled)
+    """Fetch and store every batch; the reason to stop early, if any."""
+    settled = len(done.settled)
     progress = Progress("refresh", settled + sum(len(batch.symbols) for batch in queue))
     progress.show(settled, "symbols fetched")
-    earlier, reason = tally.credits, None
+    earlier, reason = done.credits, None
     while queue and reason is None:
         try:
-            reason = _next_batch(run, provider, budget, universe, queue, tally)
+            reason = _next_batch(run, provider, budget, universe, queue, done)
         finally:
-            tally.credits = earlier + budget.spent
-        progress.update(len(tally.settled), "symbols fetched")
-    progress.show(len(tally.settled), "symbols fetched")
+            done.credits = earlier + budget.spent
+        progress.update(len(done.settled), "symbols fetched")
+    progress.show(len(done.settled), "symbols fetched")
     return reason
 
 
@@ -169,31 +172,31 @@ def _next_batch(
     budget: Budget,
     universe: list[Asset],
     queue: "deque[Batch]",
-    tally: Tally,
+    done: RefreshProgress,
 ) -> str | None:
-    """Fetch and store the next batch; a reason to stop, where there is one."""
-    brought = fetch(provider, budget, queue[0], may_defer=bool(tally.fetched))
-    with time_limit.finishing():
-        stored = upsert(run, universe, brought.reply, tally) if brought.reply else None
-        # It leaves the queue once it is stored, so that a limit met on the way defers it.
+    """Fetch and store the next batch; the reason to stop, if any."""
+    outcome = fetch(provider, budget, queue[0], may_defer=bool(done.fetched))
+    with time_limit.deferred():
+        stored = upsert(run, universe, outcome.reply, done) if outcome.reply else None
+        # It leaves the queue once it is stored, so that a limit before that defers it.
         queue.popleft()
-        if brought.later is not None:
-            queue.appendleft(brought.later)
-        if brought.reply is not None and stored is not None:
-            tally.add(brought.reply, stored)
-            queue.extend(fetch_plan.batches(stored.unjoined, budget.plan.per_minute))
-    return brought.stop
+        if outcome.later is not None:
+            queue.appendleft(outcome.later)
+        if outcome.reply is not None and stored is not None:
+            done.add(outcome.reply, stored)
+            queue.extend(fetch_plan.batches(stored.to_refetch, budget.plan.per_minute))
+    return outcome.stop
 
 
 @retrying("ask for the plan")
-def ask_plan(provider: TwelveData, budget: Budget) -> str | None:
-    """Learn how many credits the provider gives; a reason to stop, where it does not say."""
+def read_plan_limits(provider: TwelveData, budget: Budget) -> str | None:
+    """Ask the provider how many credits its plan has; the reason to stop, if it does not say."""
     try:
-        budget.ask_plan(provider)
+        budget.read_plan_limits(provider)
     except BudgetSpent as spent:
         return str(spent)
     except CreditsExhausted as error:
-        budget.exhausted(error)
+        budget.record_exhausted(error)
         if not error.daily:
             raise
         return DAY_SPENT
@@ -201,8 +204,8 @@ def ask_plan(provider: TwelveData, budget: Budget) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
-    """What came of a batch, what of it is left for later, and why there is no going on."""
+class FetchOutcome:
+    """The reply to a batch, the part that is left for later, and the reason to stop, if any."""
 
     reply: BatchReply | None
     later: Batch | None
@@ -210,23 +213,23 @@ class Brought:
 
 
 @retrying("fetch")
-def fetch(provider: TwelveData, budget: Budget, batch: Batch, *, may_defer: bool) -> Brought:
-    """What the credits pay for of one batch; every attempt sets aside its own.
+def fetch(provider: TwelveData, budget: Budget, batch: Batch, *, may_defer: bool) -> FetchOutcome:
+    """Fetch as much of one batch as the credits pay for; every attempt reserves its own.
 
-    Where the time for another attempt is lacking, `may_defer` leaves the batch to the next run.
+    If there is no time for another attempt, `may_defer` leaves the batch to the next run.
     """
     try:
         with budget.open(batch) as account:
             now, later = batch.split(account.granted)
             reply = None if now is None else provider.fetch(now, account)
     except BudgetSpent as spent:
-        return Brought(None, batch, str(spent))
+        return FetchOutcome(None, batch, str(spent))
     except CreditsExhausted as error:
-        budget.exhausted(error)
-        return Brought(None, batch, DAY_SPENT if error.daily else None)
+        budget.record_exhausted(error)
+        return FetchOutcome(None, batch, DAY_SPENT if error.daily else None)
     except ProviderUnavailable as error:
-        if may_defer and not budget.has(longest_delay()):
-            return Brought(None, batch, f"{TIME_LIMIT}; {error}")
+        if may_defer and not budget.has(max_retry_delay_seconds()):
+            return FetchOutcome(None, batch, f"{TIME_LIMIT}; {error}")
         raise
     if reply is not None:
         get_run_logger().info(
@@ -235,15 +238,15 @@ def fetch(provider: TwelveData, budget: Budget, batch: Batch, *, may_defer: bool
             len(reply.fetched),
             len(reply.refused),
         )
-    return Brought(reply, later)
+    return FetchOutcome(reply, later)
 
 
 def _recompute_index(run: Runtime) -> dict[str, Any]:
-    """Renew the published index from the earliest session whose return has changed."""
+    """Recompute the published index from the earliest session whose return has changed."""
     try:
         return recompute(run, ComputeIndexRequest())
     except IndexImpossible as error:
-        # Prices may come in symbol by symbol: too few of them is no failure of the refresh.
+        # Prices may arrive symbol by symbol: too few of them are no failure of the refresh.
         get_run_logger().warning("the index was not computed: %s", error)
         return {"not_computed": str(error)}
 

@@ -1,1 +1,1 @@
-"""How a task's attempts recover: retries, limits, turns, and what one leaves to the next."""
+"""How a task's attempts recover: retries, limits, locks, and what one leaves to the next."""

@@ -1,4 +1,4 @@
-"""The provider's credits during one refresh: set aside, waited for within a limit, put right."""
+"""The provider's credits during one refresh: reserved, waited for, and corrected."""
 
 import time
 from dataclasses import replace
@@ -20,19 +20,19 @@ TIME_LIMIT: Final = "the time limit"
 DAY_SPENT: Final = "the day's credits are spent"
 DAY_SHARED: Final = "what is left of the day's credits is for what is newly due"
 MINUTE_SPENT: Final = "the minute's credits are spent"
-# Until the provider has told its plan: the smallest there is, unless it told one long ago.
+# The smallest plan, until the provider says which it is.
 _UNKNOWN: Final = Plan(per_minute=8, per_day=800)
 _LONG_AGO: Final = timedelta(days=365)
 
 
 class Budget:
-    """Credits of the provider's plan, shared with every other worker through the ledger.
+    """Credits of the provider's plan, shared with all other workers through the ledger.
 
-    The instants here are the wall clock's: the budget is about real requests.
+    Times are of the wall clock: the provider counts real requests.
     """
 
     def __init__(self, run: Runtime, seconds: float, leave: int = 0) -> None:
-        """Credits for so many seconds; `leave` of a day's are for others, but no more than half."""
+        """For so many seconds; leaves `leave` of a day's credits, at most half, to other runs."""
         self.spent = 0
         self._leave = leave
         self._run = run
@@ -44,15 +44,15 @@ class Budget:
         self.plan = known or older or _UNKNOWN
 
     def has(self, seconds: float) -> bool:
-        """Whether fetching may take so much longer."""
+        """Whether there are so many seconds left."""
         return time.monotonic() + seconds < self._deadline
 
     def open(self, batch: Batch) -> "Account":
-        """Set aside what a batch may cost, or as much of it as there is for whole symbols."""
+        """Reserve what a batch may cost, or as much of it as there is for whole symbols."""
         return Account(self, self.reserve(batch.credits, batch.pages))
 
-    def ask_plan(self, provider: TwelveData) -> None:
-        """Have the provider tell its plan, which costs a credit."""
+    def read_plan_limits(self, provider: TwelveData) -> None:
+        """Ask the provider for its plan, which costs a credit."""
         with Account(self, self.reserve(1, 1)) as account:
             usage = provider.api_usage(account)
         self.plan, self.is_known = Plan(usage.per_minute, usage.per_day), True
@@ -65,21 +65,21 @@ class Budget:
                 used_today=usage.used_today,
             )
 
-    def exhausted(self, error: CreditsExhausted) -> None:
-        """Book the minute or the day as spent, because the provider has said so."""
+    def record_exhausted(self, error: CreditsExhausted) -> None:
+        """Record that the minute's or the day's credits are spent, as the provider says."""
         with self._run.engine.begin() as connection:
             ledger.exhaust(connection, self.plan, datetime.now(UTC), daily=error.daily)
 
     def correct(self, reservation: Reservation, cost: quota.Credits) -> None:
-        """Book what a reservation was really used for."""
+        """Record what a reservation has really cost."""
         self.spent += cost.spent
         with self._run.engine.begin() as connection:
             now = datetime.now(UTC)
             ledger.correct(connection, reservation, cost.spent, now, used_this_minute=cost.used)
 
     def reserve(self, wanted: int, at_least: int) -> Reservation:
-        """Set credits aside, waiting for the next minute where that helps; raises `BudgetSpent`."""
-        # What is dearer than a minute begins with a whole one.
+        """Reserve credits, in the next minute if need be; raises `BudgetSpent`."""
+        # A batch that costs more than a minute has starts with a whole minute.
         most, limits = self.plan.per_minute, self._limits()
         while self.has(seconds=0):
             with self._run.engine.begin() as connection:
@@ -108,10 +108,10 @@ class Budget:
 
 
 class Account:
-    """Credits set aside for one batch, from which its calls are paid one by one.
+    """Credits that are reserved for one batch, from which its calls are paid one by one.
 
-    A call that what was set aside does not cover, because the minute has passed or a batch had to
-    be taken apart, gets credits of its own. What is left over is given back at the end.
+    A call that they do not cover, because the minute has passed or the batch had to be split, gets
+    a reservation of its own. Unused credits are released at the end.
     """
 
     def __init__(self, budget: Budget, reservation: Reservation) -> None:
@@ -129,23 +129,23 @@ class Account:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._give_back()
+        self._release_unused()
 
     def reserve_call(self, cost: int) -> None:
-        """Cover the next call; raises `BudgetSpent` where there is no credit or no time for it."""
+        """Pay for the next call; raises `BudgetSpent` if there is no credit or no time for it."""
         if not self._budget.has(seconds=0):
             raise BudgetSpent(TIME_LIMIT)
         if self._reserved.granted < cost or not ledger.covers(self._reserved, datetime.now(UTC)):
-            self._give_back()
+            self._release_unused()
             self._reserved = self._budget.reserve(cost, cost)
         self._call = replace(self._reserved, granted=cost)
         self._reserved = replace(self._reserved, granted=self._reserved.granted - cost)
 
     def correct_call(self, cost: quota.Credits) -> None:
-        """Book what the call has cost."""
+        """Record what the call has cost."""
         self._budget.correct(self._call, cost)
 
-    def _give_back(self) -> None:
+    def _release_unused(self) -> None:
         if self._reserved.granted:
             self._budget.correct(self._reserved, quota.Credits(0))
             self._reserved = replace(self._reserved, granted=0)

@@ -1,4 +1,4 @@
-"""What a flow run leaves behind: its progress, its result and what it says in the Prefect UI."""
+"""A flow run's progress and result, for the facade and for the Prefect UI."""
 
 import time
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _SECONDS_BETWEEN_UPDATES: Final = 0.5
 
 
 class Progress:
-    """How far a run is: on its page in Prefect, and for those who follow it through the facade."""
+    """How much of a run is done, on its page in Prefect and for the facade."""
 
     def __init__(self, kind: str, total: int) -> None:
         self._total = max(total, 1)
@@ -32,7 +32,7 @@ class Progress:
         self._artifact: UUID = create_progress_artifact(0.0, key=f"{kind}-progress")  # type: ignore[assignment]
 
     def update(self, completed: int, what: str) -> None:
-        """Show that `completed` of the total are done; not more often than is readable."""
+        """Show that `completed` of the total are done, at most every half second."""
         passed = time.monotonic() - self._updated
         if completed >= self._total or passed >= _SECONDS_BETWEEN_UPDATES:
             self.show(completed, what)
@@ -48,8 +48,8 @@ class Progress:
 
 @retrying("store result")
 def store_result(run: Runtime, kind: str, result: Mapping[str, Any]) -> None:
-    """Keep the result where the facade reads it, for as long as results are served."""
-    # The wall clock: it is the reader's day that counts, not the data's.
+    """Store the result for the facade, for as long as results are kept."""
+    # By the wall clock, not by the data's.
     lifetime = timedelta(hours=run.settings.result_ttl_hours)
     with run.engine.begin() as connection:
         results.store(connection, run.task_id, kind, result, datetime.now(UTC), lifetime)
@@ -57,7 +57,7 @@ def store_result(run: Runtime, kind: str, result: Mapping[str, Any]) -> None:
 
 @retrying("invalidate cache")
 def invalidate_cache(run: Runtime, name: str) -> int:
-    """Evict what the newest version of the data has superseded; how many entries."""
+    """Evict the cache entries of older versions of the data; how many."""
     with run.engine.connect() as connection:
         version = versions.current(connection, name)
     return run.cache.evict_superseded(name, version)
@@ -74,13 +74,13 @@ def finish(run: Runtime, kind: str, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _markdown(kind: str, result: Mapping[str, Any]) -> str:
-    rows = "\n".join(f"| {_words(name)} | {_cell(value)} |" for name, value in result.items())
+    rows = "\n".join(f"| {_label(name)} | {_cell(value)} |" for name, value in result.items())
     return f"# {kind.capitalize()}: {flow_run.name}\n\n| | |\n|---|---|\n{rows}\n"
 
 
 def _cell(value: object) -> str:
     if isinstance(value, Mapping):
-        return "<br>".join(f"{_words(str(k))}: {_cell(v)}" for k, v in value.items()) or "–"
+        return "<br>".join(f"{_label(str(k))}: {_cell(v)}" for k, v in value.items()) or "–"
     if isinstance(value, list | tuple):
         return "<br>".join(_cell(item) for item in value) or "–"
     if isinstance(value, float):
@@ -89,5 +89,5 @@ def _cell(value: object) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _words(name: str) -> str:
+def _label(name: str) -> str:
     return name.replace("_", " ")

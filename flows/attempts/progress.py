@@ -1,7 +1,7 @@
-"""What a run tells those who follow it: its step, how much is done, and the lines it logs.
+"""What a run reports to its followers: its step, how much is done, and its log lines.
 
-Telling is for the reader's comfort: where the database does not take it, the run goes on, and says
-so once in its log.
+A run does not depend on its reports: if the database does not take one, the run continues without,
+and logs that once.
 """
 
 import logging
@@ -23,83 +23,87 @@ from autoindex.storage.runs import task_progress
 
 # Loggers of Prefect's `get_run_logger()`.
 _RUN_LOGGERS: Final = ("prefect.flow_runs", "prefect.task_runs")
-# Prefect logs through them too: exceptions with their traces, which are not for every reader.
-_OURS: Final = (str(Path(__file__).parents[1]), str(Path(autoindex.__file__).parent))
+# Prefect logs through them, too: exceptions with tracebacks, which not every reader may see.
+_OUR_CODE: Final = (str(Path(__file__).parents[1]), str(Path(autoindex.__file__).parent))
 _REQUEST_TAG: Final = "request:"
 
 log = logging.getLogger("autoindex.flows")
 
 
-class Teller:
-    """Tells of one run."""
+class ProgressReporter:
+    """Reports the progress of one run."""
 
     def __init__(self, engine: Engine, task_id: UUID) -> None:
         self._engine = engine
         self._task_id = task_id
-        self._heard = True
+        self._is_recorded = True
 
-    def tell(self, change: Callable[[Connection, UUID, datetime], None]) -> None:
-        """Make one change, in a transaction of its own; nothing more once one has failed."""
-        if not self._heard:
+    def report(self, change: Callable[[Connection, UUID, datetime], None]) -> None:
+        """Make one change, in a transaction of its own; none after one has failed."""
+        if not self._is_recorded:
             return
         try:
             with self._engine.begin() as connection:
                 change(connection, self._task_id, datetime.now(UTC))
         except UNAVAILABLE as error:
-            self._heard = False
-            log.warning("progress is no longer told: the database fails", exc_info=error)
+            self._is_recorded = False
+            log.warning(
+                "progress is no longer reported: the database is unavailable", exc_info=error
+            )
 
 
-class Lines(logging.Handler):
-    """Passes on what our own code logs about the run."""
+class RunLogHandler(logging.Handler):
+    """Reports the lines that our own code logs about the run."""
 
-    def __init__(self, teller: Teller) -> None:
+    def __init__(self, reporter: ProgressReporter) -> None:
         super().__init__(logging.INFO)
-        self._teller = teller
+        self._reporter = reporter
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell a line."""
-        if record.pathname.startswith(_OURS):
+        """Report a line."""
+        if record.pathname.startswith(_OUR_CODE):
             level, line = record.levelname.lower(), record.getMessage()
-            self._teller.tell(lambda c, task, now: task_progress.say(c, task, level, line, now))
+            self._reporter.report(lambda c, task, now: task_progress.say(c, task, level, line, now))
 
 
-_current: ContextVar[Teller | None] = ContextVar("teller", default=None)
+_current: ContextVar[ProgressReporter | None] = ContextVar("reporter", default=None)
 
 
 @contextmanager
-def opened(engine: Engine, task_id: UUID) -> Iterator[None]:
-    """Tell of this run as long as this is open."""
-    teller = Teller(engine, task_id)
-    teller.tell(task_progress.begin)
-    lines = Lines(teller)
-    before = _current.set(teller)
+def reporting(engine: Engine, task_id: UUID) -> Iterator[None]:
+    """Report the progress of this run within the block."""
+    reporter = ProgressReporter(engine, task_id)
+    reporter.report(task_progress.begin)
+    handler = RunLogHandler(reporter)
+    before = _current.set(reporter)
     for name in _RUN_LOGGERS:
-        logging.getLogger(name).addHandler(lines)
+        logging.getLogger(name).addHandler(handler)
     try:
         if (request := request_id()) is not None:
             get_run_logger().info("asked for in request %s", request)
         yield
     finally:
         for name in _RUN_LOGGERS:
-            logging.getLogger(name).removeHandler(lines)
+            logging.getLogger(name).removeHandler(handler)
         _current.reset(before)
 
 
 def step(name: str) -> None:
-    """Say which step begins; nothing where nobody is told."""
-    if teller := _current.get():
-        teller.tell(lambda c, task, now: task_progress.enter(c, task, name, now))
+    """Report which step begins, if the run reports its progress."""
+    if reporter := _current.get():
+        reporter.report(lambda c, task, now: task_progress.enter(c, task, name, now))
 
 
 def count(completed: int, total: int, what: str) -> None:
-    """Say how much is done; nothing where nobody is told."""
-    if teller := _current.get():
-        teller.tell(lambda c, task, now: task_progress.count(c, task, completed, total, what, now))
+    """Report how much is done, if the run reports its progress."""
+    if reporter := _current.get():
+        reporter.report(
+            lambda c, task, now: task_progress.count(c, task, completed, total, what, now)
+        )
 
 
 def request_id() -> str | None:
-    """The id of the request that asked for this run, as the facade has tagged it."""
+    """The id of the request that started this run, from the tag that the facade gives it."""
     tags: list[str] = flow_run.tags or []
     found = (tag.removeprefix(_REQUEST_TAG) for tag in tags if tag.startswith(_REQUEST_TAG))
     return next(found, None)

@@ -20,17 +20,17 @@ from flows.attempts.runtime import Runtime
 class Stored:
     """What one batch has changed.
 
-    `restated` names the symbols whose history was replaced, `unjoined` those whose history must be
-    fetched whole before it can be.
+    `restated` names the symbols whose history was replaced, `to_refetch` the symbols whose history
+    has to be fetched whole first.
     """
 
     counts: Counts
     restated: frozenset[str]
-    unjoined: tuple[Due, ...]
+    to_refetch: tuple[Due, ...]
 
 
 @dataclass(slots=True)
-class Tally:
+class RefreshProgress:
     """What a refresh has done so far, symbol by symbol and row by row."""
 
     fresh: int = 0
@@ -45,33 +45,33 @@ class Tally:
     seconds: float = 0
 
     def add(self, reply: BatchReply, stored: Stored) -> None:
-        """Take in one batch."""
+        """Add one batch."""
         self.counts += stored.counts
-        unjoined = {due.symbol for due in stored.unjoined}
-        self.fetched |= {one.due.symbol for one in reply.fetched} - unjoined
+        to_refetch = {due.symbol for due in stored.to_refetch}
+        self.fetched |= {one.due.symbol for one in reply.fetched} - to_refetch
         self.restated |= stored.restated
         self.refused |= {refusal.symbol: refusal.reason for refusal in reply.refused}
         self.deferred |= reply.unavailable
         for one in reply.fetched:
             self.dropped += one.dropped
 
-    def plus(self, reply: BatchReply, stored: Stored) -> "Tally":
-        """What it will be with one more batch."""
+    def plus(self, reply: BatchReply, stored: Stored) -> "RefreshProgress":
+        """A copy with one more batch."""
         more = deepcopy(self)
         more.add(reply, stored)
         return more
 
     @property
     def settled(self) -> set[str]:
-        """Symbols that this task need not ask for again."""
+        """Symbols that this task need not fetch again."""
         return self.fetched | self.refused.keys()
 
     def defer(self, batches: "deque[Batch]", reason: str) -> None:
-        """Leave what was not fetched to the next run."""
+        """Leave the symbols of these batches to the next run."""
         self.deferred |= {symbol: reason for batch in batches for symbol in batch.symbols}
 
     def check(self) -> None:
-        """Raise where nothing at all could be done: that is no success."""
+        """Raise if no symbol could be refreshed: that is a failure."""
         if self.refused and not (self.fresh or self.fetched or self.deferred):
             reasons = "; ".join(f"{symbol}: {why}" for symbol, why in self.refused.items())
             raise PermanentError(f"no symbol could be refreshed: {reasons}")
@@ -95,28 +95,28 @@ class Tally:
         }
 
     def dump(self) -> dict[str, Any]:
-        """As JSON, for `restored`; what is deferred is tried again, and so is left out."""
-        dumped: dict[str, Any] = TypeAdapter(Tally).dump_python(
+        """As JSON, for `restored`; without deferred symbols, which are fetched again."""
+        dumped: dict[str, Any] = TypeAdapter(RefreshProgress).dump_python(
             self, mode="json", exclude={"deferred"}
         )
         return dumped
 
     @classmethod
-    def restored(cls, dumped: dict[str, Any]) -> "Tally":
-        """What another attempt has dumped."""
+    def restored(cls, dumped: dict[str, Any]) -> "RefreshProgress":
+        """The progress that another attempt has dumped."""
         return TypeAdapter(cls).validate_python(dumped)
 
 
 @retrying("resume")
-def resume(run: Runtime) -> Tally:
-    """What earlier attempts of this task have done; nothing yet, where this is the first."""
+def resume(run: Runtime) -> RefreshProgress:
+    """The progress of earlier attempts of this task; empty in the first."""
     with run.engine.connect() as connection:
         done = checkpoints.load(connection, run.task_id)
-    return Tally.restored(done) if done else Tally()
+    return RefreshProgress.restored(done) if done else RefreshProgress()
 
 
 @retrying("hand over")
-def hand_over(run: Runtime, tally: Tally) -> None:
-    """Leave what is done to the next attempt."""
+def hand_over(run: Runtime, done: RefreshProgress) -> None:
+    """Store the progress for the next attempt."""
     with run.engine.begin() as connection:
-        checkpoints.hand_over(connection, run.task_id, tally.dump())
+        checkpoints.hand_over(connection, run.task_id, done.dump())

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from autoindex.masking import mask_error
 from autoindex.settings import Settings
 from flows.attempts import progress, time_limit
-from flows.attempts.attempt import JITTER, RETRIES, Postponed, makes_way
+from flows.attempts.attempt import JITTER, RETRIES, Postponed, releases_slot
 from flows.attempts.transient_errors import is_transient
 
 P = ParamSpec("P")
@@ -19,25 +19,25 @@ R = TypeVar("R")
 
 
 def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Make a function a task that is tried again after a transient error.
+    """Make a function a task that is retried after a transient error.
 
-    Where the wait would hold a worker's slot for long, the whole run makes way for it: see
-    `flows.attempts.attempt`. Its result stays in memory: what must outlive a run is in PostgreSQL.
+    If the wait would hold a worker's slot for long, it ends the attempt instead: see
+    `flows.attempts.attempt`. The task's result is not persisted by Prefect.
     """
 
     def make(function: Callable[P, R]) -> Task[P, R]:
-        @time_limit.felt
-        def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        @time_limit.enforced
+        def reported(*args: P.args, **kwargs: P.kwargs) -> R:
             progress.step(name)
             return function(*args, **kwargs)
 
         @wraps(function)
         def step(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                return told(*args, **kwargs)
+                return reported(*args, **kwargs)
             except Exception as error:
                 mask_error(error)
-                if is_transient(error) and makes_way() and not time_limit.is_reached():
+                if is_transient(error) and releases_slot() and not time_limit.is_reached():
                     raise Postponed(name, error) from error
                 raise
 
@@ -46,7 +46,7 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
             retries=RETRIES,
             retry_delay_seconds=_delays,
             retry_jitter_factor=JITTER,
-            retry_condition_fn=_is_worth_another_try,
+            retry_condition_fn=_is_retried,
             cache_policy=NO_CACHE,
             persist_result=False,
         )(step)
@@ -54,12 +54,12 @@ def retrying(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     return make
 
 
-def longest_delay() -> float:
-    """The most seconds there may be between two attempts."""
+def max_retry_delay_seconds() -> float:
+    """The longest wait before a retry."""
     return Settings().retry_delay_seconds * (1 + JITTER)
 
 
-def _is_worth_another_try(
+def _is_retried(
     task: Task[Any, Any],  # noqa: ARG001
     run: TaskRun,  # noqa: ARG001
     state: State[Any],
@@ -68,5 +68,5 @@ def _is_worth_another_try(
 
 
 def _delays(retries: int) -> list[float]:
-    # Prefect asks when the task is defined, which is when a run's process starts.
+    # Called when the task is defined, which is when a run's process starts.
     return [Settings().retry_delay_seconds] * retries

@@ -1,4 +1,4 @@
-"""What a flow run works with: its settings, the database, the cache, and the data's clock."""
+"""What a flow run needs: its settings, the database, the cache, and the data's clock."""
 
 import os
 import tempfile
@@ -22,7 +22,7 @@ from flows.attempts.worker_env import LEASE_TOKEN
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Opened once a flow run and handed to its tasks."""
+    """Opened once per flow run and passed to its tasks."""
 
     settings: Settings
     engine: Engine
@@ -38,7 +38,7 @@ def opened() -> Iterator[Runtime]:
     settings = Settings()
     engine = guarded_engine(settings)
     try:
-        with _temporary_folder(), progress.opened(engine, task_id()):
+        with _temporary_folder(), progress.reporting(engine, task_id()):
             yield Runtime(
                 settings=settings,
                 engine=engine,
@@ -52,7 +52,7 @@ def opened() -> Iterator[Runtime]:
 
 @contextmanager
 def _temporary_folder() -> Iterator[None]:
-    """Have libraries write their temporary files where a cleanup finds them, should this die."""
+    """Have libraries write temporary files where a cleanup finds them if the run dies."""
     before = tempfile.tempdir
     prefix = filenames.run_folder_prefix(task_id())
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
@@ -64,7 +64,7 @@ def _temporary_folder() -> Iterator[None]:
 
 
 def guarded_engine(settings: Settings) -> Engine:
-    """Connections that commit nothing any more once another worker holds this run."""
+    """Connections that refuse to commit once another worker holds this run."""
     engine = engines.run_engine(settings, task_id())
     token = os.environ.get(LEASE_TOKEN)
     if token is not None:
@@ -73,5 +73,5 @@ def guarded_engine(settings: Settings) -> Engine:
 
 
 def task_id() -> UUID:
-    """The id of the flow run this is called in."""
+    """The id of the current flow run."""
     return UUID(str(flow_run.id))

@@ -1,4 +1,4 @@
-"""Scheduled runs that come too late: where the next one is due already, that one does the work."""
+"""Scheduled runs that start late: the next run of the schedule replaces them once it is due."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,8 +20,8 @@ from prefect.states import Completed
 from flows.attempts.outcome import finish
 from flows.attempts.runtime import Runtime
 
-# One that has failed or was cancelled does nobody's work.
-_DOES_THE_WORK: Final = [
+# A run that has failed or was cancelled replaces none.
+_REPLACES: Final = [
     StateType.SCHEDULED,
     StateType.PENDING,
     StateType.RUNNING,
@@ -29,10 +29,10 @@ _DOES_THE_WORK: Final = [
 ]
 
 
-def skipped(run: Runtime, kind: str) -> State[Any] | None:
-    """The end of a run whose successor is already due; None for a run that has work to do.
+def skip(run: Runtime, kind: str) -> State[Any] | None:
+    """The final state of a run whose successor is due already; None for a run that has to work.
 
-    A run that was asked for has no successor. To be returned by the flow as its state.
+    A run that a user has started has no successor. The flow returns this as its state.
     """
     successor = _successor()
     if successor is None:
@@ -52,7 +52,7 @@ def _successor() -> FlowRun | None:
         later = client.read_flow_runs(
             flow_run_filter=FlowRunFilter(
                 deployment_id=FlowRunFilterDeploymentId(any_=[own.deployment_id]),
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_DOES_THE_WORK)),
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_REPLACES)),
                 expected_start_time=FlowRunFilterExpectedStartTime(
                     after_=own.expected_start_time, before_=datetime.now(UTC)
                 ),

@@ -1,12 +1,12 @@
-"""The soft time limit: the supervisor's signal interrupts a run, once, and ends as one error.
+"""The soft time limit: the worker's signal interrupts a run once, which ends as `SoftTimeLimit`.
 
-The signal's handler may run between any two steps of the main thread, so that whatever it raises
-has to pass through code of others. It raises a `KeyboardInterrupt`, which they all know: psycopg
-cancels its query, SQLAlchemy gives the connection up, no `except Exception` makes another error of
-it. `felt` turns it into `SoftTimeLimit` at the edge of a subtask, and of the flow.
+The signal's handler may run between any two steps of the main thread, so that its exception passes
+through other libraries. It raises a `KeyboardInterrupt`, which they all handle: psycopg cancels its
+query, SQLAlchemy invalidates the connection, and no `except Exception` catches it. `enforced` turns
+it into `SoftTimeLimit` at the end of a subtask, and of the flow.
 
-What must not be cut in two, as a commit and what follows from it, is put between `finishing()`;
-what leads up to it and may take long, in there, between `interruptible()`.
+A block that must not be interrupted, as a commit and what follows from it, is a `deferred()` block.
+Its part that may take long, and is undone if it does not finish, is an `interruptible()` block.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,21 +21,21 @@ R = TypeVar("R")
 
 
 class _Interrupt(KeyboardInterrupt):
-    """The limit on its way to the edge where it is felt."""
+    """The limit until `enforced` turns it into `SoftTimeLimit`."""
 
 
 class _Limit:
-    """Whether the limit was reached, raised, and felt; and whether it has to wait."""
+    """Whether the limit was reached, raised and enforced, and how many blocks defer it."""
 
     def __init__(self) -> None:
         self.reason: str | None = None
-        self.edges = 0
-        self.waits = 0
+        self.enforcing = 0
+        self.deferrals = 0
         self.was_raised = False
-        self.was_felt = False
+        self.was_enforced = False
 
     def raise_if_due(self) -> None:
-        if self.reason and self.edges and not self.waits and not self.was_felt:
+        if self.reason and self.enforcing and not self.deferrals and not self.was_enforced:
             self.was_raised = True
             raise _Interrupt(self.reason)
 
@@ -44,9 +44,9 @@ _limit = _Limit()
 
 
 def reach(reason: str) -> None:
-    """Interrupt the main thread: now, or at the end of what is being finished.
+    """Interrupt the main thread: now, or at the end of a deferred block.
 
-    Nothing is interrupted before the flow's own code begins, nor after it has ended.
+    Nothing is interrupted before the flow's own code begins, or after it has ended.
     """
     _limit.reason = reason
     if not _limit.was_raised:
@@ -54,50 +54,50 @@ def reach(reason: str) -> None:
 
 
 def is_reached() -> bool:
-    """Whether the time for an orderly end has come."""
+    """Whether the limit was reached."""
     return _limit.reason is not None
 
 
-def felt(function: Callable[P, R]) -> Callable[P, R]:
-    """Have the limit end a function as `SoftTimeLimit`, whatever was made of the interruption."""
+def enforced(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function end with `SoftTimeLimit` at the limit, whatever handled the interrupt."""
 
-    # Not a context manager: between its block and its end the signal could slip through.
+    # Not a context manager: a signal could arrive between its block and its exit.
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             try:
-                _limit.edges += 1
-                # One that was swallowed, as by a destructor, is raised again here.
+                _limit.enforcing += 1
+                # An interrupt that was swallowed, as by a destructor, is raised again here.
                 _limit.raise_if_due()
                 return function(*args, **kwargs)
             finally:
-                _limit.edges -= 1
+                _limit.enforcing -= 1
         except BaseException as error:
-            if not _limit.was_raised or _limit.was_felt:
+            if not _limit.was_raised or _limit.was_enforced:
                 raise
-            _limit.was_felt = True
+            _limit.was_enforced = True
             raise SoftTimeLimit(_limit.reason) from error
 
     return call
 
 
 @contextmanager
-def finishing() -> Iterator[None]:
-    """Let the block end before the limit is felt; what the block raises comes first."""
-    _limit.waits += 1
+def deferred() -> Iterator[None]:
+    """Defer the limit until the block ends; an exception of the block takes precedence."""
+    _limit.deferrals += 1
     try:
         yield
     finally:
-        _limit.waits -= 1
+        _limit.deferrals -= 1
     _limit.raise_if_due()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have the block interrupted all the same: what it does is undone where it does not end."""
-    waits, _limit.waits = _limit.waits, 0
+    """Allow the limit to interrupt a block within a deferred one."""
+    deferrals, _limit.deferrals = _limit.deferrals, 0
     try:
         _limit.raise_if_due()
         yield
     finally:
-        _limit.waits = waits
+        _limit.deferrals = deferrals

@@ -1,4 +1,4 @@
-"""What a refresh stores of a batch, in one transaction."""
+"""Stores one batch of a refresh, in one transaction."""
 
 from prefect import get_run_logger
 from sqlalchemy import Connection
@@ -10,20 +10,20 @@ from autoindex.storage.prices.stored_prices import Counts
 from autoindex.storage.runs import checkpoints
 from autoindex.storage.universe.assets import Asset
 from flows.attempts import time_limit
-from flows.attempts.refresh_tally import Stored, Tally
+from flows.attempts.refresh_progress import RefreshProgress, Stored
 from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime
 
 
 @retrying("upsert")
-def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, tally: Tally) -> Stored:
-    """Store one batch in one transaction; restated histories wait until they are fetched whole.
+def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, done: RefreshProgress) -> Stored:
+    """Store one batch in one transaction; a restated history is stored once it is fetched whole.
 
-    The same transaction notes what is done by then, for an attempt that may have to go on.
+    The same transaction stores the refresh's progress, for the next attempt if there is one.
     """
     known = {asset.symbol: asset for asset in universe}
-    counts, sound, restated, unjoined = Counts(), [], set[str](), []
-    # Up to the commit, which must not be cut off from what is told of it.
+    counts, sound, restated, to_refetch = Counts(), [], set[str](), []
+    # Up to the commit: the caller's record of it must not be interrupted.
     with run.engine.begin() as connection, time_limit.interruptible():
         for one in reply.fetched:
             asset = known[one.due.symbol]
@@ -34,12 +34,12 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, tally: Tally)
                 counts += stored_prices.replace(connection, one.bars, asset.id)
                 restated.add(asset.symbol)
             else:
-                unjoined.append(one.due.refetch(asset.prices_kept_from))
+                to_refetch.append(one.due.refetch(asset.prices_kept_from))
         ids = {symbol: asset.id for symbol, asset in known.items()}
         counts += stored_prices.upsert(connection, sound, ids)
-        stored = Stored(counts, frozenset(restated), tuple(unjoined))
-        _note_answers(connection, run, reply, stored, ids)
-        checkpoints.store(connection, run.task_id, tally.plus(reply, stored).dump())
+        stored = Stored(counts, frozenset(restated), tuple(to_refetch))
+        _mark_fetched(connection, run, reply, stored, ids)
+        checkpoints.store(connection, run.task_id, done.plus(reply, stored).dump())
     get_run_logger().info(
         "stored %d new bars, %d changed, %d unchanged",
         counts.inserted,
@@ -49,12 +49,12 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, tally: Tally)
     return stored
 
 
-def _note_answers(
+def _mark_fetched(
     connection: Connection, run: Runtime, reply: BatchReply, stored: Stored, ids: dict[str, int]
 ) -> None:
-    unjoined = {due.symbol for due in stored.unjoined}
-    fetched = [one.due for one in reply.fetched if one.due.symbol not in unjoined]
+    to_refetch = {due.symbol for due in stored.to_refetch}
+    fetched = [one.due for one in reply.fetched if one.due.symbol not in to_refetch]
     refused = {ids[one.symbol] for one in reply.refused}
-    # Who is refused has had its turn, and must not be the first of all for ever.
+    # A refused symbol counts as fetched, or it would be the first of every refresh.
     whole = {ids[due.symbol] for due in fetched if due.whole} | refused
     fetches.note(connection, {ids[due.symbol] for due in fetched} | refused, whole, run.now)

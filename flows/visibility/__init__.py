@@ -1,1 +1,1 @@
-"""What a run shows in the Prefect UI, and whom it tells."""
+"""What a run shows in the Prefect UI, and whom it notifies."""

@@ -12,8 +12,8 @@ from autoindex.reports import wording
 _MOST_ROWS: Final = 200
 
 
-def left_out(refused: Mapping[str, str], deferred: Mapping[str, str]) -> None:
-    """Which symbols a refresh has not brought up to date, and why; nothing where there are none."""
+def omitted_symbols(refused: Mapping[str, str], deferred: Mapping[str, str]) -> None:
+    """The symbols that a refresh has not updated, and why; no table if there are none."""
     kinds = (("refused", refused), ("deferred", deferred))
     rows = [
         {"symbol": symbol, "what": what, "reason": masked(reason)}
@@ -26,7 +26,7 @@ def left_out(refused: Mapping[str, str], deferred: Mapping[str, str]) -> None:
 
 
 def index(weights: pd.DataFrame, metrics: Mapping[str, float | None]) -> None:
-    """The weights of the newest rebalance, and the index's measures since inception."""
+    """The weights of the newest rebalance, and the index's metrics since inception."""
     measures = [
         {"measure": wording.metric_label(name), "value": wording.metric_value(name, value)}
         for name, value in metrics.items()

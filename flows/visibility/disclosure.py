@@ -1,4 +1,4 @@
-"""What a computed index has to say of the data behind it."""
+"""Notes of a computed index on the data behind it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from autoindex.storage.universe.assets import Asset
 
 
 def of_shares(strategy: Strategy, constituents: Sequence[Asset]) -> Iterator[str]:
-    """Of which day the shares outstanding are that weight every session, and who has none."""
+    """The date of the shares outstanding that weight all sessions, and which symbols have none."""
     if strategy not in BY_SHARES:
         return
     unknown = [asset.symbol for asset in constituents if asset.shares_outstanding is None]
@@ -17,7 +17,7 @@ def of_shares(strategy: Strategy, constituents: Sequence[Asset]) -> Iterator[str
         when = f"{days[0]}" if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
         yield (
             f"every session, past ones too, is weighted by the shares outstanding of {when}, "
-            "which nobody could have known then"
+            "which were not known then"
         )
     if unknown:
         yield f"no shares outstanding, so no weight by market capitalisation: {', '.join(unknown)}"

@@ -1,7 +1,7 @@
-"""Error tracking: what made a task fail for good, sent to Sentry (or whatever speaks its protocol).
+"""Error tracking: final failures of tasks, sent to Sentry or a server with its protocol.
 
-A client of its own for each report, flushed before it returns: a run may end in a forked process,
-which runs no exit handlers, and nothing global survives a fork unharmed.
+Each report has a client of its own, and is flushed before it returns: a forked process runs no exit
+handlers, and a global client does not survive a fork.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def report(
 ) -> str | None:
     """Send one failure; the id of the event, or None where error tracking is off.
 
-    Local variables and breadcrumbs stay here, and every secret of the settings is masked.
+    Local variables and breadcrumbs are not sent, and all secrets of the settings are masked.
     """
     if settings.sentry_dsn is None:
         return None
@@ -54,7 +54,7 @@ def report(
 
 
 def _shown(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters without whom a report was for: the domain says enough."""
+    """The parameters, of a mail address only the domain."""
     return {
         name: f"…@{str(value).rpartition('@')[2]}" if name == "email" and value else value
         for name, value in parameters.items()

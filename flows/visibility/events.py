@@ -1,7 +1,7 @@
-"""What Autoindex tells Prefect beyond the states of its runs: events that automations act on.
+"""Events that Autoindex emits to Prefect, and that automations act on.
 
-Each incident has an event for "it is so" and one for "it is not, or no longer": the second arms the
-notice of the first again. The automations themselves are in `deployments/alerts/automations.py`.
+Each incident has an event for its begin and one for its end, or for health; the second re-arms the
+notice of the first. The automations are in `deployments/alerts/automations.py`.
 """
 
 from typing import Any, Final
@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.events import emit_event
 from prefect.events.schemas.events import Event
 
-# Said by `autoindex bootstrap`: as good as a sign of health, so that the first failure is noticed.
+# Emitted by `autoindex bootstrap`: counts as health, so that the first failure causes a notice.
 ALERTS_ARMED: Final = "autoindex.alerts.armed"
 
 DATA_CURRENT: Final = "autoindex.data.current"
@@ -37,8 +37,8 @@ def pool_resource(pool_id: UUID) -> str:
     return f"prefect.work-pool.{pool_id}"
 
 
-def tell(event: str, resource: str, reason: str) -> None:
-    """Send one event about a resource of ours; `reason` is a sentence for whoever is on call."""
+def emit(event: str, resource: str, reason: str) -> None:
+    """Emit one event about a resource of ours; `reason` is a sentence for the operator."""
     emit_event(
         event,
         resource={"prefect.resource.id": resource, "prefect.resource.name": resource},
@@ -47,7 +47,7 @@ def tell(event: str, resource: str, reason: str) -> None:
 
 
 def as_json(event: str, resource: str, related: list[dict[str, str]]) -> dict[str, Any]:
-    """An event as Prefect's REST API takes it, for whoever is not a flow run."""
+    """An event as JSON for Prefect's REST API, where there is no flow run."""
     made = Event.model_validate(
         {"event": event, "resource": {"prefect.resource.id": resource}, "related": related}
     )

@@ -1,6 +1,6 @@
-"""The mail that tells that a report has failed: a hook of its flow.
+"""The mail about a failed report: a hook of its flow.
 
-Apart from the other hooks, because what makes a mail brings in what makes reports.
+Apart from the other hooks, because its imports are as large as those of reports.
 """
 
 from datetime import UTC, datetime
@@ -25,9 +25,9 @@ from flows.visibility.failures import reason_of
 
 
 def mail(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell the addresses of the settings, where there are any; each once, whoever calls this again.
+    """Mail each alert recipient of the settings once, also if this is called again.
 
-    Where one of them can't be told the others are; the first error is raised then.
+    An error with one recipient does not affect the others; the first error is raised at the end.
     """
     settings = Settings()
     if not settings.alert_recipients:
@@ -36,9 +36,9 @@ def mail(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
     errors = []
     try:
         for recipient in settings.alert_recipients:
-            letter = _letter(settings, flow, flow_run, reason_of(state), recipient)
+            message = _message(settings, flow, flow_run, reason_of(state), recipient)
             try:
-                _tell(settings, engine, letter, recipient, flow_run.id)
+                _send_once(settings, engine, message, recipient, flow_run.id)
             except (AutoindexError, SQLAlchemyError) as error:
                 errors.append(error)
     finally:
@@ -47,22 +47,22 @@ def mail(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
         raise errors[0]
 
 
-def _tell(
-    settings: Settings, engine: Engine, letter: EmailMessage, recipient: Address, run_id: UUID
+def _send_once(
+    settings: Settings, engine: Engine, message: EmailMessage, recipient: Address, run_id: UUID
 ) -> None:
-    # A claim of its own: the same address may have been sent the report itself.
+    # A claim of its own: the same address may have got the report itself.
     claim_id, to = uuid5(run_id, "failure"), recipient.addr_spec
-    if not until_available(engine, deliveries.claim, claim_id, to, letter["Message-ID"]):
+    if not until_available(engine, deliveries.claim, claim_id, to, message["Message-ID"]):
         return
     try:
-        delivery.send(settings, letter)
+        delivery.send(settings, message)
     except (MailUnavailable, ConfigurationError):
         until_available(engine, deliveries.release, claim_id, to)
         raise
     until_available(engine, deliveries.mark, claim_id, to, "sent")
 
 
-def _letter(
+def _message(
     settings: Settings, flow: Flow[Any, Any], flow_run: FlowRun, reason: str, recipient: Address
 ) -> EmailMessage:
     ui_url = PREFECT_UI_URL.value()

@@ -1,10 +1,8 @@
-"""What happens when a task has failed for good: hooks of its flow, one for each who is told.
+"""Failure hooks: what happens when a task has failed and has no attempt left.
 
-Here is error tracking, which every flow has; `failure_mail` has that of reports.
-
-Prefect calls them when a run has ended as Failed, so not while attempts are left. Whoever ends a
-run from outside, because its process died too often, calls the same functions. An error in one is
-logged and does not reach the other. Slack is told by Prefect: see `deployments/alerts`.
+Every flow has error tracking; `failure_mail` is for reports only. Prefect calls the hooks when a
+run has ended as Failed. A worker calls them for a run whose process is gone. An error in one hook
+is logged and does not affect the others. Slack is notified by Prefect: see `deployments/alerts`.
 """
 
 from typing import Any, Final
@@ -20,7 +18,7 @@ _LONGEST_REASON: Final = 2_000
 
 
 def track(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Send the exception to error tracking, where that is on."""
+    """Send the exception to error tracking, if that is configured."""
     error_tracking.report(
         Settings(),
         task_id=str(flow_run.id),
@@ -32,7 +30,7 @@ def track(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
 
 
 def reason_of(state: State[Any]) -> str:
-    """Why a run has failed, in as many words as fit."""
+    """Why a run has failed, masked and cut to length."""
     return masked(state.message or state.name or "no reason given")[:_LONGEST_REASON]
 
 

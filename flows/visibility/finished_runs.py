@@ -1,4 +1,4 @@
-"""Runs of our deployments that ended before an instant, as Prefect keeps them."""
+"""Old finished runs of our deployments in Prefect: which they are, and their removal."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,24 +19,24 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
 from prefect.exceptions import ObjectNotFound
 
-# Every deployment of ours gives its runs this tag: see prefect.yaml.
+# The tag of all runs of our deployments: see prefect.yaml.
 TAG: Final = "autoindex"
-_A_PAGE: Final = 200
+_PAGE: Final = 200
 
 
 def count(before: datetime) -> int:
-    """How many there are."""
+    """How many runs ended before an instant."""
     with get_client(sync_client=True) as client:
         return client.count_flow_runs(flow_run_filter=_ended(before))
 
 
 def remove(before: datetime) -> int:
-    """Remove them with their logs and artifacts; how many."""
+    """Remove the runs that ended before an instant, with logs and artifacts; how many."""
     removed = 0
     with get_client(sync_client=True) as client:
         while page := _page(client, before):
             for run_id in page:
-                # Prefect's own retention may have been quicker.
+                # Prefect's own retention may have deleted it meanwhile.
                 with suppress(ObjectNotFound):
                     client.delete_flow_run(run_id)
                     removed += 1
@@ -44,7 +44,7 @@ def remove(before: datetime) -> int:
 
 
 def kept_ids(before: datetime) -> Callable[[Sequence[UUID]], set[UUID]]:
-    """Which of some runs, given by id, stay when those that ended before are removed."""
+    """A function that says which of some run ids stay when `remove` is done."""
 
     def kept(ids: Sequence[UUID]) -> set[UUID]:
         return {run.id for run in _staying(before, id=FlowRunFilterId(any_=list(ids)))}
@@ -53,7 +53,7 @@ def kept_ids(before: datetime) -> Callable[[Sequence[UUID]], set[UUID]]:
 
 
 def kept_keys(before: datetime) -> Callable[[Sequence[UUID]], set[UUID]]:
-    """The same for runs given by the key they were made under."""
+    """The same for the idempotency keys of runs."""
 
     def kept(keys: Sequence[UUID]) -> set[UUID]:
         named = FlowRunFilterIdempotencyKey(any_=[str(key) for key in keys])
@@ -66,12 +66,12 @@ def _staying(before: datetime, **among: Any) -> list[FlowRun]:
     with get_client(sync_client=True) as client:
         ended = client.read_flow_runs(flow_run_filter=_ended(before, **among))
         found = client.read_flow_runs(flow_run_filter=FlowRunFilter(**among))
-    going = {run.id for run in ended}
-    return [run for run in found if run.id not in going]
+    removed = {run.id for run in ended}
+    return [run for run in found if run.id not in removed]
 
 
 def _page(client: SyncPrefectClient, before: datetime) -> list[UUID]:
-    runs = client.read_flow_runs(flow_run_filter=_ended(before), limit=_A_PAGE)
+    runs = client.read_flow_runs(flow_run_filter=_ended(before), limit=_PAGE)
     return [run.id for run in runs]
 
 

@@ -1,6 +1,6 @@
-"""What Prefect can't see by itself: stale prices, credits that run out, runs that wait too long.
+"""Monitors that Prefect does not have: stale prices, spent credits, and runs that wait too long.
 
-Looked at by every refresh, which runs anyway, at high priority and at least once an hour.
+Every refresh checks them: it runs at high priority and at least once an hour.
 """
 
 from collections.abc import Iterable
@@ -34,9 +34,9 @@ WAITED_TOO_LONG: Final = timedelta(minutes=30)
 _NAMED: Final = 5
 
 
-@retrying("watch")
-def watch(run: Runtime) -> None:
-    """Tell Prefect how the data, the credits and the queues are."""
+@retrying("monitor")
+def monitor(run: Runtime) -> None:
+    """Emit an event about the data, the credits and each queue."""
     _data(run)
     _credits(run)
     with get_client(sync_client=True) as client:
@@ -51,11 +51,11 @@ def _data(run: Runtime) -> None:
     behind = [a.symbol for a in universe if (have := newest.get(a.symbol)) is None or have < due]
     if not behind:
         reason = f"all {len(universe)} active symbols have the session of {due}"
-        events.tell(events.DATA_CURRENT, events.DATA, reason)
+        events.emit(events.DATA_CURRENT, events.DATA, reason)
         return
     named = ", ".join(sorted(behind)[:_NAMED]) + (", …" if len(behind) > _NAMED else "")
     reason = f"{len(behind)} of {len(universe)} active symbols lack the session of {due}: {named}"
-    events.tell(events.DATA_STALE, events.DATA, reason)
+    events.emit(events.DATA_STALE, events.DATA, reason)
 
 
 def _credits(run: Runtime) -> None:
@@ -68,7 +68,7 @@ def _credits(run: Runtime) -> None:
     else:
         spent = usage.used >= NEARLY_SPENT * usage.limit
         reason = f"{usage.used} of the day's {usage.limit} credits are spent"
-    events.tell(
+    events.emit(
         events.CREDITS_NEARLY_SPENT if spent else events.CREDITS_LEFT, events.CREDITS, reason
     )
 
@@ -78,21 +78,21 @@ def _queues(client: SyncPrefectClient, run: Runtime) -> None:
     pool = client.read_flow_run(run.task_id).work_pool_name
     if pool is None:  # run by hand, without a deployment
         return
-    oldest = _oldest(_waiting(client, now - WAITED_TOO_LONG))
+    oldest = _oldest(_waiting_runs(client, now - WAITED_TOO_LONG))
     for queue in client.read_work_queues(work_pool_name=pool):
         resource = events.queue_resource(queue.name)
         if queue.name not in oldest:
-            events.tell(events.QUEUE_MOVING, resource, "no run has waited for too long")
+            events.emit(events.QUEUE_MOVING, resource, "no run has waited for too long")
             continue
         since = oldest[queue.name]
         minutes = (now - since).total_seconds() / 60
         reason = (
             f"a run has waited in {queue.name} for {minutes:.0f} minutes, since {since:%H:%M} UTC"
         )
-        events.tell(events.QUEUE_TOO_OLD, resource, reason)
+        events.emit(events.QUEUE_TOO_OLD, resource, reason)
 
 
-def _waiting(client: SyncPrefectClient, before: datetime) -> list[FlowRun]:
+def _waiting_runs(client: SyncPrefectClient, before: datetime) -> list[FlowRun]:
     return client.read_flow_runs(
         flow_run_filter=FlowRunFilter(
             tags=FlowRunFilterTags(all_=[TAG]),

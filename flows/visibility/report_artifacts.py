@@ -1,6 +1,6 @@
-"""What a report's run shows on its page in the Prefect UI: a link to the file, and a chart.
+"""A report's artifacts on its run's page in the Prefect UI: a link to the file, and a chart.
 
-Apart from other runs' artifacts, because what draws takes as much memory as an index.
+Apart from other artifacts, because the imports for charts need as much memory as an index.
 """
 
 from base64 import b64encode
@@ -15,11 +15,11 @@ from autoindex.storage.stored_reports import StoredReport
 
 
 def show(settings: Settings, stored: StoredReport, content: ReportContent, name: str) -> None:
-    """A link to the file, and the index against its benchmark as a picture."""
+    """Create a link to the file, and an image of the index and its benchmark."""
     link = links.signed(settings, stored.task_id, stored.created_at)
     if link is not None:
         create_link_artifact(link, link_text=name, key="report-file", description=content.summary)
-    # The UI runs in a browser that may not reach the facade: the picture is in the address itself.
+    # The browser that shows the UI may not reach the facade: the image is a data URL.
     picture = b64encode(body.chart(content)).decode()
     text = f"{content.title}: {captions.recent(content)}"
     create_image_artifact(f"data:image/png;base64,{picture}", key="report-chart", description=text)

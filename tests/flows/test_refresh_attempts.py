@@ -90,7 +90,7 @@ def desk(
     monkeypatch.setenv("AUTOINDEX_CLOCK", AFTER_LAST_CLOSE.isoformat())
     monkeypatch.setenv(LEASE_TOKEN, "1")
     monkeypatch.setattr(refresh, "FETCH_SECONDS", 5)
-    monkeypatch.setattr(attempt, "_OTHERS_SECONDS", 0)
+    monkeypatch.setattr(attempt, "_NEXT_ATTEMPT_SECONDS", 0)
     rows = [
         UniverseRow(symbol=symbol, exchange="NASDAQ", currency="USD", name=symbol)
         for symbol in SYMBOLS

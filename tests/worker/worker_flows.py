@@ -16,7 +16,7 @@ from sqlalchemy import text
 from autoindex.errors import ProviderUnavailable
 from autoindex.storage.postgres import locks
 from flows.attempts import time_limit
-from flows.attempts.attempt import patience, resumable
+from flows.attempts.attempt import lock_wait_seconds, resumable
 from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime, opened
 
@@ -122,7 +122,7 @@ def ask_for_too_much(note: str) -> None:
 @resumable
 def finish_what_is_begun(note: str) -> None:
     """Is asked to end within a transaction."""
-    with time_limit.finishing():
+    with time_limit.deferred():
         say(note)
         time.sleep(8)
         say(note, finished=True)
@@ -155,7 +155,7 @@ def fail_at_first(note: str, failures: int) -> str:
 @resumable
 def work_alone(note: str) -> None:
     """Until it is told to end, by a file."""
-    with opened() as run, locks.exclusive(run.engine, "lonely task", patience=patience()):
+    with opened() as run, locks.exclusive(run.engine, "lonely task", patience=lock_wait_seconds()):
         say(note)
         while not Path(note + ".go").exists():
             time.sleep(0.05)

@@ -52,7 +52,7 @@ def booked(run: Runtime, period: str = "day") -> int:
 
 def fetch(
     client: TwelveData, budget: Budget, wanted: Batch, *, may_defer: bool = False
-) -> refresh.Brought:
+) -> refresh.FetchOutcome:
     return refresh.fetch.fn(client, budget, wanted, may_defer=may_defer)
 
 
@@ -110,7 +110,7 @@ def test_the_question_for_the_plan_is_paid_for_too(
         connection.execute(text("delete from credit_plan"))
     budget = Budget(run, 60)
     assert not budget.is_known
-    assert refresh.ask_plan.fn(client, budget) is None
+    assert refresh.read_plan_limits.fn(client, budget) is None
     assert (budget.plan, budget.is_known, budget.spent) == (PRO, True, 1)
     assert booked(run) == sandbox.credits() == 1
     assert Budget(run, 60).is_known
@@ -123,7 +123,7 @@ def test_a_plan_of_last_week_still_limits_the_question_for_the_new_one(
         ledger.store_plan(connection, Plan(2, 5), datetime.now(UTC))
         connection.execute(text("update credit_plan set asked_at = now() - interval '7 days'"))
         ledger.exhaust(connection, Plan(2, 5), datetime.now(UTC), daily=True)
-    assert refresh.ask_plan.fn(client, Budget(run, 60)) == DAY_SPENT
+    assert refresh.read_plan_limits.fn(client, Budget(run, 60)) == DAY_SPENT
     assert sandbox.requests() == []
 
 
@@ -132,8 +132,8 @@ def test_a_spent_day_ends_it_and_is_remembered(
 ) -> None:
     sandbox.faults({"kind": "day_exhausted", "times": 1})
     budget = Budget(run, 60)
-    assert fetch(client, budget, FOUR) == refresh.Brought(None, FOUR, DAY_SPENT)
-    assert fetch(client, budget, FOUR) == refresh.Brought(None, FOUR, DAY_SPENT)
+    assert fetch(client, budget, FOUR) == refresh.FetchOutcome(None, FOUR, DAY_SPENT)
+    assert fetch(client, budget, FOUR) == refresh.FetchOutcome(None, FOUR, DAY_SPENT)
     assert len(sandbox.requests()) == 1
 
 
@@ -142,7 +142,7 @@ def test_a_spent_minute_is_not_waited_for_where_time_is_short(
 ) -> None:
     sandbox.faults({"kind": "minute_exhausted", "times": 1})
     until_early_in_a_minute()
-    assert fetch(client, Budget(run, 60), FOUR) == refresh.Brought(None, FOUR, None)
+    assert fetch(client, Budget(run, 60), FOUR) == refresh.FetchOutcome(None, FOUR, None)
     again = fetch(client, Budget(run, 0.05), FOUR)
     assert again.stop in (MINUTE_SPENT, TIME_LIMIT)
     assert len(sandbox.requests()) == 1
@@ -164,7 +164,7 @@ def test_as_many_symbols_as_there_are_credits_for(
 def test_the_time_limit_stops_before_the_next_call(
     run: Runtime, client: TwelveData, sandbox: Switches
 ) -> None:
-    assert fetch(client, Budget(run, 0), FOUR) == refresh.Brought(None, FOUR, TIME_LIMIT)
+    assert fetch(client, Budget(run, 0), FOUR) == refresh.FetchOutcome(None, FOUR, TIME_LIMIT)
     assert sandbox.requests() == []
     with Budget(run, 60).open(FOUR) as account:
         account._budget = Budget(run, 0)

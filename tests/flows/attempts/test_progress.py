@@ -41,5 +41,5 @@ def test_a_run_goes_on_where_nobody_can_be_told(caplog: pytest.LogCaptureFixture
             worker.info("stored 3 bars", extra={"send_to_api": False})
             progress.step("fetch")
             progress.count(1, 2, "symbols")
-    assert caplog.text.count("progress is no longer told") == 1
+    assert caplog.text.count("progress is no longer reported") == 1
     progress.step("nobody listens")

@@ -204,7 +204,7 @@ def test_what_is_being_finished_ends_first() -> None:
     begun, steps = Event(), []
 
     def work() -> None:
-        with time_limit.finishing():
+        with time_limit.deferred():
             begun.set()
             time.sleep(4 * BEGUN_SECONDS)
             steps.append("finished")
@@ -219,7 +219,7 @@ def test_what_leads_up_to_it_may_be_interrupted() -> None:
     begun, steps = Event(), []
 
     def work() -> None:
-        with time_limit.finishing():
+        with time_limit.deferred():
             with time_limit.interruptible():
                 begun.set()
                 time.sleep(LONG)
@@ -237,7 +237,7 @@ def test_one_that_a_destructor_swallows_is_felt_by_the_next_step() -> None:
     def work() -> None:
         clumsy = _Clumsy(begun)
         del clumsy
-        time_limit.felt(time.sleep)(LONG)
+        time_limit.enforced(time.sleep)(LONG)
 
     with limit_after(begun), pytest.raises(SoftTimeLimit, match=REASON):
         resumable(work)()
@@ -246,15 +246,15 @@ def test_one_that_a_destructor_swallows_is_felt_by_the_next_step() -> None:
 def test_it_is_felt_once_and_not_before_the_flow_nor_after_it() -> None:
     time_limit.reach(REASON)
     with pytest.raises(SoftTimeLimit, match=REASON):
-        time_limit.felt(time.sleep)(LONG)
+        time_limit.enforced(time.sleep)(LONG)
     # For what is still to be said of it.
-    assert time_limit.felt(lambda: "the rest")() == "the rest"
+    assert time_limit.enforced(lambda: "the rest")() == "the rest"
     os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def test_errors_of_others_stay_what_they_are() -> None:
     with pytest.raises(ZeroDivisionError):
-        time_limit.felt(lambda: 1 / 0)()
+        time_limit.enforced(lambda: 1 / 0)()
 
 
 @pytest.mark.usefixtures("prefect_api")

@@ -18,7 +18,7 @@ from autoindex.storage.universe import assets
 from autoindex.storage.universe.assets import UniverseRow
 from flows.attempts.runtime import Runtime
 from flows.visibility import events
-from flows.visibility.monitors import watch
+from flows.visibility.monitors import monitor
 from tests.bounds import HANG_SECONDS
 from tests.flows.conftest import Worker
 
@@ -63,7 +63,7 @@ def fill(engine: Engine, sessions: dict[str, date]) -> None:
 
 def look(engine: Engine, settings: Settings, task_id: UUID, now: datetime = AFTER_CLOSE) -> None:
     run = Runtime(settings, engine, cache.from_settings(settings), now, task_id)
-    watch.fn(run)
+    monitor.fn(run)
 
 
 def test_what_is_well_and_what_is_not(worker: Worker, engine: Engine) -> None:
