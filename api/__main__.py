@@ -21,10 +21,10 @@ from autoindex.settings import Settings
 from autoindex.storage.postgres import pooler
 
 # Those who wait for a task are told at once that the facade stops; this is for slow downloads.
-_FAREWELL_SECONDS = 10
+_SHUTDOWN_SECONDS = 10
 # One of several processes that says nothing for so long is started again. It says nothing while it
 # loads its modules, which takes a busy machine much longer than uvicorn's 5 seconds.
-_SILENT_SECONDS = 120
+_HEALTHCHECK_SECONDS = 120
 
 
 def main() -> None:
@@ -59,8 +59,8 @@ def _serve(app: str | Callable[[], FastAPI], settings: Settings) -> None:
         http=GuardedProtocol,
         ws="none",
         h11_max_incomplete_event_size=LARGEST_HEAD_BYTES,
-        timeout_graceful_shutdown=_FAREWELL_SECONDS,
-        timeout_worker_healthcheck=_SILENT_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        timeout_worker_healthcheck=_HEALTHCHECK_SECONDS,
         server_header=False,
         access_log=False,
     )

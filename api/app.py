@@ -13,11 +13,11 @@ from fastapi_offline import FastAPIOffline
 from api import openapi, problems
 from api.async_storage import Database
 from api.auth.identity import Identity
-from api.auth.rate_limits import Limits
+from api.auth.rate_limits import RateLimits
 from api.monitoring.prometheus import Metrics
 from api.monitoring.readiness import ReadyChecks
 from api.prefect.rest import Connection
-from api.prefect.runs import Prefect
+from api.prefect.runs import PrefectRunner
 from api.routes import (
     follow_routes,
     index_routes,
@@ -28,16 +28,16 @@ from api.routes import (
 from api.routes.page_cache import PageCache
 from api.routes.report_folder import ReportFolder
 from api.server import cors, json_logs
-from api.server.middleware import AccessLog, Gate
-from api.server.shutdown import stop_with_parent, told_to_stop
+from api.server.middleware import AccessLogMiddleware, AdmissionMiddleware
+from api.server.shutdown import on_stop_signal, stop_with_parent
 from api.slots import UserSlots
-from api.tasks.deadline import InTime
-from api.tasks.pool_check import PoolOwner
-from api.tasks.queue_limit import Backlog
+from api.tasks.deadline import Deadline
+from api.tasks.pool_check import PoolCheck
+from api.tasks.queue_limit import QueueLimit
 from api.tasks.runner import TaskRunner
 from api.tasks.status import Snapshots
-from api.tasks.subscriptions import Watch
-from api.tasks.task_lists import Lists
+from api.tasks.subscriptions import Subscriptions
+from api.tasks.task_lists import TaskLists
 from autoindex.errors import ConfigurationError
 from autoindex.reports.mail import links
 from autoindex.settings import Settings, misspelt
@@ -83,23 +83,23 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     Raises `ConfigurationError` where there is no Prefect, or no usable signing key.
     """
     identity = Identity(settings)
-    limits = Limits(settings)
-    in_time = InTime(settings.api_answer_seconds)
-    runner = runner or Prefect(Connection(), answer_seconds=in_time.part_seconds)
-    backlog = Backlog(runner, settings.queued_tasks_per_kind)
-    stored = Database(engines.async_engine(settings, "autoindex-api", in_time.part_seconds))
-    owner = PoolOwner(runner, stored)
-    snapshots = Snapshots(runner, stored, in_time)
-    watch = Watch(snapshots, runner, lambda: notifications(settings, CHANNEL))
+    limits = RateLimits(settings)
+    deadline = Deadline(settings.api_answer_seconds)
+    runner = runner or PrefectRunner(Connection(), answer_seconds=deadline.part_seconds)
+    queue_limit = QueueLimit(runner, settings.queued_tasks_per_kind)
+    stored = Database(engines.async_engine(settings, "autoindex-api", deadline.part_seconds))
+    owner = PoolCheck(runner, stored)
+    snapshots = Snapshots(runner, stored, deadline)
+    subscriptions = Subscriptions(snapshots, runner, lambda: notifications(settings, CHANNEL))
     folder = ReportFolder(settings.reports_dir)
-    metrics = Metrics(runner, stored, watch, in_time)
+    metrics = Metrics(runner, stored, subscriptions, deadline)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with watch.running():
-            with told_to_stop(watch.close):
+        async with subscriptions.running():
+            with on_stop_signal(subscriptions.close):
                 yield
-        await backlog.aclose()
+        await queue_limit.aclose()
         await runner.aclose()
         await stored.aclose()
         await limits.aclose()
@@ -116,11 +116,11 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings, app.state.runner, app.state.database = settings, runner, stored
-    app.state.backlog, app.state.cache = backlog, PageCache(settings)
-    app.state.in_time, app.state.slots = in_time, UserSlots(in_time.part_seconds)
-    app.state.watch, app.state.reports = watch, folder
-    app.state.owner, app.state.checks = owner, ReadyChecks(runner, stored, owner, in_time)
-    app.state.metrics, app.state.lists = metrics, Lists(runner, in_time)
+    app.state.queue_limit, app.state.cache = queue_limit, PageCache(settings)
+    app.state.deadline, app.state.slots = deadline, UserSlots(deadline.part_seconds)
+    app.state.subscriptions, app.state.reports = subscriptions, folder
+    app.state.owner, app.state.checks = owner, ReadyChecks(runner, stored, owner, deadline)
+    app.state.metrics, app.state.lists = metrics, TaskLists(runner, deadline)
     modules = (
         task_routes,
         follow_routes,
@@ -134,8 +134,10 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     problems.install(app)
     openapi.install(app, routers)
     open_paths = _OPEN | _DOCUMENTATION if settings.api_docs else _OPEN
-    app.add_middleware(Gate, identity=identity, limits=limits, open_paths=frozenset(open_paths))
+    app.add_middleware(
+        AdmissionMiddleware, identity=identity, limits=limits, open_paths=frozenset(open_paths)
+    )
     if settings.api_origins:
         cors.admit(app, settings.api_origins.split())
-    app.add_middleware(AccessLog, metrics=metrics)
+    app.add_middleware(AccessLogMiddleware, metrics=metrics)
     return app

@@ -39,14 +39,14 @@ class TaskProgress(BaseModel):
     updated_at: datetime = Field(description="When the task said so.")
 
     @classmethod
-    def of(cls, told: Progress) -> Self:
+    def of(cls, progress: Progress) -> Self:
         """Show progress."""
         return cls(
-            step=told.step,
-            completed=told.completed,
-            total=told.total,
-            what=told.what,
-            updated_at=told.updated_at,
+            step=progress.step,
+            completed=progress.completed,
+            total=progress.total,
+            what=progress.what,
+            updated_at=progress.updated_at,
         )
 
 

@@ -34,7 +34,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class _Trusted:
+class _CheckedToken:
     """A token's user, the key that its signature was checked with, and when it expires."""
 
     user: User
@@ -113,7 +113,7 @@ class Identity:
         self._keys = _keys(settings)
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
-        self._trusted: dict[bytes, _Trusted] = {}
+        self._checked_tokens: dict[bytes, _CheckedToken] = {}
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -133,7 +133,7 @@ class Identity:
 
         To check a signature takes a fifth of a short answer's time.
         """
-        trusted = self._trusted.get(_digest(token))
+        trusted = self._checked_tokens.get(_digest(token))
         return trusted.user if trusted and trusted.key is key and trusted.is_fresh else None
 
     def _checked(self, token: str, key: Any) -> User:
@@ -147,9 +147,9 @@ class Identity:
             options={"require": _REQUIRED},
         )
         user = User(_name(claims["sub"]), _scopes(claims.get("scope")))
-        if len(self._trusted) >= _MOST_TRUSTED:
-            self._trusted.clear()
-        self._trusted[_digest(token)] = _Trusted(user, key, int(claims["exp"]))
+        if len(self._checked_tokens) >= _MOST_TRUSTED:
+            self._checked_tokens.clear()
+        self._checked_tokens[_digest(token)] = _CheckedToken(user, key, int(claims["exp"]))
         return user
 
 

@@ -43,7 +43,7 @@ class Allowance:
     reset_seconds: int
 
 
-class Limits:
+class RateLimits:
     """Counts requests by user; those that start a task count twice, once in a tighter window."""
 
     def __init__(self, settings: Settings) -> None:

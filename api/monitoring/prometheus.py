@@ -21,10 +21,10 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from api.async_storage import Database
 from api.cached_value import CachedValue
-from api.monitoring.shared_answers import Asked, Questions
-from api.tasks.deadline import InTime, never
+from api.monitoring.scrape_state import LastScrape, ScrapeLock
+from api.tasks.deadline import Deadline, never
 from api.tasks.runner import Kind, Status, Task, TaskRunner
-from api.tasks.subscriptions import Watch
+from api.tasks.subscriptions import Subscriptions
 from autoindex.errors import PartUnavailable
 from autoindex.storage import credits as ledger
 from autoindex.storage.postgres.transient import UNAVAILABLE
@@ -46,16 +46,20 @@ class Metrics:
     """Counts, and asks for what others count."""
 
     def __init__(
-        self, runner: TaskRunner, database: Database, watch: Watch, in_time: InTime
+        self,
+        runner: TaskRunner,
+        database: Database,
+        subscriptions: Subscriptions,
+        deadline: Deadline,
     ) -> None:
         self._runner = runner
         self._database = database
         self._registry = CollectorRegistry()
         self._define(self._registry)
-        watch.tell_followers(self._followers.set)
+        subscriptions.tell_followers(self._followers.set)
         self._folder = Path(os.environ[FOLDER]) if FOLDER in os.environ else None
-        self._questions = Questions(self._folder)
-        self._in_time = InTime(in_time.part_seconds)
+        self._scrape_lock = ScrapeLock(self._folder)
+        self._deadline = Deadline(deadline.part_seconds)
         # Two scrapes at once ask once.
         self._asked = CachedValue("metrics", self._ask)
 
@@ -109,13 +113,13 @@ class Metrics:
         await self._asked.get(max_age=0)
         if self._folder is None:
             return generate_latest(self._registry)
-        _forget_the_dead(self._folder)
+        _remove_ended_processes(self._folder)
         together = CollectorRegistry()
         MultiProcessCollector(together, str(self._folder))  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
     async def _ask(self) -> None:
-        with self._questions.turn() as asked:
+        with self._scrape_lock.acquire() as asked:
             if asked is not None and time.monotonic() - asked.at > _FRESH_SECONDS:
                 asked.at = time.monotonic()
                 await asyncio.gather(
@@ -132,7 +136,7 @@ class Metrics:
         """
         answers = False
         try:
-            await self._in_time.answer(asking)
+            await self._deadline.answer(asking)
             answers = True
         except (PartUnavailable, TimeoutError, *UNAVAILABLE) as error:
             answers = isinstance(error, TimeoutError) and is_busy()
@@ -141,7 +145,7 @@ class Metrics:
             log.exception("metrics lack what %s knows", name)
         self._up.labels(name).set(answers)
 
-    async def _ask_prefect(self, asked: Asked) -> None:
+    async def _ask_prefect(self, asked: LastScrape) -> None:
         now = datetime.now(UTC)
         census = await self._runner.census(asked.since - _OVERLAP)
         for kind in Kind:
@@ -168,7 +172,7 @@ class Metrics:
             self._credits.labels(period).set(credits_left)
 
 
-def _forget_the_dead(folder: Path) -> None:
+def _remove_ended_processes(folder: Path) -> None:
     """Processes that are gone wait for nothing; what they have counted stays."""
     for path in folder.glob("gauge_live*_*.db"):
         pid = int(path.stem.rpartition("_")[2])

@@ -10,8 +10,8 @@ from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from api.async_storage import Database
 from api.cached_value import CachedValue
-from api.tasks.deadline import InTime
-from api.tasks.pool_check import OtherDatabase, PoolOwner
+from api.tasks.deadline import Deadline
+from api.tasks.pool_check import OtherDatabase, PoolCheck
 from api.tasks.runner import Kind, TaskRunner
 from autoindex.errors import PartUnavailable
 from autoindex.storage.postgres.transient import UNAVAILABLE
@@ -37,12 +37,12 @@ class ReadyChecks:
     """
 
     def __init__(
-        self, runner: TaskRunner, database: Database, owner: PoolOwner, in_time: InTime
+        self, runner: TaskRunner, database: Database, owner: PoolCheck, deadline: Deadline
     ) -> None:
         self._runner = runner
         self._database = database
         self._owner = owner
-        self._in_time = InTime(in_time.part_seconds)
+        self._deadline = Deadline(deadline.part_seconds)
         self._found = CachedValue("readiness", self._ask)
 
     async def found(self) -> Mapping[str, str]:
@@ -57,7 +57,7 @@ class ReadyChecks:
 
     async def _is_shared(self) -> bool:
         try:
-            await self._in_time.answer(self._owner.check())
+            await self._deadline.answer(self._owner.check())
         except OtherDatabase:
             return False
         except (TimeoutError, PartUnavailable, SQLAlchemyError):
@@ -66,7 +66,7 @@ class ReadyChecks:
 
     async def _ask_database(self) -> str:
         try:
-            await self._in_time.answer(self._database.check())
+            await self._deadline.answer(self._database.check())
         except (TimeoutError, *UNAVAILABLE) as problem:
             log.warning("not ready: the database does not answer", exc_info=problem)
             return _SILENT
@@ -77,7 +77,7 @@ class ReadyChecks:
 
     async def _ask_prefect(self) -> dict[str, str]:
         try:
-            online, missing = await self._in_time.answer(self._set_up())
+            online, missing = await self._deadline.answer(self._set_up())
         except (TimeoutError, PartUnavailable) as problem:
             log.warning("not ready: Prefect does not answer", exc_info=problem)
             return {"prefect": _SILENT, "deployments": _UNKNOWN, "worker": _UNKNOWN}

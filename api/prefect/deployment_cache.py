@@ -58,9 +58,9 @@ class Deployments:
         """The kind's deployment; raises `PartUnavailable` where there is none that can run."""
         found = await self._find(kind, _REFRESH_SECONDS)
         if found is None:
-            raise _unfit(kind, "is missing")
+            raise _unusable(kind, "is missing")
         if not found.has_queue:
-            raise _unfit(kind, "has no work queue")
+            raise _unusable(kind, "has no work queue")
         return found
 
     async def missing(self) -> list[Kind]:
@@ -115,7 +115,7 @@ class Deployments:
         return Deployment.model_validate_json(answer.raise_for_status().content)
 
 
-def _unfit(kind: Kind, problem: str) -> PartUnavailable:
+def _unusable(kind: Kind, problem: str) -> PartUnavailable:
     flow, name = DEPLOYMENTS[kind]
     what = f"The deployment {flow}/{name}"
     return PartUnavailable(what, f"{problem}: run `autoindex bootstrap`")

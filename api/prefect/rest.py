@@ -99,11 +99,11 @@ class Rest:
 
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._aside = asyncio.Semaphore(_ASIDE)
-        self._heard_at = -inf
+        self._answered_at = -inf
 
     def is_busy(self) -> bool:
         """Whether every slot is taken, and Prefect has answered lately."""
-        return self._slots.locked() and time.monotonic() - self._heard_at < self._answer_seconds
+        return self._slots.locked() and time.monotonic() - self._answered_at < self._answer_seconds
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -153,6 +153,6 @@ class Rest:
                 raise PartUnavailable("Prefect") from problem
             except httpx.TransportError as problem:
                 raise Unanswered("Prefect") from problem
-        self._heard_at = time.monotonic()
+        self._answered_at = time.monotonic()
         answer.request = request
         return answer

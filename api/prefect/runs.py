@@ -87,7 +87,7 @@ class FlowRun(BaseModel):
         return self.state.type == "SCHEDULED" and self.empirical_policy.retry_type != "in_process"
 
 
-class Prefect:
+class PrefectRunner:
     """Implements `api.tasks.runner.TaskRunner` on a Prefect server.
 
     No call is tried twice, or waited for longer than `answer_seconds` once it is sent.
@@ -167,9 +167,9 @@ class Prefect:
         connection = self._connection
         auth = connection.auth_string or connection.key
         token = auth.get_secret_value() if auth else None
-        told = event_stream.changed(str(connection.url), connection.authorization, token)
-        async with aclosing(told):
-            async for run_id in told:
+        events = event_stream.changed(str(connection.url), connection.authorization, token)
+        async with aclosing(events):
+            async for run_id in events:
                 yield run_id
 
     async def cancel(self, task_id: UUID, *, user: str) -> Task:

@@ -19,8 +19,8 @@ from api.problems import Problem
 from api.routes.page_cache import PageCache
 from api.routes.report_folder import ReportFolder
 from api.tasks.runner import TaskRunner
-from api.tasks.subscriptions import Watch
-from api.tasks.task_lists import Lists
+from api.tasks.subscriptions import Subscriptions
+from api.tasks.task_lists import TaskLists
 from autoindex.settings import Settings
 
 
@@ -49,8 +49,8 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
-async def _lists(request: Request) -> Lists:
-    lists: Lists = request.app.state.lists
+async def _lists(request: Request) -> TaskLists:
+    lists: TaskLists = request.app.state.lists
     return lists
 
 
@@ -64,26 +64,26 @@ async def _checks(request: Request) -> ReadyChecks:
     return checks
 
 
-async def _watch(request: Request) -> Watch:
-    watch: Watch = request.app.state.watch
-    return watch
+async def _subscriptions(request: Request) -> Subscriptions:
+    subscriptions: Subscriptions = request.app.state.subscriptions
+    return subscriptions
 
 
 CurrentUser = Annotated[User, Depends(_user)]
 Runner = Annotated[TaskRunner, Depends(_runner)]
 Stored = Annotated[Database, Depends(_database)]
 Cached = Annotated[PageCache, Depends(_cache)]
-Listed = Annotated[Lists, Depends(_lists)]
+Listed = Annotated[TaskLists, Depends(_lists)]
 Reports = Annotated[ReportFolder, Depends(_reports)]
 Checks = Annotated[ReadyChecks, Depends(_checks)]
-Following = Annotated[Watch, Depends(_watch)]
+Following = Annotated[Subscriptions, Depends(_subscriptions)]
 CurrentSettings = Annotated[Settings, Depends(_settings)]
 
 
 class Permission(SecurityBase):
     """Lets a user pass whose token has one of these scopes.
 
-    `Gate` has checked the token by now; as a scheme it only draws it in the documentation.
+    `AdmissionMiddleware` has checked the token; as a scheme this only documents it.
     """
 
     model = HTTPBearer(

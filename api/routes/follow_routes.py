@@ -17,9 +17,9 @@ from api.routes import negotiation
 from api.routes.dependencies import CurrentUser, Following, requires
 from api.routes.task_routes import PREFIX
 from api.schemas import TaskId, TaskLine, TaskStatus
-from api.tasks.deadline import InTime, unless_gone
+from api.tasks.deadline import Deadline, unless_disconnected
 from api.tasks.status import Snapshot
-from api.tasks.subscriptions import Followed, Watch
+from api.tasks.subscriptions import FollowedTask, Subscriptions
 
 LONGEST_WAIT_SECONDS: Final = 60
 HEARTBEAT_SECONDS: Final = 15.0
@@ -68,33 +68,37 @@ async def status(
     request: Request,
     task_id: TaskId,
     user: CurrentUser,
-    watch: Following,
+    subscriptions: Following,
     wait: Wait = 0,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Read where a task is, and its result for a day after it has ended."""
     known = negotiation.tags(if_none_match)
-    in_time: InTime = request.app.state.in_time
-    snapshot = watch.snapshots.kept(task_id)
+    deadline: Deadline = request.app.state.deadline
+    snapshot = subscriptions.snapshots.kept(task_id)
     if snapshot is None:
-        reading = watch.snapshots.read(task_id)
-        snapshot = await in_time.answer(reading, request.app.state.runner.is_busy)
+        reading = subscriptions.snapshots.read(task_id)
+        snapshot = await deadline.answer(reading, request.app.state.runner.is_busy)
     if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
-        with watch.follow(task_id, user.name) as followed:
-            waiting = _until_changed(watch, followed, snapshot, known, wait)
-            snapshot = await unless_gone(request, waiting) or snapshot
+        with subscriptions.follow(task_id, user.name) as followed:
+            waiting = _until_changed(subscriptions, followed, snapshot, known, wait)
+            snapshot = await unless_disconnected(request, waiting) or snapshot
     return _answer(snapshot, known)
 
 
 async def _until_changed(
-    watch: Watch, followed: Followed, snapshot: Snapshot, known: frozenset[str], seconds: float
+    subscriptions: Subscriptions,
+    followed: FollowedTask,
+    snapshot: Snapshot,
+    known: frozenset[str],
+    seconds: float,
 ) -> Snapshot:
     """The task once it differs from what is known, or from how it stands now."""
     try:
         async with asyncio.timeout(seconds):
-            snapshot = await followed.fresh()
+            snapshot = await followed.read_now()
             known = known or frozenset({snapshot.etag})
-            while snapshot.etag in known and not snapshot.task.ended and not watch.closing:
+            while snapshot.etag in known and not snapshot.task.ended and not subscriptions.closing:
                 await followed.changed.wait()
                 snapshot = followed.current()
     except TimeoutError:
@@ -167,68 +171,72 @@ async def events(
     request: Request,
     task_id: TaskId,
     user: CurrentUser,
-    watch: Following,
+    subscriptions: Following,
     last_event_id: LastEventId = None,
 ) -> Response:
     """Listen to a task until it has ended, for a quarter of an hour at most; then connect again.
 
     A browser's `EventSource` cannot send the token; `fetch` can, and reads the stream.
     """
-    told = _told(watch, task_id, user.name, int(last_event_id or 0))
+    stream = _events(subscriptions, task_id, user.name, int(last_event_id or 0))
     # Before anything is sent: a task that there is not is a 404.
-    in_time: InTime = request.app.state.in_time
-    first = await in_time.answer(anext(told), request.app.state.runner.is_busy)
-    return EventStream(first, told)
+    deadline: Deadline = request.app.state.deadline
+    first = await deadline.answer(anext(stream), request.app.state.runner.is_busy)
+    return EventStream(first, stream)
 
 
-async def _told(watch: Watch, task_id: TaskId, user: str, after: int) -> AsyncGenerator[bytes]:
+async def _events(
+    subscriptions: Subscriptions, task_id: TaskId, user: str, after: int
+) -> AsyncGenerator[bytes]:
     """The stream; `after` is the number of the last line that the client has."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + LIFE_SECONDS
-    with watch.follow(task_id, user, lines=True) as followed:
-        await followed.fresh()
+    ends_at = loop.time() + LIFE_SECONDS
+    with subscriptions.follow(task_id, user, lines=True) as followed:
+        await followed.read_now()
         yield format_sse_event(retry=_RECONNECT_MILLISECONDS)
-        news = News(followed, after)
+        feed = EventFeed(followed, after)
         while True:
             changed = followed.changed
-            for event in news.since_last():
+            for event in feed.new_events():
                 yield event
-            if reason := _over(watch, followed, deadline - loop.time()):
-                yield news.event("end", json.dumps({"reason": reason}))
+            if reason := _end_reason(subscriptions, followed, ends_at - loop.time()):
+                yield feed.event("end", json.dumps({"reason": reason}))
                 return
             try:
-                async with asyncio.timeout(min(HEARTBEAT_SECONDS, deadline - loop.time())):
+                async with asyncio.timeout(min(HEARTBEAT_SECONDS, ends_at - loop.time())):
                     await changed.wait()
             except TimeoutError:
                 yield format_sse_event(comment="still here")
 
 
-def _over(watch: Watch, followed: Followed, seconds_left: float) -> str | None:
-    if followed.trouble is None and followed.snapshot is None:
+def _end_reason(
+    subscriptions: Subscriptions, followed: FollowedTask, seconds_left: float
+) -> str | None:
+    if followed.error is None and followed.snapshot is None:
         return "there is no task with this id any more"
-    if followed.trouble is None and followed.current().task.ended:
+    if followed.error is None and followed.current().task.ended:
         return "the task has ended"
-    if watch.closing or seconds_left <= 0:
+    if subscriptions.closing or seconds_left <= 0:
         return "connect again"
     return None
 
 
-class News:
+class EventFeed:
     """What one client has not been told yet."""
 
-    def __init__(self, followed: Followed, after: int) -> None:
+    def __init__(self, followed: FollowedTask, after: int) -> None:
         self._followed = followed
         self._after = after
         self._shown = ""
 
-    def since_last(self) -> Iterator[bytes]:
+    def new_events(self) -> Iterator[bytes]:
         """Events for what is new; the state first, then lines."""
         followed = self._followed
-        if followed.trouble is not None:
-            if self._shown != "trouble":
+        if followed.error is not None:
+            if self._shown != "error":
                 detail = "Prefect or the database does not answer; what was told may be old"
                 yield self.event("unavailable", json.dumps({"detail": detail}))
-            self._shown = "trouble"
+            self._shown = "error"
             return
         if followed.snapshot is not None and followed.snapshot.etag != self._shown:
             self._shown = followed.snapshot.etag

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from api.problems import MOST_ERRORS, FieldError, Problem, unprocessable
 from api.routes.dependencies import Permission
-from api.tasks.deadline import InTime, unless_gone
+from api.tasks.deadline import Deadline, unless_disconnected
 
 # Prefect's server renders a value with this key: jinja could then read its variables.
 # https://docs.prefect.io/v3/concepts/variables, and prefect.utilities.schema_tools.hydration
@@ -48,18 +48,20 @@ class GuardedRoute(APIRoute):
             if takes_body and (body := await request.body()):
                 check(body)
             user = getattr(request.state, "user", None)
-            in_time: InTime = request.app.state.in_time
+            deadline: Deadline = request.app.state.deadline
             is_busy = partial(self.is_busy, request)
             if user is None:
-                return await in_time.answer(handle(request), is_busy)
+                return await deadline.answer(handle(request), is_busy)
 
-            async def in_turn() -> Response:
+            async def in_slot() -> Response:
                 async with request.app.state.slots.hold(user.name):
-                    return await in_time.answer(handle(request), is_busy)
+                    return await deadline.answer(handle(request), is_busy)
 
             if request.method != "GET":  # what changes something is not left half done
-                return await in_turn()
-            return await unless_gone(request, in_turn()) or Response(status_code=CLIENT_HAS_GONE)
+                return await in_slot()
+            return await unless_disconnected(request, in_slot()) or Response(
+                status_code=CLIENT_HAS_GONE
+            )
 
         return guarded
 

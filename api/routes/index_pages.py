@@ -47,7 +47,7 @@ class PageQuery(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class PagedTable:
     """A table to be read in pages: where its rows come from, and how a row is shown.
 
     `as_csv` gives the lines of one row; `columns` are the CSV's, `fields` the JSON's.
@@ -61,18 +61,18 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PageRequest:
     """One request for a page."""
 
-    book: Book
+    table: PagedTable
     query: PageQuery
     media_type: str
 
     @classmethod
-    def by(cls, request: Request, book: Book, query: PageQuery) -> "Asked":
+    def by(cls, request: Request, table: PagedTable, query: PageQuery) -> "PageRequest":
         """What a request asks for; raises a 406."""
         accept = ",".join(request.headers.getlist("accept"))
-        return cls(book, query, negotiation.media_type(accept, (JSON, CSV)))
+        return cls(table, query, negotiation.media_type(accept, (JSON, CSV)))
 
     def key(self, stamp: Stamp) -> str:
         """Where the cache keeps it, if made from data of this version."""
@@ -81,7 +81,7 @@ class Asked:
             stamp.version,
             # Another database may have got as far: one made anew, or one beside it.
             changed_at=stamp.changed_at,
-            table=self.book.name,
+            table=self.table.name,
             media_type=self.media_type,
             query=sorted(self.query.model_dump().items()),
         )
@@ -95,14 +95,14 @@ class Asked:
         stamp = versions.stamp(connection, versions.INDEX)
         size = self.query.per_page
         offset = (self.query.page - 1) * size
-        return stamp, self.book.read(connection, self.query.window, limit=size, offset=offset)
+        return stamp, self.table.read(connection, self.query.window, limit=size, offset=offset)
 
     def written(self, found: Rows) -> bytes:
         """The page's text."""
         return self._csv(found.rows) if self.media_type == CSV else self._json(found)
 
     def _json(self, found: Rows) -> bytes:
-        fields = self.book.fields
+        fields = self.table.fields
         window, query = self.query.window, self.query
         return to_json(
             {
@@ -111,20 +111,22 @@ class Asked:
                 "total": found.total,
                 "page": query.page,
                 "per_page": query.per_page,
-                self.book.name: [dict(zip(fields, row, strict=True)) for row in found.rows],
+                self.table.name: [dict(zip(fields, row, strict=True)) for row in found.rows],
             }
         )
 
     def _csv(self, rows: Sequence[Row]) -> bytes:
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerow(self.book.columns)
+        writer.writerow(self.table.columns)
         for row in rows:
-            writer.writerows(self.book.as_csv(row))
+            writer.writerows(self.table.as_csv(row))
         return text.getvalue().encode()
 
 
-async def answer(asked: Asked, request: Request, database: Database, cache: PageCache) -> Response:
+async def answer(
+    asked: PageRequest, request: Request, database: Database, cache: PageCache
+) -> Response:
     """The page, from the cache where it holds it; or that the client has it already."""
     stamp = await database.read(versions.stamp, versions.INDEX)
     if negotiation.has(request.headers.get("if-none-match"), asked.tag(stamp)):
@@ -138,5 +140,5 @@ async def answer(asked: Asked, request: Request, database: Database, cache: Page
     return Response(content, media_type=asked.media_type, headers=_headers(asked, stamp))
 
 
-def _headers(asked: Asked, stamp: Stamp) -> dict[str, str]:
+def _headers(asked: PageRequest, stamp: Stamp) -> dict[str, str]:
     return {"ETag": asked.tag(stamp), "Cache-Control": "private, no-cache", "Vary": "Accept"}

@@ -13,7 +13,7 @@ from api.auth.tokens import Scope
 from api.routes import index_pages
 from api.routes.dependencies import Cached, Stored, requires
 from api.routes.guarded_route import GuardedRoute
-from api.routes.index_pages import CSV, Asked, Book, Row
+from api.routes.index_pages import CSV, PagedTable, PageRequest, Row
 from api.routes.page_cache import PageCache
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
@@ -132,16 +132,16 @@ def _performance_lines(row: Row) -> list[Row]:
     ]
 
 
-LEVELS: Final = Book(
+LEVELS: Final = PagedTable(
     "levels", index_history.levels, fields=("session", "level"), columns=("session", "level")
 )
-ALLOCATIONS: Final = Book(
+ALLOCATIONS: Final = PagedTable(
     "allocations",
     index_history.weights,
     fields=("session", "symbol", "weight"),
     columns=("session", "symbol", "weight"),
 )
-METRICS: Final = Book(
+METRICS: Final = PagedTable(
     "metrics",
     index_history.metrics,
     fields=("session", "values"),
@@ -164,9 +164,9 @@ class Pages:
     database: Database
     cache: PageCache
 
-    async def of(self, book: Book) -> Response:
+    async def of(self, table: PagedTable) -> Response:
         """The page of this book."""
-        asked = Asked.by(self.request, book, self.query)
+        asked = PageRequest.by(self.request, table, self.query)
         return await index_pages.answer(asked, self.request, self.database, self.cache)
 
 

@@ -19,7 +19,7 @@ from api.auth.identity import User
 from api.problems import Problem
 from api.routes.dependencies import CurrentUser, Runner, Stored
 from api.schemas import TaskQueued
-from api.tasks.queue_limit import Backlog
+from api.tasks.queue_limit import QueueLimit
 from api.tasks.runner import Kind, Started, Status, Task, TaskRunner
 from autoindex.requests import TaskRequest
 from autoindex.storage.runs import idempotency, worker_notify
@@ -49,9 +49,9 @@ IdempotencyKey = Annotated[
 ]
 
 
-async def _backlog(request: Request) -> Backlog:
-    backlog: Backlog = request.app.state.backlog
-    return backlog
+async def _queue_limit(request: Request) -> QueueLimit:
+    queue_limit: QueueLimit = request.app.state.queue_limit
+    return queue_limit
 
 
 async def _shared(request: Request, database: Stored) -> Database:
@@ -61,16 +61,16 @@ async def _shared(request: Request, database: Stored) -> Database:
 
 
 @dataclass
-class Starting:
+class Submission:
     """Queues the task of one request."""
 
     tags: Sequence[str]
     response: Response
-    afterwards: BackgroundTasks
+    background: BackgroundTasks
     user: User
     runner: TaskRunner
     database: Database
-    backlog: Backlog
+    queue_limit: QueueLimit
     idempotency_key: str | None
 
     async def queue(self, kind: Kind, body: TaskRequest) -> TaskQueued:
@@ -80,20 +80,20 @@ class Starting:
         """
         parameters = body.model_dump(mode="json")
         if self.idempotency_key is not None:
-            started = await self._once(kind, parameters, self.idempotency_key)
+            started = await self._start_with_key(kind, parameters, self.idempotency_key)
             known = "was queued before with this Idempotency-Key"
         elif kind in _JOINED:
-            started = await self._joined(kind, parameters)
+            started = await self._start_or_join(kind, parameters)
             known = "is queued already by an identical request"
         else:
-            started = await self._again(kind, parameters)
+            started = await self._start_new(kind, parameters)
             known = "was queued before by an identical request"
         task = started.task
         self.response.headers["Location"] = f"/api/v1/background/status/{task.id}"
         message = f"{NAMES[kind]} task {'queued' if started.new else known}"
         return TaskQueued(task_id=task.id, status=task.status, message=message)
 
-    async def _once(self, kind: Kind, parameters: Mapping[str, Any], key: str) -> Started:
+    async def _start_with_key(self, kind: Kind, parameters: Mapping[str, Any], key: str) -> Started:
         """The task of an Idempotency-Key, whatever has become of it."""
         asked = _digest(kind, parameters)
         booking = await self.database.write(
@@ -103,26 +103,26 @@ class Starting:
             raise _conflict(booking.task_id)
         return await self._start(kind, parameters, booking)
 
-    async def _again(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
+    async def _start_new(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
         """A new task, unless this user's same request may have made one and was not told so."""
         key = _digest("unsure", self.user.name, kind, parameters)
         booking = await self.database.write(idempotency.book_until_known, key)
         return await self._start(kind, parameters, booking)
 
-    async def _joined(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
+    async def _start_or_join(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
         """The task of equal work that is still queued, or a new one."""
         key = _digest("work", kind, parameters)
         booking = await self.database.write(idempotency.book_while_queued, key)
         for _ in range(_MOST_RENEWALS):
             started = await self._start(kind, parameters, booking)
             queued = started.new or started.task.status is Status.PENDING
-            if queued or self._was_unsure(started.task, booking):
+            if queued or self._may_be_a_repeat(started.task, booking):
                 return started
             booking = await self.database.write(idempotency.renew, booking)
         # Each was taken by somebody else and has begun within milliseconds: rather one too many.
         return await self._start(kind, parameters, None)
 
-    def _was_unsure(self, task: Task, booking: Booking) -> bool:
+    def _may_be_a_repeat(self, task: Task, booking: Booking) -> bool:
         """Whether this user's request made it minutes ago, and may not have been told so."""
         if booking.task_id is not None or task.user != self.user.name or task.due_at is None:
             return False
@@ -133,11 +133,11 @@ class Starting:
     ) -> Started:
         if booking is not None and booking.task_id is not None:
             # It takes no place in the queue that it does not have.
-            return await self._asked(kind, parameters, booking)
-        async with self.backlog.place(kind):
-            return await self._asked(kind, parameters, booking)
+            return await self._ask_runner(kind, parameters, booking)
+        async with self.queue_limit.place(kind):
+            return await self._ask_runner(kind, parameters, booking)
 
-    async def _asked(
+    async def _ask_runner(
         self, kind: Kind, parameters: Mapping[str, Any], booking: Booking | None
     ) -> Started:
         started = await self.runner.start(
@@ -149,40 +149,42 @@ class Starting:
         )
         new = booking if booking is not None and booking.task_id is None else None
         if started.new or new is not None:
-            self.afterwards.add_task(self._tell, started, new)
+            self.background.add_task(self._notify_workers, started, new)
         return started
 
-    async def _tell(self, started: Started, booking: Booking | None) -> None:
+    async def _notify_workers(self, started: Started, booking: Booking | None) -> None:
         """Wake the workers, and note which task came of a new booking."""
 
-        def told(connection: Connection) -> None:
+        def record(connection: Connection) -> None:
             if started.new:
                 worker_notify.notify(connection)
             if booking is not None:
                 idempotency.settle(connection, booking, started.task.id)
 
         try:
-            await self.database.write(told)
+            await self.database.write(record)
         except SQLAlchemyError as problem:
             # Workers look soon anyway; a noted booking only spares a question to Prefect.
             log.warning("nobody was told of task %s", started.task.id, exc_info=problem)
 
 
-async def _starting(
+async def _submission(
     request: Request,
     response: Response,
-    afterwards: BackgroundTasks,
+    background: BackgroundTasks,
     user: CurrentUser,
     runner: Runner,
     database: Annotated[Database, Depends(_shared)],
-    backlog: Annotated[Backlog, Depends(_backlog)],
+    queue_limit: Annotated[QueueLimit, Depends(_queue_limit)],
     idempotency_key: IdempotencyKey = None,
-) -> Starting:
+) -> Submission:
     tags = (f"request:{request.state.request_id}",)
-    return Starting(tags, response, afterwards, user, runner, database, backlog, idempotency_key)
+    return Submission(
+        tags, response, background, user, runner, database, queue_limit, idempotency_key
+    )
 
 
-Start = Annotated[Starting, Depends(_starting)]
+Start = Annotated[Submission, Depends(_submission)]
 
 
 def _digest(*parts: object) -> str:

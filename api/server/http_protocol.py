@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.problems import MEDIA_TYPE
-from api.server.idle_connections import Strangers
+from api.server.idle_connections import AnonymousConnections
 from api.server.middleware import LARGEST_HEAD_BYTES
 from api.server.strict_http import StrictConnection
 from api.tasks.subscriptions import MOST_FOLLOWERS
@@ -34,13 +34,13 @@ class GuardedProtocol(H11Protocol):
     head_seconds = HEAD_SECONDS
     taken_seconds = _TAKEN_SECONDS
     most_connections = MOST_CONNECTIONS
-    strangers: ClassVar[Strangers] = Strangers()
+    anonymous: ClassVar[AnonymousConnections] = AnonymousConnections()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conn = StrictConnection()
-        self._head_due: asyncio.TimerHandle | None = None
-        self._taken_due: asyncio.TimerHandle | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._taken_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request; who has sent none for longest makes room where too many are connected.
@@ -50,11 +50,11 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         full = len(self.connections) > min(self.most_connections, files - _OTHER_FILES)
-        if full and not self.strangers.close_oldest():
+        if full and not self.anonymous.close_oldest():
             self._end(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections; try again soon")
         else:
             self._expect_head()
-            self._is_stranger()
+            self._note_anonymous()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived; a request's head must be whole in time, however it trickles in."""
@@ -71,9 +71,9 @@ class GuardedProtocol(H11Protocol):
         known = "user" in self.scope["state"]
         super().on_response_complete()
         if self._answered and not known:
-            self._is_stranger()
+            self._note_anonymous()
 
-    def make_room(self) -> None:
+    def evict(self) -> None:
         """Close this connection, whose client has not shown a token, for another."""
         self._end(HTTPStatus.SERVICE_UNAVAILABLE, "others wait for this connection's room")
 
@@ -86,7 +86,7 @@ class GuardedProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """The client takes the answer more slowly than it is made."""
         super().pause_writing()
-        self._taken_due = self.loop.call_later(self.taken_seconds, self.transport.abort)
+        self._taken_timer = self.loop.call_later(self.taken_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
@@ -107,23 +107,23 @@ class GuardedProtocol(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _expect_head(self) -> None:
-        if self._head_due is None:
-            self._head_due = self.loop.call_later(self.head_seconds, self._head_overdue)
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_seconds, self._head_overdue)
 
-    def _is_stranger(self) -> None:
+    def _note_anonymous(self) -> None:
         if not self.transport.is_closing():
-            self.strangers.add(self, self.client[0] if self.client else "")
+            self.anonymous.add(self, self.client[0] if self.client else "")
 
     def _request_is_here(self) -> None:
-        self.strangers.discard(self)
-        if self._head_due is not None:
-            self._head_due.cancel()
-            self._head_due = None
+        self.anonymous.discard(self)
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def _answer_is_taken(self) -> None:
-        if self._taken_due is not None:
-            self._taken_due.cancel()
-            self._taken_due = None
+        if self._taken_timer is not None:
+            self._taken_timer.cancel()
+            self._taken_timer = None
 
     def _head_overdue(self) -> None:
         self._end(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
@@ -138,8 +138,8 @@ class GuardedProtocol(H11Protocol):
     def _close(self) -> None:
         self.transport.close()
         # Closing waits until what was written is taken.
-        if self._taken_due is None:
-            self._taken_due = self.loop.call_later(self.taken_seconds, self.transport.abort)
+        if self._taken_timer is None:
+            self._taken_timer = self.loop.call_later(self.taken_seconds, self.transport.abort)
 
 
 def _problem(status: HTTPStatus, detail: str) -> bytes:

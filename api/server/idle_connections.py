@@ -12,12 +12,12 @@ MOST_OF_ONE_ADDRESS: Final = 250
 class Connection(Protocol):
     """What can be closed."""
 
-    def make_room(self) -> None:
+    def evict(self) -> None:
         """Close it."""
         ...
 
 
-class Strangers:
+class AnonymousConnections:
     """Those of one process, the oldest first."""
 
     def __init__(self, most: int = MOST, most_of_one_address: int = MOST_OF_ONE_ADDRESS) -> None:
@@ -52,4 +52,4 @@ class Strangers:
 
     def _close(self, connection: Connection) -> None:
         self.discard(connection)
-        connection.make_room()
+        connection.evict()

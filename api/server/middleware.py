@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth.identity import Identity, TokenRefused
-from api.auth.rate_limits import Allowance, Limits, TooManyRequests
+from api.auth.rate_limits import Allowance, RateLimits, TooManyRequests
 from api.monitoring.prometheus import Metrics
 from api.problems import Problem, unavailable, unexpected
 from api.server import json_logs
@@ -29,14 +29,14 @@ _OWN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._\-]{1,64}")
 log = logging.getLogger("autoindex.api")
 
 
-class Gate:
+class AdmissionMiddleware:
     """Authenticates each request, counts it, and reads its body up to a bound.
 
     Everything but `open_paths` needs a token, also what does not exist.
     """
 
     def __init__(
-        self, app: ASGIApp, *, identity: Identity, limits: Limits, open_paths: frozenset[str]
+        self, app: ASGIApp, *, identity: Identity, limits: RateLimits, open_paths: frozenset[str]
     ) -> None:
         self.app = app
         self.identity = identity
@@ -51,7 +51,7 @@ class Gate:
         try:
             _check_head(scope)
             if scope["path"] not in self.open_paths:
-                send = _telling(await self._authenticate(scope), send)
+                send = _with_allowance(await self._authenticate(scope), send)
             # Also where nobody asks for it: what is not read could go on without end.
             body = await _body(Headers(scope=scope), receive)
         except Problem as problem:
@@ -81,15 +81,15 @@ def _only(values: list[str]) -> str | None:
     return values[0] if values else None
 
 
-def _telling(allowance: Allowance, send: Send) -> Send:
+def _with_allowance(allowance: Allowance, send: Send) -> Send:
     """Say with every answer what is left, so that a client can slow down before it is refused."""
 
-    async def told(message: Message) -> None:
+    async def send_with_allowance(message: Message) -> None:
         if message["type"] == "http.response.start":
             MutableHeaders(scope=message).update(_rate(allowance))
         await send(message)
 
-    return told
+    return send_with_allowance
 
 
 def _rate(allowance: Allowance) -> dict[str, str]:
@@ -165,7 +165,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-class AccessLog:
+class AccessLogMiddleware:
     """Gives each request an id, answers with it, counts it, and writes one line about it.
 
     Also where nobody expected what went wrong: the framework's own answer would pass it by.
@@ -186,7 +186,7 @@ class AccessLog:
         began = time.monotonic()
         status = 0
 
-        async def noted(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -198,10 +198,10 @@ class AccessLog:
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, send_and_note)
         except Exception:
             if not status:
-                await unexpected().response(scope, receive, noted)
+                await unexpected().response(scope, receive, send_and_note)
             raise  # to the handler that logs it, and to the server
         finally:
             seconds = time.monotonic() - began

@@ -27,7 +27,7 @@ def stop_with_parent() -> None:
 
 
 @contextmanager
-def told_to_stop(call: Callable[[], None]) -> Iterator[None]:
+def on_stop_signal(call: Callable[[], None]) -> Iterator[None]:
     """Call once at the signal to stop; whoever handles it otherwise still does.
 
     The server itself says so only when all connections have ended, and those that wait for a task

@@ -20,7 +20,7 @@ def never() -> bool:
     return False
 
 
-async def unless_gone(request: Request, answering: Coroutine[Any, Any, R]) -> R | None:
+async def unless_disconnected(request: Request, answering: Coroutine[Any, Any, R]) -> R | None:
     """The answer; None where its client has gone, and what would be answered is given up."""
     await request.body()  # what is received after it can only be that the client has gone
     answer = asyncio.ensure_future(answering)
@@ -33,7 +33,7 @@ async def unless_gone(request: Request, answering: Coroutine[Any, Any, R]) -> R 
             task.cancel()
 
 
-class InTime:
+class Deadline:
     """Answers within so many seconds, or raises `TimeoutError` then.
 
     What is late is cancelled but not waited for: psycopg, told to stop, asks the database to stop
@@ -45,7 +45,7 @@ class InTime:
         self._late: set[asyncio.Task[Any]] = set()
 
     @property
-    def line_seconds(self) -> float:
+    def queue_seconds(self) -> float:
         """How long a question may wait for its turn: what then begins has time to be answered."""
         return self.seconds * 2 / 3
 
@@ -70,17 +70,17 @@ class InTime:
                 await asyncio.wait({task}, timeout=_LOOK_SECONDS)
         finally:
             if not task.done():
-                self._let_go(task)
+                self._abandon(task)
         if task in self._late:
             raise TimeoutError
         return task.result()
 
-    def _let_go(self, task: asyncio.Task[Any]) -> None:
+    def _abandon(self, task: asyncio.Task[Any]) -> None:
         task.cancel()
         self._late.add(task)
-        task.add_done_callback(self._gone)
+        task.add_done_callback(self._log_failure)
 
-    def _gone(self, task: asyncio.Task[Any]) -> None:
+    def _log_failure(self, task: asyncio.Task[Any]) -> None:
         self._late.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("a request that had been given up has failed", exc_info=error)

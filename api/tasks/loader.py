@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
-from api.tasks.deadline import InTime, never
+from api.tasks.deadline import Deadline, never
 from api.tasks.runner import Overload
 
 K = TypeVar("K")
@@ -18,7 +18,7 @@ _MOST_AT_ONCE: Final = 2
 
 
 @dataclass(eq=False, slots=True)
-class _Question(Generic[V]):
+class _Load(Generic[V]):
     """One question, and how many wait for its answer."""
 
     answer: asyncio.Future[V | None]
@@ -30,7 +30,7 @@ class _Question(Generic[V]):
         self.answer.exception()  # whoever asked may have gone
 
 
-class Batches(Generic[K, V]):
+class BatchLoader(Generic[K, V]):
     """Reads what is asked for one by one in batches, so that load makes batches, not queues.
 
     A question waits only while `most_at_once` reads are on their way, and joins none that began
@@ -41,7 +41,7 @@ class Batches(Generic[K, V]):
     def __init__(
         self,
         read: Callable[[Sequence[K]], Coroutine[Any, Any, Mapping[K, V]]],
-        in_time: InTime,
+        deadline: Deadline,
         most_in_one: int = _MOST_IN_ONE,
         most_at_once: int = _MOST_AT_ONCE,
         is_busy: Callable[[], bool] = never,
@@ -50,16 +50,16 @@ class Batches(Generic[K, V]):
         self._most_in_one = most_in_one
         self._most_at_once = most_at_once
         self._is_busy = is_busy
-        self._in_time = in_time
-        self._asked: dict[K, _Question[V]] = {}
-        self._running: dict[asyncio.Task[None], Mapping[K, _Question[V]]] = {}
+        self._deadline = deadline
+        self._asked: dict[K, _Load[V]] = {}
+        self._running: dict[asyncio.Task[None], Mapping[K, _Load[V]]] = {}
 
     async def get(self, key: K) -> V | None:
         """What the read says of `key`, None where it says nothing; raises what the read raises."""
         question = self._asked.get(key)
         if question is None:
             answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
-            question = self._asked[key] = _Question(answer)
+            question = self._asked[key] = _Load(answer)
         question.askers += 1
         self._start()
         try:
@@ -70,7 +70,7 @@ class Batches(Generic[K, V]):
             if not question.askers and not question.answer.done():
                 self._drop(key, question)
 
-    def _drop(self, key: K, question: _Question[V]) -> None:
+    def _drop(self, key: K, question: _Load[V]) -> None:
         if self._asked.get(key) is question:
             del self._asked[key]
         for reading, asked in self._running.items():
@@ -85,11 +85,11 @@ class Batches(Generic[K, V]):
                 self._running[task] = asked
                 task.add_done_callback(self._ended)
 
-    def _next(self) -> Mapping[K, _Question[V]]:
+    def _next(self) -> Mapping[K, _Load[V]]:
         """What is read next; what is late already is told so."""
         keys = list(islice(self._asked, self._most_in_one))
         asked = {key: self._asked.pop(key) for key in keys}
-        oldest = time.monotonic() - self._in_time.line_seconds
+        oldest = time.monotonic() - self._deadline.queue_seconds
         for key in [key for key, question in asked.items() if question.asked_at < oldest]:
             asked.pop(key).fail(Overload())
         return asked
@@ -98,9 +98,9 @@ class Batches(Generic[K, V]):
         del self._running[task]
         self._start()
 
-    async def _answer(self, asked: Mapping[K, _Question[V]]) -> None:
+    async def _answer(self, asked: Mapping[K, _Load[V]]) -> None:
         try:
-            found = await self._in_time.answer(self._read(list(asked)), self._is_busy)
+            found = await self._deadline.answer(self._read(list(asked)), self._is_busy)
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
             for question in asked.values():
                 question.fail(error)

@@ -17,7 +17,7 @@ class OtherDatabase(PartUnavailable):
         super().__init__("The database", "is not the work pool's: the facade's log says more")
 
 
-class PoolOwner:
+class PoolCheck:
     """Compares the work pool's database with the facade's, until they are known to be one."""
 
     def __init__(self, runner: TaskRunner, database: Database) -> None:

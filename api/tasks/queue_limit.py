@@ -39,13 +39,13 @@ class _Queue:
         self._runner = runner
         self.count = CachedValue(f"the queue of {kind} tasks", self._count)
         self.started = 0
-        self.underway = 0
+        self.starting = 0
 
     @property
     def length(self) -> int:
         """Never less than what really waits, as far as this process has a hand in it."""
         count = self.count.value or _Count(0, 0)
-        return count.waiting + self.started - count.started + self.underway
+        return count.waiting + self.started - count.started + self.starting
 
     async def _count(self) -> _Count:
         # What is underway now may be counted or not; it is added in any case once it has started.
@@ -53,7 +53,7 @@ class _Queue:
         return _Count(await self._runner.queued(self._kind), started)
 
 
-class Backlog:
+class QueueLimit:
     """Holds each kind's queue to a bound.
 
     A start does not wait for the queue to be counted: the count is a second old at most while
@@ -73,11 +73,11 @@ class Backlog:
         await queue.count.get(_COUNT_FULL_AGAIN_SECONDS if full else inf, _COUNT_AGAIN_SECONDS)
         if queue.length >= self._bound:
             raise QueueFull(kind, self._bound)
-        queue.underway += 1
+        queue.starting += 1
         try:
             yield
         finally:
-            queue.underway -= 1
+            queue.starting -= 1
             queue.started += 1
 
     async def aclose(self) -> None:

@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 
 from api.async_storage import Database
 from api.schemas import TaskProgress, TaskStatus
-from api.tasks.deadline import InTime
-from api.tasks.loader import Batches
+from api.tasks.deadline import Deadline
+from api.tasks.loader import BatchLoader
 from api.tasks.runner import Status, Task, TaskRunner, TaskUnknown
 from autoindex.storage.postgres.transient import UNAVAILABLE
 from autoindex.storage.runs import results, task_progress
@@ -89,14 +89,14 @@ def _is_running(task: Task | None) -> bool:
 class Snapshots:
     """Reads snapshots; those of ended tasks are kept for a while."""
 
-    def __init__(self, runner: TaskRunner, database: Database, in_time: InTime) -> None:
+    def __init__(self, runner: TaskRunner, database: Database, deadline: Deadline) -> None:
         self._runner = runner
         self._database = database
-        self._batches = Batches(
-            self._read, in_time, most_at_once=_READS_AT_ONCE, is_busy=runner.is_busy
+        self._batches = BatchLoader(
+            self._read, deadline, most_at_once=_READS_AT_ONCE, is_busy=runner.is_busy
         )
-        self._told = Batches(self._read_progress, in_time)
-        self._lines = Batches(self._read_lines, in_time)
+        self._progress = BatchLoader(self._read_progress, deadline)
+        self._lines = BatchLoader(self._read_lines, deadline)
         self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
         self._running: dict[UUID, None] = {}
         # What each read that is on its way may no longer keep.
@@ -115,7 +115,7 @@ class Snapshots:
 
     async def renew(self, known: Snapshot) -> Snapshot:
         """The same with its newest progress; the task's state is not asked for."""
-        found = await self._told.get(known.task.id)
+        found = await self._progress.get(known.task.id)
         return known if found == known.progress else replace(known, progress=found)
 
     async def lines(self, task_id: UUID, after: int) -> Sequence[Line]:
@@ -145,18 +145,18 @@ class Snapshots:
     async def _read(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Snapshot]:
         running = [task_id for task_id in task_ids if task_id in self._running]
         with self._noting_changes() as forgotten:
-            tasks, told_before = await asyncio.gather(
-                self._runner.read_many(task_ids), self._told_so_far(running)
+            tasks, early_progress = await asyncio.gather(
+                self._runner.read_many(task_ids), self._progress_of_running(running)
             )
             # After the state, never before: a task stores its result, then ends.
             still = {task_id for task_id in running if _is_running(tasks.get(task_id))}
             rest = [task for task in tasks.values() if task.id not in still]
-            if told_before is None:  # the database is not asked twice in vain
+            if early_progress is None:  # the database is not asked twice in vain
                 rest = [task for task in rest if task.status is Status.SUCCESS]
-            told, stored = await self._stored(rest)
-        told = {**(told_before or {}), **told}
+            progress, stored = await self._stored(rest)
+        progress = {**(early_progress or {}), **progress}
         found = {
-            task_id: Snapshot(task, told.get(task_id), stored.get(task_id))
+            task_id: Snapshot(task, progress.get(task_id), stored.get(task_id))
             for task_id, task in tasks.items()
         }
         for snapshot in found.values():
@@ -173,7 +173,9 @@ class Snapshots:
             if len(self._running) > _MOST_RUNNING:  # the one that nobody has asked for the longest
                 del self._running[next(iter(self._running))]
 
-    async def _told_so_far(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Progress] | None:
+    async def _progress_of_running(
+        self, task_ids: Sequence[UUID]
+    ) -> Mapping[UUID, Progress] | None:
         """What these tasks have told; None where the database does not answer."""
         if not task_ids:
             return {}
@@ -204,8 +206,8 @@ class Snapshots:
             connection: Connection,
         ) -> tuple[dict[UUID, Progress], dict[UUID, StoredResult]]:
             now = datetime.now(UTC)
-            told = task_progress.read(connection, begun) if begun else {}
-            return told, results.read_many(connection, succeeded, now) if succeeded else {}
+            progress = task_progress.read(connection, begun) if begun else {}
+            return progress, results.read_many(connection, succeeded, now) if succeeded else {}
 
         try:
             return await self._database.read(query)

@@ -23,7 +23,7 @@ MOST_FOLLOWERS: Final = 2_000
 MOST_FOLLOWERS_A_USER: Final = 1_000
 # Every followed task is read again so often, while both streams of hints are heard and while not.
 _SWEEP_SECONDS: Final = 5.0
-_BLIND_SWEEP_SECONDS: Final = 1.0
+_SWEEP_WITHOUT_HINTS_SECONDS: Final = 1.0
 # A task that changes all the time is read at most so often.
 _PAUSE_SECONDS: Final = 0.05
 # After Prefect has taken a subscription on, it may still be a moment until it serves it.
@@ -39,12 +39,12 @@ class TooManyFollowers(Exception):
     """Too many requests wait for tasks to change."""
 
 
-class Followed:
+class FollowedTask:
     """One task that at least one request follows; `snapshot` and `lines` are its newest ones."""
 
     def __init__(self, task_id: UUID, snapshots: Snapshots) -> None:
         self.snapshot: Snapshot | None = None
-        self.trouble: Exception | None = None
+        self.error: Exception | None = None
         self.lines: list[Line] = []
         self.followers = 0
         self.wants_lines = False
@@ -60,25 +60,25 @@ class Followed:
         """Set at the next change: take it before looking at the snapshot."""
         return self._changed
 
-    def look(self, *, only_progress: bool = False) -> None:
+    def refresh(self, *, only_progress: bool = False) -> None:
         """Read again soon, since something may have changed."""
         self._wanted.add("progress" if only_progress else "state")
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
 
-    async def fresh(self) -> Snapshot:
+    async def read_now(self) -> Snapshot:
         """The task as of a read that begins after this call; raises what that read raises."""
         wanted = self._begun + 1
-        self.look()
+        self.refresh()
         while self._done < wanted:
             await self._changed.wait()
         return self.current()
 
     def current(self) -> Snapshot:
         """The newest snapshot; raises what keeps it from being known."""
-        if self.trouble is not None:
+        if self.error is not None:
             # Raised to many: each shall see only its own way here.
-            raise self.trouble.with_traceback(None)
+            raise self.error.with_traceback(None)
         if self.snapshot is None:
             raise TaskUnknown
         return self.snapshot
@@ -105,16 +105,16 @@ class Followed:
         wanted, self._wanted = self._wanted, set()
         whole = "state" in wanted or self.snapshot is None
         self._begun += whole
-        before = (self.snapshot, self.trouble, len(self.lines))
+        before = (self.snapshot, self.error, len(self.lines))
         try:
             await self._renew(whole=whole)
-            self.trouble = None
+            self.error = None
         except TaskUnknown:
-            self.snapshot, self.trouble = None, None
+            self.snapshot, self.error = None, None
         except Exception as error:  # noqa: BLE001 - it is raised to whoever follows
-            self.trouble = error
+            self.error = error
         self._done += whole
-        if whole or before != (self.snapshot, self.trouble, len(self.lines)):
+        if whole or before != (self.snapshot, self.error, len(self.lines)):
             self.wake()
 
     async def _renew(self, *, whole: bool) -> None:
@@ -123,13 +123,13 @@ class Followed:
             snapshot = await self._snapshots.read(self._task_id)
         else:
             snapshot = await self._snapshots.renew(self.snapshot)
-        said = min(snapshot.progress.lines, MOST_LINES) if snapshot.progress else 0
-        if self.wants_lines and said > len(self.lines):
+        written = min(snapshot.progress.lines, MOST_LINES) if snapshot.progress else 0
+        if self.wants_lines and written > len(self.lines):
             self.lines += await self._snapshots.lines(self._task_id, len(self.lines))
         self.snapshot = snapshot
 
 
-class Watch:
+class Subscriptions:
     """Follows tasks on behalf of requests."""
 
     def __init__(
@@ -144,8 +144,8 @@ class Watch:
             "Prefect's events": runner.changes,
             "the database's notifications": notifications,
         }
-        self._heard: set[str] = set()
-        self._followed: dict[UUID, Followed] = {}
+        self._connected: set[str] = set()
+        self._followed: dict[UUID, FollowedTask] = {}
         self._users: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
         self._tell: Callable[[int], None] = lambda _: None
@@ -180,12 +180,12 @@ class Watch:
             followed.wake()
 
     @contextmanager
-    def follow(self, task_id: UUID, user: str, *, lines: bool = False) -> Iterator[Followed]:
+    def follow(self, task_id: UUID, user: str, *, lines: bool = False) -> Iterator[FollowedTask]:
         """Follow a task; raises `TooManyFollowers`."""
         if self.followers >= MOST_FOLLOWERS or self._users[user] >= MOST_FOLLOWERS_A_USER:
             raise TooManyFollowers
         if task_id not in self._followed:
-            self._followed[task_id] = Followed(task_id, self.snapshots)
+            self._followed[task_id] = FollowedTask(task_id, self.snapshots)
         followed = self._followed[task_id]
         followed.followers += 1
         followed.wants_lines |= lines
@@ -212,40 +212,40 @@ class Watch:
             try:
                 async with aclosing(self._sources[source]()) as hints:
                     async for hint in hints:
-                        self._hear(source, hint)
+                        self._receive(source, hint)
             except PartUnavailable as error:
-                if source in self._heard:
+                if source in self._connected:
                     log.warning("%s are not heard any more: %s", source, error)
             except Exception:
                 log.exception("%s are not understood", source)
-            self._heard.discard(source)
+            self._connected.discard(source)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    def _hear(self, source: str, hint: UUID | str | None) -> None:
+    def _receive(self, source: str, hint: UUID | str | None) -> None:
         if hint is None:
-            self._heard.add(source)
+            self._connected.add(source)
             log.info("%s are heard", source)
-            self._look_everywhere()
-            asyncio.get_running_loop().call_later(_SETTLING_SECONDS, self._look_everywhere)
+            self._refresh_all()
+            asyncio.get_running_loop().call_later(_SETTLING_SECONDS, self._refresh_all)
             return
         task_id = hint if isinstance(hint, UUID) else UUID(hint)
         only_progress = isinstance(hint, str)
         if not only_progress:
             self.snapshots.forget(task_id)
         if followed := self._followed.get(task_id):
-            followed.look(only_progress=only_progress)
+            followed.refresh(only_progress=only_progress)
 
-    def _look_everywhere(self) -> None:
+    def _refresh_all(self) -> None:
         self.snapshots.forget_all()
         for followed in self._followed.values():
-            followed.look()
+            followed.refresh()
 
     async def _sweep(self) -> None:
         swept = time.monotonic()
         while True:
-            await asyncio.sleep(_BLIND_SWEEP_SECONDS)
-            blind = len(self._heard) < len(self._sources)
-            if blind or time.monotonic() - swept >= _SWEEP_SECONDS:
+            await asyncio.sleep(_SWEEP_WITHOUT_HINTS_SECONDS)
+            is_incomplete = len(self._connected) < len(self._sources)
+            if is_incomplete or time.monotonic() - swept >= _SWEEP_SECONDS:
                 swept = time.monotonic()
                 for followed in self._followed.values():
-                    followed.look()
+                    followed.refresh()

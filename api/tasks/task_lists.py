@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from api.tasks.deadline import InTime
-from api.tasks.loader import Batches
+from api.tasks.deadline import Deadline
+from api.tasks.loader import BatchLoader
 from api.tasks.runner import Activity, Page, Query, TaskRunner
 
 # Different lists are read one after the other: each is work for Prefect's database.
@@ -14,16 +14,16 @@ _NOW: Final = "now"
 _Wanted = tuple[Query, int, int]
 
 
-class Lists:
+class TaskLists:
     """Asks the task runner for lists; an answer is never older than its question."""
 
-    def __init__(self, runner: TaskRunner, in_time: InTime) -> None:
+    def __init__(self, runner: TaskRunner, deadline: Deadline) -> None:
         self._runner = runner
-        self._pages: Batches[_Wanted, Page] = Batches(
-            self._read_page, in_time, _MOST_IN_ONE, is_busy=runner.is_busy
+        self._pages: BatchLoader[_Wanted, Page] = BatchLoader(
+            self._read_page, deadline, _MOST_IN_ONE, is_busy=runner.is_busy
         )
-        self._activity: Batches[str, Activity] = Batches(
-            self._read_activity, in_time, is_busy=runner.is_busy
+        self._activity: BatchLoader[str, Activity] = BatchLoader(
+            self._read_activity, deadline, is_busy=runner.is_busy
         )
 
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:

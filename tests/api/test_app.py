@@ -21,7 +21,7 @@ from sqlalchemy import Engine, text
 
 from api.app import create_app
 from api.prefect.rest import Connection
-from api.prefect.runs import Prefect
+from api.prefect.runs import PrefectRunner
 from api.routes import report_file
 from api.tasks.runner import Kind
 from autoindex.reports.mail import links
@@ -652,7 +652,7 @@ async def test_many_who_ask_a_prefect_that_is_silent_are_told_in_time(settings: 
     server = await asyncio.start_server(hear, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
     settings = settings.model_copy(update={"api_answer_seconds": 4.5})
-    prefect = Prefect(Connection(url=url), answer_seconds=4.0)
+    prefect = PrefectRunner(Connection(url=url), answer_seconds=4.0)
     app = create_app(settings, prefect)
     async with client(app, "ada") as ada, client(app, "bob") as bob, client(app, "eve") as eve:
         reads = [

@@ -42,7 +42,7 @@ def contract(api_settings: Settings, api_engine: Any) -> Iterator[Any]:
             assert thread.is_alive()
             time.sleep(0.02)
         # Nobody waits for a task to change: none does here.
-        app.state.watch.close()
+        app.state.subscriptions.close()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/openapi.json"
         token = tokens.mint(api_settings, "ada", EVERY_SCOPE, timedelta(hours=1))
         yield schemathesis.openapi.from_url(url, headers={"Authorization": f"Bearer {token}"})

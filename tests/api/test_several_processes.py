@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from api.auth import tokens
-from api.monitoring.shared_answers import Questions
+from api.monitoring.scrape_state import ScrapeLock
 from autoindex.settings import Settings
 from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
@@ -120,11 +120,11 @@ def test_it_starts_though_slow_and_counts_as_one_until_it_ends_as_one(facade: Fa
 
 
 def test_one_process_asks_at_a_time_and_the_next_knows_what_it_saw(tmp_path: Path) -> None:
-    one, other = Questions(tmp_path), Questions(tmp_path)
-    with one.turn() as asked, other.turn() as meanwhile:
+    one, other = ScrapeLock(tmp_path), ScrapeLock(tmp_path)
+    with one.acquire() as asked, other.acquire() as meanwhile:
         assert asked is not None
         assert meanwhile is None
         asked.at = 17.0
-    with other.turn() as asked:
+    with other.acquire() as asked:
         assert asked is not None
         assert asked.at == 17.0

@@ -6,7 +6,7 @@ import pytest
 
 from api.app import create_app
 from api.prefect.rest import Connection
-from api.prefect.runs import Prefect
+from api.prefect.runs import PrefectRunner
 from api.slots import AT_ONCE, TooManyAtOnce, UserSlots
 from autoindex.settings import Settings
 from tests.api.answers import client
@@ -20,7 +20,9 @@ FLOOD = 120
 async def test_a_flood_of_one_user_does_not_hold_up_another(
     settings: Settings, prefect_url: str
 ) -> None:
-    app = create_app(settings, Prefect(Connection(url=prefect_url), answer_seconds=HANG_SECONDS))
+    app = create_app(
+        settings, PrefectRunner(Connection(url=prefect_url), answer_seconds=HANG_SECONDS)
+    )
     async with app.router.lifespan_context(app), client(app) as ada, client(app, "bob") as bob:
         path = "/api/v1/background/tasks"
         flood = [asyncio.create_task(ada.get(path)) for _ in range(FLOOD)]

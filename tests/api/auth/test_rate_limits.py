@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from api.auth.rate_limits import Limits, TooManyRequests
+from api.auth.rate_limits import RateLimits, TooManyRequests
 from autoindex.settings import Settings
 from tests.redis_server import redis_server, url
 
@@ -27,19 +27,19 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Limits]:
-    limits = Limits(settings)
+async def opened(settings: Settings) -> AsyncIterator[RateLimits]:
+    limits = RateLimits(settings)
     yield limits
     await limits.aclose()
 
 
 @pytest.fixture
-async def limits(settings: Settings) -> AsyncIterator[Limits]:
+async def limits(settings: Settings) -> AsyncIterator[RateLimits]:
     async with opened(settings) as limits:
         yield limits
 
 
-async def admitted(limits: Limits, user: str, *, times: int, starts_task: bool = False) -> int:
+async def admitted(limits: RateLimits, user: str, *, times: int, starts_task: bool = False) -> int:
     count = 0
     for _ in range(times):
         try:
@@ -50,22 +50,22 @@ async def admitted(limits: Limits, user: str, *, times: int, starts_task: bool =
     return count
 
 
-async def test_the_window_holds_so_many_and_no_more(limits: Limits) -> None:
+async def test_the_window_holds_so_many_and_no_more(limits: RateLimits) -> None:
     assert await admitted(limits, "window", times=8) == 5
 
 
-async def test_starting_tasks_has_a_tighter_window(limits: Limits) -> None:
+async def test_starting_tasks_has_a_tighter_window(limits: RateLimits) -> None:
     assert await admitted(limits, "starter", times=8, starts_task=True) == 2
     # What was refused has not used up the window of the other requests.
     assert await admitted(limits, "starter", times=8) == 3
 
 
-async def test_users_do_not_share_a_window(limits: Limits) -> None:
+async def test_users_do_not_share_a_window(limits: RateLimits) -> None:
     await admitted(limits, "flood", times=50)
     assert await admitted(limits, "quiet", times=5) == 5
 
 
-async def test_a_refusal_says_when_the_next_request_fits(limits: Limits) -> None:
+async def test_a_refusal_says_when_the_next_request_fits(limits: RateLimits) -> None:
     await admitted(limits, "patient", times=5)
     with pytest.raises(TooManyRequests) as refused:
         await limits.admit("patient", starts_task=False)
@@ -86,7 +86,7 @@ async def test_without_redis_requests_are_counted_in_process(tmp_path: Path) -> 
         assert await admitted(limits, "alone", times=8) == 5
 
 
-async def test_what_is_left_is_told(limits: Limits) -> None:
+async def test_what_is_left_is_told(limits: RateLimits) -> None:
     left = [(await limits.admit("careful", starts_task=True)).remaining for _ in range(2)]
     assert left == [1, 0]
     read = await limits.admit("careful", starts_task=False)

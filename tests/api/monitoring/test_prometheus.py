@@ -123,9 +123,9 @@ async def unlike_any_other() -> None:
 
 @pytest.mark.parametrize("trouble", [away, slow, unlike_any_other])
 async def test_what_is_away_is_told_and_costs_nothing_else(
-    http: httpx.AsyncClient, runner: InMemory, trouble: Callable[[], Awaitable[None]]
+    http: httpx.AsyncClient, runner: InMemory, error: Callable[[], Awaitable[None]]
 ) -> None:
-    runner.census = lambda _: trouble()  # type: ignore[method-assign, assignment, return-value]
+    runner.census = lambda _: error()  # type: ignore[method-assign, assignment, return-value]
     await http.get("/health")
     found = await scraped(http)
     assert found["autoindex_part_up", frozenset({"prefect"})] == 0

@@ -95,7 +95,7 @@ async def test_a_part_that_hangs_is_named(
     app: FastAPI, http: httpx.AsyncClient, prefect: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Well before the time that an answer may take at all.
-    monkeypatch.setattr(app.state.checks._in_time, "seconds", 1.0)
+    monkeypatch.setattr(app.state.checks._deadline, "seconds", 1.0)
     prefect.hangs = True
     answers = await asyncio.gather(*(http.get("/ready") for _ in range(10)))
     for answer in answers:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from api.prefect import deployment_cache
 from api.prefect.rest import Connection
-from api.prefect.runs import Prefect
+from api.prefect.runs import PrefectRunner
 from api.tasks.runner import Kind, OutcomeUnknown, Overload, Query, TaskUnknown
 from autoindex.errors import ConfigurationError, PartUnavailable
 from tests.bounds import HANG_SECONDS
@@ -23,9 +23,11 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def connected(url: str, seconds: float = 4.0, **more: SecretStr) -> AsyncIterator[Prefect]:
+async def connected(
+    url: str, seconds: float = 4.0, **more: SecretStr
+) -> AsyncIterator[PrefectRunner]:
     connection = Connection.model_validate({"url": url, **more})
-    runner = Prefect(connection, answer_seconds=seconds)
+    runner = PrefectRunner(connection, answer_seconds=seconds)
     yield runner
     await runner.aclose()
 
@@ -57,7 +59,7 @@ def says(status: str) -> bytes:
     return f"HTTP/1.1 {status}\r\ncontent-length: 2\r\nretry-after: 30\r\n\r\n{{}}".encode()
 
 
-CALLS: dict[str, Callable[[Prefect], Awaitable[object]]] = {
+CALLS: dict[str, Callable[[PrefectRunner], Awaitable[object]]] = {
     "start": lambda runner: runner.start(Kind.REFRESH, {}, user="ada"),
     "read": lambda runner: runner.read(UUID(int=1)),
     "cancel": lambda runner: runner.cancel(UUID(int=1), user="ada"),
@@ -73,9 +75,9 @@ TROUBLES = ("refused", "hangs up", "503", "500", "429", "401")
 
 @pytest.mark.parametrize(
     ("call", "trouble"),
-    [*((call, trouble) for call in CALLS for trouble in TROUBLES), ("read", "silent")],
+    [*((call, error) for call in CALLS for error in TROUBLES), ("read", "silent")],
 )
-async def test_trouble_is_told_and_nothing_is_tried_twice(call: str, trouble: str) -> None:
+async def test_trouble_is_told_and_nothing_is_tried_twice(call: str, error: str) -> None:
     replies = {
         "503": says("503 Service Unavailable"),
         "500": says("500 Internal Server Error"),
@@ -84,10 +86,10 @@ async def test_trouble_is_told_and_nothing_is_tried_twice(call: str, trouble: st
         "hangs up": b"",
         "silent": None,
     }
-    async with answering(replies.get(trouble)) as (url, asked):
+    async with answering(replies.get(error)) as (url, asked):
         async with connected(
-            "http://127.0.0.1:1/api" if trouble == "refused" else url,
-            seconds=0.5 if trouble == "silent" else HANG_SECONDS,
+            "http://127.0.0.1:1/api" if error == "refused" else url,
+            seconds=0.5 if error == "silent" else HANG_SECONDS,
         ) as runner:
             with pytest.raises(PartUnavailable, match="Prefect"):
                 await CALLS[call](runner)
@@ -126,7 +128,7 @@ async def until(true: Callable[[], bool]) -> None:
 async def test_a_busy_server_is_waited_for_in_turn() -> None:
     ended: list[int] = []
 
-    async def read(runner: Prefect, number: int) -> None:
+    async def read(runner: PrefectRunner, number: int) -> None:
         with pytest.raises(TaskUnknown):
             await runner.read(UUID(int=number))
         ended.append(number)
@@ -149,15 +151,15 @@ async def test_a_busy_server_is_waited_for_in_turn() -> None:
     [("500 Internal Server Error", True), ("", True), ("429 Too Many", False), (None, False)],
 )
 async def test_a_start_that_was_heard_is_told_from_one_that_was_not(
-    prefect_url: str, monkeypatch: pytest.MonkeyPatch, trouble: str | None, unsure: bool
+    prefect_url: str, monkeypatch: pytest.MonkeyPatch, error: str | None, unsure: bool
 ) -> None:
     monkeypatch.setattr(deployment_cache, "OLD_SECONDS", 3_600.0)
     async with (
         connected(prefect_url, seconds=HANG_SECONDS) as runner,
-        answering(says(trouble) if trouble else b"") as (url, _),
+        answering(says(error) if error else b"") as (url, _),
     ):
         await runner.missing()  # the deployments are known from here on
-        runner._rest._url = httpx.URL("http://127.0.0.1:1/api" if trouble is None else url)
+        runner._rest._url = httpx.URL("http://127.0.0.1:1/api" if error is None else url)
         with pytest.raises(PartUnavailable) as told:
             await runner.start(Kind.REPORT, {}, user="ada")
     assert isinstance(told.value, OutcomeUnknown) is unsure
@@ -306,12 +308,12 @@ async def test_prefects_own_authentication_is_used(
 
 def test_without_an_address_it_does_not_start() -> None:
     with pytest.raises(ConfigurationError, match="PREFECT_API_URL is not set"):
-        Prefect(Connection(url=None), answer_seconds=4.0)
+        PrefectRunner(Connection(url=None), answer_seconds=4.0)
 
 
 def test_an_address_that_is_none_is_named_and_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="PREFECT_API_URL is no URL") as refused:
-        Prefect(Connection(url="http://me:hunter2@127.0.0.1:42x0/api"), answer_seconds=4.0)
+        PrefectRunner(Connection(url="http://me:hunter2@127.0.0.1:42x0/api"), answer_seconds=4.0)
     assert "hunter2" not in str(refused.value)
 
 

@@ -49,7 +49,7 @@ async def serving(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
             trust_env=False,
         ) as client:
             yield client
-        app.state.watch.close()
+        app.state.subscriptions.close()
         server.should_exit = True
         await serve
 
@@ -60,8 +60,8 @@ def app(settings: Settings, runner: InMemory) -> FastAPI:
 
 
 @pytest.fixture
-def watching(app: FastAPI) -> subscriptions.Watch:
-    found: subscriptions.Watch = app.state.watch
+def watching(app: FastAPI) -> subscriptions.Subscriptions:
+    found: subscriptions.Subscriptions = app.state.subscriptions
     return found
 
 
@@ -89,7 +89,7 @@ def tell(engine: Engine, change: Callable[..., None], run: Run, *values: Any) ->
 
 class TestWaiting:
     async def test_it_is_answered_by_the_change_it_waits_for(
-        self, http: httpx.AsyncClient, watching: subscriptions.Watch, run: Run
+        self, http: httpx.AsyncClient, watching: subscriptions.Subscriptions, run: Run
     ) -> None:
         waiting = asyncio.create_task(http.get(f"/status/{run.id}", params={"wait": 60}))
         await until(lambda: watching.followers == 1)
@@ -100,7 +100,11 @@ class TestWaiting:
         assert answer.headers["retry-after"]
 
     async def test_progress_is_a_change(
-        self, http: httpx.AsyncClient, watching: subscriptions.Watch, run: Run, api_engine: Engine
+        self,
+        http: httpx.AsyncClient,
+        watching: subscriptions.Subscriptions,
+        run: Run,
+        api_engine: Engine,
     ) -> None:
         run.move("RUNNING")
         known = (await http.get(f"/status/{run.id}")).headers["etag"]
@@ -140,7 +144,7 @@ class TestWaiting:
         assert "retry-after" not in answer.headers
 
     async def test_five_hundred_wait_at_once_for_few_reads(
-        self, http: httpx.AsyncClient, watching: subscriptions.Watch, runner: InMemory
+        self, http: httpx.AsyncClient, watching: subscriptions.Subscriptions, runner: InMemory
     ) -> None:
         reads: list[int] = []
         read_many = runner.read_many
@@ -166,7 +170,7 @@ class TestWaiting:
         await until(lambda: watching.followers == 0)
 
     async def test_who_leaves_is_followed_no_more(
-        self, http: httpx.AsyncClient, watching: subscriptions.Watch, run: Run
+        self, http: httpx.AsyncClient, watching: subscriptions.Subscriptions, run: Run
     ) -> None:
         waiting = asyncio.create_task(http.get(f"/status/{run.id}", params={"wait": 60}))
         await until(lambda: watching.followers == 1)
@@ -176,7 +180,7 @@ class TestWaiting:
     async def test_nobody_takes_all_the_room(
         self,
         http: httpx.AsyncClient,
-        watching: subscriptions.Watch,
+        watching: subscriptions.Subscriptions,
         run: Run,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -189,7 +193,11 @@ class TestWaiting:
         waiting.cancel()
 
     async def test_trouble_is_told_to_those_who_wait(
-        self, http: httpx.AsyncClient, watching: subscriptions.Watch, runner: InMemory, run: Run
+        self,
+        http: httpx.AsyncClient,
+        watching: subscriptions.Subscriptions,
+        runner: InMemory,
+        run: Run,
     ) -> None:
         waiting = asyncio.create_task(http.get(f"/status/{run.id}", params={"wait": 60}))
         await until(lambda: watching.followers == 1)
@@ -289,7 +297,7 @@ class TestEvents:
             assert (await anext(stream))["data"]["status"] == "started"
 
     async def test_who_leaves_is_told_no_more(
-        self, http: httpx.AsyncClient, watching: subscriptions.Watch, run: Run
+        self, http: httpx.AsyncClient, watching: subscriptions.Subscriptions, run: Run
     ) -> None:
         async with listening(http, run) as stream:
             await anext(stream)
@@ -326,6 +334,6 @@ async def test_a_lost_hint_costs_seconds_and_not_the_change(
     app = create_app(settings, runner)
     async with serving(app) as http:
         waiting = asyncio.create_task(http.get(f"/status/{run.id}", params={"wait": 60}))
-        await until(lambda: app.state.watch.followers == 1)
+        await until(lambda: app.state.subscriptions.followers == 1)
         run.move("RUNNING")
         assert (await waiting).json()["status"] == "started"

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, update
 
 from api.app import create_app
 from api.prefect.rest import Connection
-from api.prefect.runs import Prefect
+from api.prefect.runs import PrefectRunner
 from api.tasks.runner import Kind, OutcomeUnknown, Query, TaskRunner
 from autoindex.settings import Settings
 from autoindex.storage import tables
@@ -56,7 +56,7 @@ class Watched:
 
 @asynccontextmanager
 async def facade(settings: Settings, prefect_url: str) -> AsyncIterator[FastAPI]:
-    runner = Watched(Prefect(Connection(url=prefect_url), answer_seconds=HANG_SECONDS))
+    runner = Watched(PrefectRunner(Connection(url=prefect_url), answer_seconds=HANG_SECONDS))
     app = create_app(settings, runner)  # type: ignore[arg-type]
     async with app.router.lifespan_context(app):
         yield app
@@ -287,7 +287,7 @@ async def test_no_more_tasks_wait_than_may(settings: Settings, path: str) -> Non
         assert (await post(http, "cleanup", {})).status_code == 202
         for run in list(runner.runs.values())[:2]:
             run.move("RUNNING")
-        app.state.backlog._queues[Kind(path.partition("-")[0])].counted_at = 0.0
+        app.state.queue_limit._queues[Kind(path.partition("-")[0])].counted_at = 0.0
         late = [await post(http, path, {}, uuid4().hex) for _ in range(3)]
     assert [answer.status_code for answer in late] == [202, 202, 429]
 

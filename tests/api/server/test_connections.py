@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from api.app import create_app
 from api.auth import tokens
 from api.server.http_protocol import GuardedProtocol
-from api.server.idle_connections import Strangers
+from api.server.idle_connections import AnonymousConnections
 from api.server.middleware import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
 from autoindex.settings import Settings
 from autoindex.storage import stored_reports
@@ -31,7 +31,7 @@ class Hasty(GuardedProtocol):
     head_seconds = 2.0
     taken_seconds = 2.0
     most_connections = 20
-    strangers = Strangers(most=12, most_of_one_address=8)
+    anonymous = AnonymousConnections(most=12, most_of_one_address=8)
 
 
 class Facade:
@@ -309,17 +309,20 @@ async def test_the_oldest_of_many_addresses_goes() -> None:
     class Idle:
         closed = False
 
-        def make_room(self) -> None:
+        def evict(self) -> None:
             self.closed = True
 
-    strangers, idle = Strangers(most=4, most_of_one_address=2), [Idle() for _ in range(7)]
+    anonymous, idle = (
+        AnonymousConnections(most=4, most_of_one_address=2),
+        [Idle() for _ in range(7)],
+    )
     for number, one in enumerate(idle):
-        strangers.add(one, "a" if number < 3 else f"b{number}")
+        anonymous.add(one, "a" if number < 3 else f"b{number}")
     assert [one.closed for one in idle] == [True] * 3 + [False] * 4
-    strangers.discard(idle[4])
-    strangers.add(Idle(), "c")
+    anonymous.discard(idle[4])
+    anonymous.add(Idle(), "c")
     assert not idle[3].closed
-    assert strangers.close_oldest()
+    assert anonymous.close_oldest()
     assert idle[3].closed
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from api.tasks import deadline
-from api.tasks.deadline import InTime
+from api.tasks.deadline import Deadline
 from tests.bounds import HANG_SECONDS
 
 pytestmark = pytest.mark.anyio
@@ -18,8 +18,8 @@ async def after(seconds: float) -> str:
 
 async def test_what_is_late_is_given_up() -> None:
     with pytest.raises(TimeoutError):
-        await InTime(0.05).answer(after(30))
-    assert await InTime(30).answer(after(0)) == "answer"
+        await Deadline(0.05).answer(after(30))
+    assert await Deadline(30).answer(after(0)) == "answer"
 
 
 async def test_what_does_not_end_when_it_is_told_to_is_not_waited_for() -> None:
@@ -34,7 +34,7 @@ async def test_what_does_not_end_when_it_is_told_to_is_not_waited_for() -> None:
 
     hang = asyncio.get_running_loop().call_later(HANG_SECONDS, back.set)
     with pytest.raises(TimeoutError):
-        await InTime(0.05).answer(stubborn())
+        await Deadline(0.05).answer(stubborn())
     assert not back.is_set()
     await told.wait()
     hang.cancel()
@@ -54,10 +54,10 @@ async def test_what_waits_for_its_turn_may_take_longer_but_not_forever(
         looked_at.set()
         return True
 
-    assert await InTime(0.05).answer(after_a_look(), is_busy) == "answer"
+    assert await Deadline(0.05).answer(after_a_look(), is_busy) == "answer"
     monkeypatch.setattr(deadline, "_LOOK_SECONDS", 0.01)
     with pytest.raises(TimeoutError):
-        await InTime(0.05).answer(after(30), is_busy)
+        await Deadline(0.05).answer(after(30), is_busy)
 
 
 async def test_what_waits_for_somebody_who_falls_silent_is_given_up(
@@ -66,4 +66,4 @@ async def test_what_waits_for_somebody_who_falls_silent_is_given_up(
     monkeypatch.setattr(deadline, "_LOOK_SECONDS", 0.01)
     looks = iter([True, True, False])
     with pytest.raises(TimeoutError):
-        await InTime(0.05).answer(after(30), lambda: next(looks))
+        await Deadline(0.05).answer(after(30), lambda: next(looks))

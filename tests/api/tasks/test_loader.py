@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from api.tasks.deadline import InTime
-from api.tasks.loader import Batches
+from api.tasks.deadline import Deadline
+from api.tasks.loader import BatchLoader
 from api.tasks.runner import Overload
 from tests.bounds import HANG_SECONDS
 
@@ -34,7 +34,7 @@ class Source:
 
 async def test_many_questions_are_few_reads() -> None:
     source = Source()
-    batches = Batches(source.read, InTime(HANG_SECONDS))
+    batches = BatchLoader(source.read, Deadline(HANG_SECONDS))
     asked = [asyncio.create_task(batches.get(f"k{n % 20}")) for n in range(200)]
     await asyncio.sleep(0)
     source.gate.set()
@@ -45,7 +45,7 @@ async def test_many_questions_are_few_reads() -> None:
 
 async def test_no_answer_is_older_than_its_question() -> None:
     source = Source()
-    batches = Batches(source.read, InTime(HANG_SECONDS))
+    batches = BatchLoader(source.read, Deadline(HANG_SECONDS))
     early = [asyncio.create_task(batches.get("k")) for _ in range(1)]
     await source.asked.wait()
     source.value = 1
@@ -59,7 +59,7 @@ async def test_no_answer_is_older_than_its_question() -> None:
 async def test_an_error_is_raised_to_all_who_asked_and_to_nobody_later() -> None:
     source = Source()
     source.gate.set()
-    batches = Batches(source.read, InTime(HANG_SECONDS))
+    batches = BatchLoader(source.read, Deadline(HANG_SECONDS))
     with pytest.raises(LookupError):
         await batches.get("bad")
     assert await batches.get("good") == 0
@@ -67,7 +67,7 @@ async def test_an_error_is_raised_to_all_who_asked_and_to_nobody_later() -> None
 
 async def test_one_who_gives_up_does_not_keep_the_answer_from_others() -> None:
     source = Source()
-    batches = Batches(source.read, InTime(HANG_SECONDS))
+    batches = BatchLoader(source.read, Deadline(HANG_SECONDS))
     first, second = (asyncio.create_task(batches.get("k")) for _ in range(2))
     await source.asked.wait()
     first.cancel()
@@ -77,7 +77,7 @@ async def test_one_who_gives_up_does_not_keep_the_answer_from_others() -> None:
 
 async def test_a_question_is_dropped_when_its_last_asker_goes() -> None:
     source = Source()
-    batches = Batches(source.read, InTime(HANG_SECONDS), most_in_one=1, most_at_once=1)
+    batches = BatchLoader(source.read, Deadline(HANG_SECONDS), most_in_one=1, most_at_once=1)
     held = asyncio.create_task(batches.get("held"))
     waiting = [asyncio.create_task(batches.get(key)) for key in ("left", "kept", "left", "kept")]
     await asyncio.sleep(0)
@@ -92,7 +92,7 @@ async def test_a_question_is_dropped_when_its_last_asker_goes() -> None:
 
 async def test_a_read_that_nobody_waits_for_gives_its_place_to_the_next() -> None:
     source = Source()
-    batches = Batches(source.read, InTime(HANG_SECONDS), most_in_one=1, most_at_once=1)
+    batches = BatchLoader(source.read, Deadline(HANG_SECONDS), most_in_one=1, most_at_once=1)
     left = [asyncio.create_task(batches.get("left")) for _ in range(2)]
     kept = asyncio.create_task(batches.get("kept"))
     while not source.reads:
@@ -105,16 +105,16 @@ async def test_a_read_that_nobody_waits_for_gives_its_place_to_the_next() -> Non
 
 
 async def test_a_question_whose_turn_comes_too_late_is_not_read() -> None:
-    source, in_time = Source(), InTime(HANG_SECONDS)
-    batches = Batches(source.read, in_time, most_in_one=1, most_at_once=1)
+    source, deadline = Source(), Deadline(HANG_SECONDS)
+    batches = BatchLoader(source.read, deadline, most_in_one=1, most_at_once=1)
     held, late = (asyncio.create_task(batches.get(key)) for key in ("held", "late"))
     while not source.reads:
         await asyncio.sleep(0)
-    in_time.seconds = 0.0  # as if so long had passed
+    deadline.seconds = 0.0  # as if so long had passed
     source.gate.set()
     with pytest.raises(Overload):
         await late
-    in_time.seconds = HANG_SECONDS
+    deadline.seconds = HANG_SECONDS
     assert await held == 0
     assert await batches.get("again") == 0
     assert source.reads == [["held"], ["again"]]

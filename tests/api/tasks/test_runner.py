@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from api.prefect.rest import Connection
-from api.prefect.runs import Prefect
+from api.prefect.runs import PrefectRunner
 from api.tasks.runner import Kind, Query, Status, TaskFinished, TaskRunner, TaskUnknown
 from tests.api.in_memory import InMemory
 from tests.api.stages import MemoryStage, PrefectStage, Stage
@@ -35,7 +35,7 @@ async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
         return
     url = request.getfixturevalue("prefect_url")
     # The rules are tried here, not how soon a busy machine answers.
-    runner = Prefect(Connection(url=url), answer_seconds=HANG_SECONDS)
+    runner = PrefectRunner(Connection(url=url), answer_seconds=HANG_SECONDS)
     async with httpx.AsyncClient(base_url=url, timeout=HANG_SECONDS, trust_env=False) as client:
         yield Scene(runner, PrefectStage(client))
     await runner.aclose()

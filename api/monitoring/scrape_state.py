@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 
-class Asked(BaseModel):
+class LastScrape(BaseModel):
     """When the parts were last asked, by the clock that all processes share, and what was seen."""
 
     at: float = -inf
@@ -19,15 +19,15 @@ class Asked(BaseModel):
     seen: set[UUID] = set()
 
 
-class Questions:
+class ScrapeLock:
     """Lets one process ask at a time; without a folder there is one process."""
 
     def __init__(self, folder: Path | None) -> None:
         self._file = None if folder is None else folder / "asked.json"
-        self._asked = Asked()
+        self._asked = LastScrape()
 
     @contextmanager
-    def turn(self) -> Iterator[Asked | None]:
+    def acquire(self) -> Iterator[LastScrape | None]:
         """What is known, to be changed; None while another process asks."""
         if self._file is None:
             yield self._asked
@@ -40,7 +40,7 @@ class Questions:
                 return
             file.seek(0)
             text = file.read()
-            asked = Asked.model_validate_json(text) if text else self._asked
+            asked = LastScrape.model_validate_json(text) if text else self._asked
             yield asked
             file.truncate(0)
             file.write(asked.model_dump_json())
