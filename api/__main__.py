@@ -20,10 +20,10 @@ from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings
 from autoindex.storage.postgres import pooler
 
-# Those who wait for a task are told at once that the facade stops; this is for slow downloads.
+# Requests that wait for a task are answered at once; this is for slow downloads.
 _SHUTDOWN_SECONDS = 10
-# One of several processes that says nothing for so long is started again. It says nothing while it
-# loads its modules, which takes a busy machine much longer than uvicorn's 5 seconds.
+# One of several processes that does not respond for so long is restarted. It does not respond while
+# it loads its modules, which takes a busy machine much longer than uvicorn's 5 seconds.
 _HEALTHCHECK_SECONDS = 120
 
 
@@ -34,17 +34,17 @@ def main() -> None:
     try:
         settings = Settings()
         _check_port(settings)
-        with suppress(PartUnavailable):  # it starts without a database, and says so at /ready
+        with suppress(PartUnavailable):  # it starts without a database, and /ready reports it
             asyncio.run(pooler.check(settings))
         if settings.api_processes == 1:
             _serve(partial(application, settings), settings)
             return
-        # One of several that cannot start would be started again for ever.
+        # uvicorn would restart a process that cannot start again and again.
         create_app(settings)
     except ConfigurationError as error:
         raise SystemExit(f"the facade does not start: {error}") from error
     with TemporaryDirectory(prefix="autoindex-metrics-") as folder:
-        # For those that are started from here.
+        # For the processes that uvicorn starts.
         os.environ[FOLDER] = folder
         _serve("api.app:application", settings)
 
@@ -67,7 +67,7 @@ def _serve(app: str | Callable[[], FastAPI], settings: Settings) -> None:
 
 
 def _check_port(settings: Settings) -> None:
-    """Raise `ConfigurationError` where nobody can listen there; uvicorn would not say why."""
+    """Raise `ConfigurationError` where the port cannot be used; uvicorn would not say why."""
     host, port = settings.api_host, settings.api_port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -79,7 +79,7 @@ def _check_port(settings: Settings) -> None:
 
 
 def _allow_connections() -> None:
-    """As many files as the system lets us open: each client that waits is one."""
+    """Raise the limit of open files to the system's: each client that waits needs one."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

@@ -47,9 +47,9 @@ from autoindex.storage.runs.task_progress import CHANNEL
 
 log = logging.getLogger("autoindex.api")
 
-# A link to a report carries its own signature.
+# A link to a report is signed.
 _OPEN: Final = frozenset({"/health", "/ready", links.PATH})
-# Its page brings what it shows: nothing is loaded from elsewhere, and no network is needed.
+# The page loads nothing from elsewhere, so it needs no network.
 _ASSETS: Final = "/docs-assets"
 _DOCUMENTATION: Final = frozenset(
     {
@@ -78,9 +78,9 @@ def application(settings: Settings | None = None) -> FastAPI:
 
 
 def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
-    """The facade; on Prefect, where `PREFECT_API_URL` says it is, unless another runner is given.
+    """The facade, on the Prefect server of `PREFECT_API_URL` unless another runner is given.
 
-    Raises `ConfigurationError` where there is no Prefect, or no usable signing key.
+    Raises `ConfigurationError` where `PREFECT_API_URL` or a usable signing key is missing.
     """
     identity = Identity(settings)
     limits = RateLimits(settings)
@@ -138,6 +138,6 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         AdmissionMiddleware, identity=identity, limits=limits, open_paths=frozenset(open_paths)
     )
     if settings.api_origins:
-        cors.admit(app, settings.api_origins.split())
+        cors.allow(app, settings.api_origins.split())
     app.add_middleware(AccessLogMiddleware, metrics=metrics)
     return app

@@ -1,4 +1,4 @@
-"""The facade's way to stored data: an async connection, and the storage room's functions."""
+"""Stored data for the facade: the storage room's functions, on an async connection."""
 
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 class Database:
-    """Calls the functions of `autoindex.storage`, each call in a connection of its own."""
+    """Calls functions of `autoindex.storage`, each on a connection of its own."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -40,13 +40,13 @@ class Database:
             return await connection.run_sync(statement, *args, **kwargs)
 
     async def snapshot(self, query: Callable[[Connection], R]) -> R:
-        """Call a function whose queries all see the database as of one instant."""
+        """Call a function whose queries see the database as of one instant."""
         async with self._engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
             return await connection.run_sync(query)
 
     async def check(self) -> None:
-        """Raise SQLAlchemy's errors where the database takes no writes, or has no tables yet."""
+        """Raise SQLAlchemy's errors where the database refuses writes or has no tables yet."""
         await self.read(versions.try_writing)
 
     async def aclose(self) -> None:

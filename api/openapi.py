@@ -1,4 +1,4 @@
-"""The contract: what each endpoint needs and every error it can answer with, examples included."""
+"""The contract: what each endpoint needs, and every error it can answer with, with examples."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ _SCHEME: Final = "HTTPBearer"
 
 @dataclass(frozen=True, slots=True)
 class _Error:
-    """One error: when it comes, what it says, and which headers it carries."""
+    """One error: when it occurs, what it says, and which headers it carries."""
 
     status: HTTPStatus
     description: str
@@ -44,7 +44,7 @@ class _Error:
 
     @property
     def response(self) -> dict[str, Any]:
-        """As OpenAPI has it."""
+        """The response object of OpenAPI."""
         example: dict[str, Any] = {
             "title": self.status.phrase,
             "status": self.status.value,
@@ -72,11 +72,11 @@ HEADERS: Final = {
         "Where the task's status is.",
         "/api/v1/background/status/0196f3f4-8f7a-7c3e-9d53-0c2f5a7e9b10",
     ),
-    "Retry-After": _header("Seconds until it is worth trying again.", 17, "integer"),
+    "Retry-After": _header("Seconds to wait before the next try.", 17, "integer"),
     "RateLimit-Limit": _header("Requests of this kind within a minute.", 600, "integer"),
     "RateLimit-Remaining": _header("How many of them are left.", 0, "integer"),
-    "RateLimit-Reset": _header("Seconds until there is one more.", 17, "integer"),
-    "WWW-Authenticate": _header("The kind of token that is wanted.", 'Bearer realm="autoindex"'),
+    "RateLimit-Reset": _header("Seconds until one more is allowed.", 17, "integer"),
+    "WWW-Authenticate": _header("The kind of token that is required.", 'Bearer realm="autoindex"'),
 }
 _RATE: Final = ("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
@@ -98,8 +98,8 @@ _ALWAYS: Final = (
     ),
     _Error(
         HTTPStatus.INTERNAL_SERVER_ERROR,
-        "Something went wrong on our side.",
-        "Something went wrong on our side; the log says more",
+        "An unexpected error in the facade.",
+        "An unexpected error in the facade; see its log",
     ),
     _Error(
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -132,7 +132,7 @@ _QUEUE_FULL: Final = _Error(
 )
 _UNPROCESSABLE: Final = _Error(
     HTTPStatus.UNPROCESSABLE_ENTITY,
-    "A field has to be mended; `errors` names it.",
+    "A field is not valid; `errors` names it.",
     "strategy: Input should be 'composite', 'equal_weight' or 'market_cap'",
     errors=[
         {
@@ -142,22 +142,22 @@ _UNPROCESSABLE: Final = _Error(
     ],
 )
 _UNKNOWN: Final = _Error(
-    HTTPStatus.NOT_FOUND, "There is none with this id.", "there is no task with this id"
+    HTTPStatus.NOT_FOUND, "No task has this id.", "there is no task with this id"
 )
 _NOT_ACCEPTABLE: Final = _Error(
     HTTPStatus.NOT_ACCEPTABLE,
-    "None of the media types in `Accept` is offered here.",
+    "No media type in `Accept` is offered.",
     "there is application/json or text/csv here; name one in Accept",
 )
 _KEY_REUSED: Final = _Error(
     HTTPStatus.CONFLICT,
-    "The Idempotency-Key came with another request.",
-    "this Idempotency-Key came with another request; give every request a key of its own",
+    "The Idempotency-Key was used with another request.",
+    "this Idempotency-Key was used with another request; give every request a key of its own",
     type=f"{NAMESPACE}idempotency-key-reused",
 )
 _ENDED: Final = _Error(
     HTTPStatus.CONFLICT,
-    "The task has ended, so that there is nothing to cancel.",
+    "The task has ended: there is nothing to cancel.",
     "the task has ended already: success",
     type=f"{NAMESPACE}task-ended",
 )
@@ -169,7 +169,7 @@ _BAD_LINK: Final = _Error(
 
 
 def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Let the application describe itself in full."""
+    """Have the application describe every error, scope, header and link."""
 
     def describe() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -180,7 +180,7 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 
 def _permissions(routers: Sequence[APIRouter]) -> dict[str, tuple[Scope, ...]]:
-    """The scopes, one of which each operation needs."""
+    """The scopes of each operation; one of them is enough."""
     routes = [route for router in routers for route in router.routes]
     return {
         route.operation_id or route.name: dependency.dependency.scopes
@@ -209,7 +209,7 @@ def _described(app: FastAPI, permissions: dict[str, tuple[Scope, ...]]) -> dict[
             _drop_null(parameter)
         scopes = permissions.get(operation["operationId"], ())
         if scopes:
-            # One of several; what stands in one item is needed together.
+            # Alternatives are items of their own; the scopes of one item are required together.
             operation["security"] = [{_SCHEME: [scope]} for scope in scopes]
         for error in _errors(path, method, operation, scopes):
             operation["responses"][str(error.status.value)] = error.response
@@ -219,7 +219,7 @@ def _described(app: FastAPI, permissions: dict[str, tuple[Scope, ...]]) -> dict[
 
 
 def _drop_null(parameter: dict[str, Any]) -> None:
-    """What is left out of a header or a query is not null there: it is not there."""
+    """A header or query parameter cannot be null, only missing."""
     schema = parameter["schema"]
     choices = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
     if len(choices) == 1:
@@ -257,7 +257,7 @@ def _errors(
 
 
 def _forbidden(scopes: Sequence[Scope], *, owned: bool) -> _Error:
-    whose = ", or the task is somebody else's and the scope `tasks:admin` is missing"
+    whose = ", or the task is another user's and the scope `tasks:admin` is missing"
     return _Error(
         HTTPStatus.FORBIDDEN,
         f"The token lacks the scope {' or '.join(f'`{scope}`' for scope in scopes)}"

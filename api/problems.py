@@ -22,7 +22,8 @@ from autoindex.storage.postgres.transient import UNAVAILABLE
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
-# No request is looked at that could have more (see `guarded_route`, and each list's `fail_fast`).
+# A request that could have more is refused before validation (see `guarded_route`, and each
+# list's `fail_fast`).
 MOST_ERRORS: Final = 20
 NAMESPACE: Final = "urn:problem-type:autoindex:"
 # About as long as a few tasks take.
@@ -32,26 +33,26 @@ log = logging.getLogger("autoindex.api")
 
 
 class FieldError(BaseModel):
-    """One field that has to be mended."""
+    """One field that is not valid."""
 
     field: str = Field(description="Where it is.", examples=["symbols.0"])
     message: str = Field(description="What is wrong with it.", examples=["Field required"])
 
 
 class ProblemDetails(BaseModel):
-    """What went wrong, as RFC 9457 has it."""
+    """A problem in the form of RFC 9457."""
 
     title: str = Field(description="The kind of problem.", examples=["Unprocessable Entity"])
     status: int = Field(description="The HTTP status.", examples=[422])
     detail: str = Field(description="What happened this time.", examples=["symbols.0: malformed"])
     type: str = Field(
         default="about:blank",
-        description="Tells problems of one status apart: a name that stays, to be compared. "
-        "`about:blank` where the status says it all.",
+        description="Tells problems of one status apart; it does not change, so compare it. "
+        "`about:blank` where the status says enough.",
         examples=["about:blank", f"{NAMESPACE}queue-full"],
     )
     errors: list[FieldError] | None = Field(
-        default=None, description="The fields to mend, where some are to be mended."
+        default=None, description="The fields that are not valid, where the problem is a field."
     )
 
 
@@ -76,7 +77,7 @@ class Problem(Exception):
 
     @property
     def response(self) -> Response:
-        """The answer, in ASCII: a field's name may be anything a client could think of."""
+        """The answer, in ASCII: a client may send any name as a field's."""
         problem: dict[str, Any] = {
             "title": self.status.phrase,
             "status": self.status.value,
@@ -91,7 +92,7 @@ class Problem(Exception):
 
 
 def unprocessable(errors: Sequence[FieldError]) -> Problem:
-    """A body or a parameter that has to be mended."""
+    """A body or a parameter that is not valid."""
     detail = "; ".join(f"{error.field}: {error.message}" for error in errors[:3])
     more = len(errors) - 3
     if more > 0:
@@ -100,7 +101,7 @@ def unprocessable(errors: Sequence[FieldError]) -> Problem:
 
 
 def unavailable(detail: str, name: str | None = None) -> Problem:
-    """A part we need is away for now."""
+    """A part that the facade needs does not answer."""
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers, name=name)
 
@@ -114,8 +115,8 @@ def _unsure(what: str) -> Response:
 
 
 def unexpected() -> Problem:
-    """Something went wrong that nobody has thought of; the log says what."""
-    detail = "Something went wrong on our side; the log says more"
+    """An unexpected error; the log has its traceback."""
+    detail = "An unexpected error in the facade; see its log"
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
@@ -161,7 +162,7 @@ async def _validation(_: Request, error: RequestValidationError) -> Response:
 
 
 def _field_error(found: Mapping[str, Any]) -> FieldError:
-    # The first element says where the value stood: in the body, the path, the query or a header.
+    # The first element is the value's place: the body, the path, the query or a header.
     where = [str(part)[:100] for part in found["loc"]]
     field = ".".join(where[1:]) or where[0]
     return FieldError(field=field, message=found["msg"].removeprefix("Value error, "))
@@ -194,7 +195,7 @@ async def _task_finished(_: Request, error: TaskFinished) -> Response:
 
 async def _too_many_followers(_: Request, __: TooManyFollowers) -> Response:
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    detail = "too many requests wait for tasks to change; ask for /status without `wait`"
+    detail = "too many requests wait for tasks to change; read /status without `wait`"
     return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=headers).response
 
 
@@ -219,7 +220,7 @@ async def _database(_: Request, error: Exception) -> Response:
 
 async def _too_slow(request: Request, error: TimeoutError) -> Response:
     log.warning("a request took too long", exc_info=error)
-    if request.method == "POST":  # how far it had come is not known
+    if request.method == "POST":  # it may have started the task
         return _unsure("This took too long")
     return unavailable("This took too long; try again soon").response
 

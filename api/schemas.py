@@ -13,7 +13,7 @@ from autoindex.storage.runs.task_progress import Line, Progress
 TaskId = Annotated[
     UUID, Field(description="The task's id.", examples=["0196f3f4-8f7a-7c3e-9d53-0c2f5a7e9b10"])
 ]
-# Nothing that a database could choke on, or that would break a log line.
+# No character that a database refuses or that breaks a log line.
 UserName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
@@ -22,7 +22,7 @@ UserName = Annotated[
 
 
 class TaskQueued(BaseModel):
-    """A task that was taken on."""
+    """A task that was queued."""
 
     task_id: TaskId
     status: Status = Field(examples=[Status.PENDING])
@@ -30,13 +30,13 @@ class TaskQueued(BaseModel):
 
 
 class TaskProgress(BaseModel):
-    """How far the newest attempt of a task is."""
+    """The progress of a task's newest attempt."""
 
-    step: str | None = Field(description="The step that runs, or ran last.", examples=["fetch"])
+    step: str | None = Field(description="The current or last step.", examples=["fetch"])
     completed: int | None = Field(description="How much is done.", examples=[12])
-    total: int | None = Field(description="Of how much.", examples=[21])
+    total: int | None = Field(description="How much there is to do.", examples=[21])
     what: str | None = Field(description="What is counted.", examples=["symbols fetched"])
-    updated_at: datetime = Field(description="When the task said so.")
+    updated_at: datetime = Field(description="When the task reported it.")
 
     @classmethod
     def of(cls, progress: Progress) -> Self:
@@ -51,7 +51,7 @@ class TaskProgress(BaseModel):
 
 
 class TaskStatus(BaseModel):
-    """Where a task is, and what came of it."""
+    """A task's status, and its result."""
 
     task_id: TaskId
     status: Status = Field(examples=[Status.SUCCESS])
@@ -60,18 +60,19 @@ class TaskStatus(BaseModel):
         examples=[{"symbols_processed": 20, "records_updated": 166_380, "duration_seconds": 9.7}],
     )
     error: str | None = Field(description="Why it failed, in a sentence.", examples=[None])
-    started_at: datetime | None = Field(description="When its first attempt began.")
+    started_at: datetime | None = Field(description="When its first attempt started.")
     completed_at: datetime | None = Field(description="When it ended.")
     result_expires_at: datetime | None = Field(
-        default=None, description="Until when the result is served, or was."
+        default=None, description="When the result expires, or has expired."
     )
     progress: TaskProgress | None = Field(
-        default=None, description="How far it is; null before it begins, and a week after its end."
+        default=None,
+        description="Its progress; null before it starts, and from a week after its end.",
     )
 
 
 class TaskLine(BaseModel):
-    """One line that a task has said."""
+    """One line of a task's log."""
 
     number: int = Field(description="Counts a task's lines from 1.", examples=[1])
     at: datetime
@@ -94,13 +95,13 @@ class TaskSummary(BaseModel):
         description="Who started it; null for a schedule or an operator.", examples=["ada"]
     )
     parameters: dict[str, Any] = Field(
-        description="What was asked for, without the address of a report's reader.",
+        description="The request's parameters, without a report's mail address.",
         examples=[{"mode": "smart", "symbols": None, "force": False}],
     )
     queue: str | None = Field(examples=["high_priority"])
     worker: str | None = Field(description="The worker that claimed it.", examples=["worker-1"])
     due_at: datetime | None = Field(description="When it may start.")
-    started_at: datetime | None = Field(description="When its first attempt began.")
+    started_at: datetime | None = Field(description="When its first attempt started.")
     completed_at: datetime | None = Field(description="When it ended.")
     error: str | None = Field(description="Why it failed, in a sentence.", examples=[None])
 
@@ -127,13 +128,13 @@ class TaskList(BaseModel):
     """A page of tasks, newest first."""
 
     tasks: list[TaskSummary]
-    total: int = Field(description="How many tasks there are on all pages.", examples=[1])
+    total: int = Field(description="The number of tasks on all pages.", examples=[1])
     page: int = Field(examples=[1])
     per_page: int = Field(examples=[50])
 
 
 class ActivityStats(BaseModel):
-    """How many tasks there are, also where not all are shown."""
+    """The number of tasks in each group, shown or not."""
 
     total_active: int = Field(examples=[1])
     total_scheduled: int = Field(examples=[0])
@@ -159,13 +160,13 @@ class ActiveTasks(BaseModel):
 
 
 class Health(BaseModel):
-    """That the facade answers."""
+    """The facade answers."""
 
     status: str = Field(examples=["ok"])
 
 
 class Readiness(BaseModel):
-    """That everything a task needs is there."""
+    """Everything that a task needs is there."""
 
     status: str = Field(examples=["ready"])
     checks: Mapping[str, str] = Field(
@@ -174,7 +175,7 @@ class Readiness(BaseModel):
 
 
 def grouped(tasks: Sequence[Task], keys: Sequence[str]) -> dict[str, list[TaskSummary]]:
-    """Tasks by the key that stands at their place in `keys`, in the order they came."""
+    """Tasks grouped by `keys`, which has one for each; their order stays."""
     groups: dict[str, list[TaskSummary]] = {}
     for task, key in zip(tasks, keys, strict=True):
         groups.setdefault(key, []).append(TaskSummary.of(task))

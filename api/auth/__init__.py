@@ -1,1 +1,1 @@
-"""Who asks, what their token allows, and how much they may ask at once."""
+"""Authentication, scopes and rate limits."""

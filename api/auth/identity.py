@@ -1,4 +1,4 @@
-"""Who is asking: a bearer token checked, and what it allows."""
+"""Who sends a request: the bearer token is checked here."""
 
 import time
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from autoindex.settings import Settings
 
 _LEEWAY_SECONDS: Final = 30
 _REQUIRED: Final = ["aud", "exp", "iss", "sub"]
-# Large enough for a token with many claims, small enough to be checked in no time.
+# Large enough for a token with many claims, small enough to be checked quickly.
 _LONGEST_TOKEN: Final = 8_192
 _LONGEST_KEY_ID: Final = 256
 _MOST_TRUSTED: Final = 1_000
@@ -29,7 +29,7 @@ class User:
     scopes: frozenset[str]
 
     def may(self, scope: Scope) -> bool:
-        """Whether the token carries a scope; none implies another."""
+        """Whether the token has a scope; no scope implies another."""
         return scope in self.scopes
 
 
@@ -51,12 +51,12 @@ class TokenRefused(Exception):
 
 
 class Keys(Protocol):
-    """Where the key to a token's signature comes from."""
+    """The source of the key that a token is signed with."""
 
     algorithms: list[str]
 
     async def of(self, token: str) -> Any:
-        """The key that should have signed this token."""
+        """The key that this token must be signed with."""
         ...
 
     async def aclose(self) -> None:
@@ -72,7 +72,7 @@ class SharedSecret:
         self._value = value
 
     async def of(self, token: str) -> str:  # noqa: ARG002
-        """The secret, whatever the token."""
+        """The secret; it is the same for every token."""
         return self._value
 
     async def aclose(self) -> None:
@@ -80,17 +80,17 @@ class SharedSecret:
 
 
 class PublishedKeys:
-    """The keys an issuer publishes, of which the token names one."""
+    """The keys that an issuer publishes; the token names one."""
 
     def __init__(self, published: KeySet) -> None:
         self.algorithms = list(jwks.ALGORITHMS)
         self._published = published
 
     async def of(self, token: str) -> jwt.PyJWK:
-        """The key that the token names; raises `PartUnavailable` when the issuer is away."""
+        """The key that the token names; raises `PartUnavailable` without the issuer's keys."""
         header = jwt.get_unverified_header(token)
         key_id = header.get("kid")
-        # Before the issuer is asked: it need not hear of what would be refused anyway.
+        # Before a fetch from the issuer: such a token is refused in any case.
         if header.get("alg") not in self.algorithms or not key_id or len(key_id) > _LONGEST_KEY_ID:
             raise TokenRefused("the token names no key, or one of another kind")
         key = await self._published.find(key_id)
@@ -120,7 +120,7 @@ class Identity:
         await self._keys.aclose()
 
     async def check(self, authorization: str | None) -> User:
-        """The user an `Authorization` header stands for; raises `TokenRefused`."""
+        """The user of an `Authorization` header; raises `TokenRefused`."""
         token = _bearer(authorization)
         try:
             key = await self._keys.of(token)
@@ -129,9 +129,9 @@ class Identity:
             raise TokenRefused(_reason(problem)) from problem
 
     def _known(self, token: str, key: Any) -> User | None:
-        """Who sent a token that was checked with this very key, as long as it has not expired.
+        """The user of a token that was checked with this key before, unless it has expired.
 
-        To check a signature takes a fifth of a short answer's time.
+        Checking a signature takes a fifth of the time of a short answer.
         """
         trusted = self._checked_tokens.get(_digest(token))
         return trusted.user if trusted and trusted.key is key and trusted.is_fresh else None
@@ -154,7 +154,7 @@ class Identity:
 
 
 def _digest(token: str) -> bytes:
-    """What is kept of a token, which is itself a secret."""
+    """The hash that is kept of a token: the token itself is a secret."""
     return sha256(token.encode()).digest()
 
 
@@ -196,7 +196,7 @@ def _name(subject: object) -> str:
 
 
 def _scopes(claim: object) -> frozenset[str]:
-    """RFC 8693 has a text with spaces; some issuers send a list."""
+    """RFC 8693 separates scopes by spaces; some issuers send a list."""
     if isinstance(claim, str):
         return frozenset(claim.split())
     if isinstance(claim, list):

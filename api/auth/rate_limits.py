@@ -1,4 +1,4 @@
-"""How many requests a user may send: a moving window of a minute, in process or in Redis."""
+"""Rate limits by user: a moving window of one minute, in process or in Redis."""
 
 import logging
 import math
@@ -23,7 +23,7 @@ log = logging.getLogger("autoindex.api")
 
 
 class TooManyRequests(Exception):
-    """The user has used up the window; the next request fits after `retry_after_seconds`."""
+    """The user has reached the limit; the next request is allowed after `retry_after_seconds`."""
 
     def __init__(self, limit: int, retry_after_seconds: int) -> None:
         super().__init__(
@@ -36,7 +36,7 @@ class TooManyRequests(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left of a window: so many requests of `limit`; more after `reset_seconds`."""
+    """How many requests of `limit` are left; one more is allowed after `reset_seconds`."""
 
     limit: int
     remaining: int
@@ -44,7 +44,7 @@ class Allowance:
 
 
 class RateLimits:
-    """Counts requests by user; those that start a task count twice, once in a tighter window."""
+    """Counts requests by user; one that starts a task also counts against a lower limit."""
 
     def __init__(self, settings: Settings) -> None:
         self._requests = RateLimitItemPerMinute(settings.requests_per_minute, namespace="requests")
@@ -55,9 +55,9 @@ class RateLimits:
         self._shared_again_at = 0.0
 
     async def admit(self, user: str, *, starts_task: bool) -> Allowance:
-        """Count a request, and say what is left; raises `TooManyRequests` for one too many.
+        """Count a request, and return what is left; raises `TooManyRequests`.
 
-        Of a request that starts a task it is the tighter window that is told of.
+        A request that starts a task gets the lower of its two allowances.
         """
         tighter = await self._hit(self._tasks, user) if starts_task else None
         left = await self._hit(self._requests, user)
@@ -73,7 +73,7 @@ class RateLimits:
             try:
                 return await _hit(self._shared, item, user)
             except StorageError as problem:
-                # Counting alone for a while is better than refusing everybody, or slowing them.
+                # Each process counts alone for a while, rather than refuse or slow every request.
                 log.warning("rate limits are counted in process: Redis fails", exc_info=problem)
                 self._shared_again_at = time.monotonic() + _WITHOUT_REDIS_SECONDS
         return await _hit(self._here, item, user)

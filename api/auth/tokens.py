@@ -1,4 +1,4 @@
-"""Tokens: which keys they are signed with, and how one is made for a person."""
+"""Tokens: their scopes, the secret they are signed with, and how one is made."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -35,15 +35,15 @@ def secret(settings: Settings) -> str:
 
 
 def is_user(name: object) -> TypeGuard[str]:
-    """Whether this can be a user's name: it becomes part of tags, log lines and keys."""
+    """Whether this can be a user's name, which becomes part of tags, log lines and keys."""
     return isinstance(name, str) and 0 < len(name) <= 200 and name.isprintable()
 
 
 def mint(settings: Settings, user: str, scopes: Sequence[str], lifetime: timedelta) -> str:
     """Make a token for `user`, signed with the shared secret.
 
-    Raises `ConfigurationError` for a scope or a name that cannot be, and where tokens are made
-    elsewhere: with a key set, whoever holds the private key makes them.
+    Raises `ConfigurationError` for an unknown scope, for a name that cannot be a user's, and where
+    tokens are signed by an issuer with a key set.
     """
     unknown = sorted(set(scopes) - set(Scope))
     if unknown:

@@ -1,1 +1,1 @@
-"""What operators ask the facade: whether it is ready, and what it counts."""
+"""Readiness and metrics."""

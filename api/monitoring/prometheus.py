@@ -1,8 +1,8 @@
-"""What Prometheus reads: requests of this facade, and tasks, queues and credits of all.
+"""Metrics for Prometheus: the requests of this facade, and all tasks, queues and credits.
 
 The processes of one facade count into files of one folder, `PROMETHEUS_MULTIPROC_DIR`, and each
-answers for all of them: scrape each facade, not each process. What others count is asked for when
-it is scraped, at most every ten seconds, and is the same on every facade.
+answers for all of them: scrape each facade, not each process. The figures of Prefect and the
+database are read when it is scraped, at most every ten seconds, and are the same on every facade.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where several processes count together; Prometheus' client looks there when it is loaded."""
 
 _FRESH_SECONDS: Final = 10.0
-# A run that started may become visible after one that started later.
+# A run may become visible after one that started later.
 _OVERLAP: Final = timedelta(seconds=60)
 _METHODS: Final = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -43,7 +43,7 @@ log = logging.getLogger("autoindex.api")
 
 
 class Metrics:
-    """Counts, and asks for what others count."""
+    """Counts requests, and reads what Prefect and the database count."""
 
     def __init__(
         self,
@@ -102,14 +102,14 @@ class Metrics:
         self._up = gauge("part_up", "Whether a part answers.", ("part",))
 
     def answered(self, scope: Any, status: int, seconds: float) -> None:
-        """Count a request; its route, never its path, so that series stay few."""
+        """Count a request by its route, not its path, so that there are few series."""
         route = getattr(scope.get("route"), "path", "none")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     async def text(self) -> bytes:
-        """Everything, in Prometheus' text format; what cannot be asked for keeps its last value."""
+        """All metrics in Prometheus' text format; what cannot be read keeps its last value."""
         await self._asked.get(max_age=0)
         if self._folder is None:
             return generate_latest(self._registry)
@@ -130,9 +130,9 @@ class Metrics:
     async def _ask_part(
         self, name: str, asking: Coroutine[Any, Any, None], is_busy: Callable[[], bool]
     ) -> None:
-        """Ask one part; whatever becomes of it, the facade's own counters are to be read.
+        """Read one part; the facade's own counters are served even where this fails.
 
-        One that is late because it serves others is up.
+        A part that is late because it is busy is up.
         """
         answers = False
         try:
@@ -140,9 +140,9 @@ class Metrics:
             answers = True
         except (PartUnavailable, TimeoutError, *UNAVAILABLE) as error:
             answers = isinstance(error, TimeoutError) and is_busy()
-            log.warning("metrics lack what %s knows: %s", name, str(error) or "it is too slow")
+            log.warning("metrics of %s can't be read: %s", name, str(error) or "it is too slow")
         except Exception:
-            log.exception("metrics lack what %s knows", name)
+            log.exception("metrics of %s can't be read", name)
         self._up.labels(name).set(answers)
 
     async def _ask_prefect(self, asked: LastScrape) -> None:
@@ -173,9 +173,9 @@ class Metrics:
 
 
 def _remove_ended_processes(folder: Path) -> None:
-    """Processes that are gone wait for nothing; what they have counted stays."""
+    """Remove the live gauges of processes that have ended; their counters stay."""
     for path in folder.glob("gauge_live*_*.db"):
         pid = int(path.stem.rpartition("_")[2])
         if not psutil.pid_exists(pid):
-            with suppress(FileNotFoundError):  # by another process, at the same time
+            with suppress(FileNotFoundError):  # another process removes it at the same time
                 mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Whether a task could run now: each part asked once a second at most, whoever wants to know."""
+"""Whether a task could run now: each part is checked at most once a second."""
 
 import asyncio
 import logging
@@ -31,9 +31,9 @@ log = logging.getLogger("autoindex.api")
 
 
 class ReadyChecks:
-    """Asks the database and Prefect; their answers are good for a second.
+    """Checks the database and Prefect, at most once a second.
 
-    Who asks needs no token, so that a flood of questions must be no flood for the parts.
+    /ready needs no token: a flood of requests must not become a flood of checks.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ReadyChecks:
         self._found = CachedValue("readiness", self._ask)
 
     async def found(self) -> Mapping[str, str]:
-        """What there is to say of each part; one of `MISSING` where a task could not run."""
+        """The state of each part; one of `MISSING` where a task could not run."""
         return await self._found.get(_KEPT_SECONDS)
 
     async def _ask(self) -> Mapping[str, str]:
@@ -61,7 +61,7 @@ class ReadyChecks:
         except OtherDatabase:
             return False
         except (TimeoutError, PartUnavailable, SQLAlchemyError):
-            pass  # it is away, which the others find out
+            pass  # the other checks report it
         return True
 
     async def _ask_database(self) -> str:

@@ -1,4 +1,4 @@
-"""What the processes of one facade know of the last time that one of them asked for all of them."""
+"""The last scrape of the parts, shared by the processes of one facade."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 
 class LastScrape(BaseModel):
-    """When the parts were last asked, by the clock that all processes share, and what was seen."""
+    """When the parts were last read, by a clock shared by all processes, and the runs seen."""
 
     at: float = -inf
     since: datetime = Field(default_factory=lambda: datetime.now(UTC))
@@ -20,7 +20,7 @@ class LastScrape(BaseModel):
 
 
 class ScrapeLock:
-    """Lets one process ask at a time; without a folder there is one process."""
+    """Lets one process read the parts at a time; without a folder there is only one."""
 
     def __init__(self, folder: Path | None) -> None:
         self._file = None if folder is None else folder / "asked.json"
@@ -28,7 +28,7 @@ class ScrapeLock:
 
     @contextmanager
     def acquire(self) -> Iterator[LastScrape | None]:
-        """What is known, to be changed; None while another process asks."""
+        """The last scrape, to be updated; None while another process holds it."""
         if self._file is None:
             yield self._asked
             return

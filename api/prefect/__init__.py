@@ -1,1 +1,1 @@
-"""The port's one adapter: tasks as flow runs of a Prefect server."""
+"""The adapter of the port: tasks as flow runs of a Prefect server."""

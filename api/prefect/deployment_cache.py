@@ -1,4 +1,4 @@
-"""Our deployments on Prefect: which kind of task each is for, and what its runs are given."""
+"""Our deployments on Prefect: the kind of task of each, and what its runs get."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -15,16 +15,17 @@ from api.prefect.rest import Rest
 from api.tasks.runner import DEPLOYMENTS, Kind
 from autoindex.errors import PartUnavailable
 
-# What an operator changes of a deployment holds for tasks started so much later; while many are
-# started, it is read again sooner, and nobody waits for that.
+# A change of a deployment applies to tasks that are started this much later. While many are
+# started, it is read again sooner, in the background.
 OLD_SECONDS: Final = 5.0
 _REFRESH_SECONDS: Final = 1.0
-# A deployment made anew has another id; asking again for each stray id would double the load.
+# A deployment that is created again has another id. A read for each unknown id would double the
+# load.
 _KEPT_SECONDS: Final = 10.0
 
 
 class Deployment(BaseModel):
-    """Of a deployment what its runs are given."""
+    """The fields of a deployment that its runs get."""
 
     id: UUID
     flow_id: UUID
@@ -35,12 +36,12 @@ class Deployment(BaseModel):
 
     @property
     def has_queue(self) -> bool:
-        """Whether its runs are put where a worker looks."""
+        """Whether its runs are put into a queue that a worker polls."""
         return self.work_pool_name is not None and self.work_queue_name is not None
 
 
 class Deployments:
-    """Those of `DEPLOYMENTS` that there are, read again when they are old and needed."""
+    """Those of `DEPLOYMENTS` that exist, read again when they are old and needed."""
 
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
@@ -64,7 +65,7 @@ class Deployments:
         return found
 
     async def missing(self) -> list[Kind]:
-        """The kinds of which there is no deployment that can run."""
+        """The kinds without a deployment that can run."""
         found = await asyncio.gather(*(self._find(kind) for kind in DEPLOYMENTS))
         return [
             kind
@@ -73,7 +74,7 @@ class Deployments:
         ]
 
     async def _find(self, kind: Kind, refresh_age: float = inf) -> Deployment | None:
-        """The kind's deployment as it is; one that is missing may be made at any time."""
+        """The kind's deployment; one that is missing may be created at any time."""
         cached = self._all[kind]
         can_run = cached.value is not None and cached.value.has_queue
         return await cached.get(OLD_SECONDS if can_run else 0.0, refresh_age)
@@ -89,11 +90,11 @@ class Deployments:
         return self._known()
 
     def kind(self, deployment_id: UUID | None) -> Kind | None:
-        """What runs of this deployment are; None where it is not known to be ours."""
+        """The kind of this deployment's runs; None where it is not known to be ours."""
         return None if deployment_id is None else self._known().get(deployment_id)
 
     async def look_for(self, deployment_ids: Iterable[UUID | None]) -> None:
-        """See whether one of these that is not known is ours by now."""
+        """Read the deployments again where one of these is unknown."""
         known = self._known()
         if any(id_ is not None and id_ not in known for id_ in deployment_ids):
             await self._read_all()

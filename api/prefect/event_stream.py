@@ -1,4 +1,4 @@
-"""Prefect's events, over one websocket: which flow runs may have changed."""
+"""Prefect's events over one websocket: the flow runs that may have changed."""
 
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -25,8 +25,8 @@ async def changed(
 
     Raises `PartUnavailable` when the connection ends.
 
-    Prefect does not confirm a subscription, and drops events for a subscriber that is slow: whoever
-    needs to know for certain looks again from time to time.
+    Prefect does not confirm a subscription, and drops events for a slow subscriber: poll as well
+    where every change matters.
     """
     where = httpx.URL(api_url)
     scheme = "wss" if where.scheme == "https" else "ws"
@@ -52,13 +52,13 @@ async def changed(
                 if (run_id := _run_of(json.loads(message))) is not None:
                     yield run_id
     except (OSError, TimeoutError, WebSocketException) as error:
-        raise PartUnavailable("Prefect", "ends the stream of its events") from error
-    raise PartUnavailable("Prefect", "ends the stream of its events")
+        raise PartUnavailable("Prefect", "closed the stream of its events") from error
+    raise PartUnavailable("Prefect", "closed the stream of its events")
 
 
 def _subscription(now: datetime) -> dict[str, Any]:
     names = {"prefix": [_RUN], "exclude_prefix": [_HEARTBEAT]}
-    # Without an end Prefect takes the present for it, and says nothing.
+    # Without `until` Prefect takes the present, and sends nothing.
     when = {"since": now.isoformat(), "until": (now + timedelta(days=3650)).isoformat()}
     return {"type": "filter", "backfill": False, "filter": {"event": names, "occurred": when}}
 

@@ -1,7 +1,7 @@
-"""Prefect's REST API: where it is, how one signs in, and one request.
+"""Prefect's REST API: its address, its credentials, and one request.
 
-It speaks HTTP by itself because Prefect's client retries for a minute where the facade has to
-answer within seconds, and takes two seconds to import.
+It does not use Prefect's client, which retries for a minute where the facade must answer within
+seconds, and takes two seconds to import.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ from api.slots import slot
 from api.tasks.runner import Overload
 from autoindex.errors import ConfigurationError, PartUnavailable
 
-# More would not be answered sooner: Prefect's server works on one core. The others wait here, reads
-# and starts in the order of coming, so that neither has to wait for longer than the other.
+# More would not be answered sooner: Prefect's server uses one core. The others wait here, reads and
+# starts in one queue, so that neither waits longer than the other.
 _AT_ONCE: Final = 10
-# What the facade asks for itself (is Prefect there, how long is a queue) does not wait there.
+# The facade's own requests (is Prefect up, how long is a queue) do not wait with them.
 _ASIDE: Final = 4
 
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class Connection(BaseSettings):
-    """Where Prefect's API is, in the variables that Prefect itself reads."""
+    """Prefect's API, from the variables that Prefect itself reads."""
 
     model_config = SettingsConfigDict(env_prefix="PREFECT_API_", frozen=True, extra="ignore")
 
@@ -42,7 +42,7 @@ class Connection(BaseSettings):
 
     @property
     def authorization(self) -> dict[str, str]:
-        """The header that signs in; none where nothing is set."""
+        """The header with the credentials; none where nothing is set."""
         # As in Prefect's client, the auth string comes first where several are set.
         if self.auth_string is not None:
             return {"Authorization": _basic(self.auth_string.get_secret_value().encode())}
@@ -61,20 +61,20 @@ def _parsed(url: str) -> httpx.URL:
     try:
         return httpx.URL(url.rstrip("/"))
     except httpx.InvalidURL:
-        # What is wrong with it is not repeated: it may hold a password.
+        # The URL is not repeated: it may contain a password.
         raise ConfigurationError(
-            "PREFECT_API_URL is no URL, as http://127.0.0.1:4200/api is"
+            "PREFECT_API_URL is not a URL such as http://127.0.0.1:4200/api"
         ) from None
 
 
 class Unanswered(PartUnavailable):
-    """A request was sent, and may have done what it asks for."""
+    """A request was sent, and may have been carried out."""
 
 
 class Rest:
-    """Sends requests; none is sent twice, nor waited for longer than `answer_seconds` once sent.
+    """Sends requests; none is sent twice, and each waits at most `answer_seconds` once it is sent.
 
-    Raises `ConfigurationError` where `PREFECT_API_URL` is not set, or is none.
+    Raises `ConfigurationError` where `PREFECT_API_URL` is not set or not a URL.
     """
 
     def __init__(self, connection: Connection, answer_seconds: float) -> None:
@@ -89,7 +89,7 @@ class Rest:
         timeout = httpx.Timeout(answer_seconds, connect=answer_seconds / 2)
         self._extensions = {"timeout": timeout.as_dict()}
         most = _AT_ONCE + _ASIDE
-        # Cookies, redirects and the rest of httpx's client would take as long as a short answer.
+        # httpx's client (cookies, redirects) would take as long as a short answer.
         self._http = httpx.AsyncHTTPTransport(
             limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
             # Prefect is on the loopback or a private network, never behind the shell's proxy.
@@ -102,7 +102,7 @@ class Rest:
         self._answered_at = -inf
 
     def is_busy(self) -> bool:
-        """Whether every slot is taken, and Prefect has answered lately."""
+        """Whether every slot is taken and Prefect has answered recently."""
         return self._slots.locked() and time.monotonic() - self._answered_at < self._answer_seconds
 
     async def aclose(self) -> None:
@@ -118,10 +118,10 @@ class Rest:
         *,
         aside: bool = False,
     ) -> httpx.Response:
-        """The answer, read; raises `PartUnavailable` where there is none, or none that helps.
+        """The response, read; raises `PartUnavailable` where there is none, or an error.
 
         Raises `Overload`, before anything is sent, where no slot gets free in that time.
-        Few requests go `aside`, and do not wait with the others.
+        Requests with `aside` have slots of their own.
         """
         answer = await self._exchange(
             httpx.Request(

@@ -1,6 +1,6 @@
 """Tasks as Prefect's flow runs, over Prefect's REST API.
 
-With `event_stream`, which hears of changes, the only place that knows what Prefect answers.
+With `event_stream`, the only place that knows the form of Prefect's answers.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ POOL: Final = "autoindex"
 TAG: Final = "autoindex"
 USER_TAG: Final = "user:"
 
-# The most that Prefect's server returns at once, unless it is told otherwise.
+# The most that Prefect's server returns at once by default.
 _MOST_AT_ONCE: Final = 200
 # The clocks of the facade and of Prefect's server may differ by this much.
 _CLOCK_SKEW: Final = timedelta(seconds=5)
@@ -48,17 +48,17 @@ JSON = dict[str, Any]
 
 
 class FlowRun(BaseModel):
-    """Of a flow run what the facade uses."""
+    """The fields of a flow run that the facade uses."""
 
     class State(BaseModel):
-        """Of its state what the facade uses."""
+        """The fields of its state that the facade uses."""
 
         type: str
         name: str
         message: str | None = None
 
     class Policy(BaseModel):
-        """Of its retries what the facade uses."""
+        """The fields of its retry policy that the facade uses."""
 
         retry_type: str | None = None
 
@@ -78,19 +78,19 @@ class FlowRun(BaseModel):
 
     @property
     def began_at(self) -> datetime | None:
-        """When its first attempt began; Prefect gives a run that never began its end's time."""
+        """When its first attempt started; for a run that never did, Prefect gives its end."""
         return self.start_time if self.run_count else None
 
     @property
     def waits_for_a_worker(self) -> bool:
-        """Whether no process holds it; one that retries "in process" sleeps until it is time."""
+        """Whether no process holds it; a run that retries "in process" sleeps in its process."""
         return self.state.type == "SCHEDULED" and self.empirical_policy.retry_type != "in_process"
 
 
 class PrefectRunner:
     """Implements `api.tasks.runner.TaskRunner` on a Prefect server.
 
-    No call is tried twice, or waited for longer than `answer_seconds` once it is sent.
+    No call is retried, and each waits at most `answer_seconds` once it is sent.
     """
 
     def __init__(self, connection: Connection, *, answer_seconds: float) -> None:
@@ -104,7 +104,7 @@ class PrefectRunner:
         await self._rest.aclose()
 
     def is_busy(self) -> bool:
-        """Whether as much is asked of Prefect at once as may be, and it has answered lately."""
+        """Whether every slot is taken and Prefect has answered recently."""
         return self._rest.is_busy()
 
     async def start(
@@ -118,15 +118,15 @@ class PrefectRunner:
     ) -> Started:
         """Create a flow run of the kind's deployment, on the deployment's queue.
 
-        The run itself is created, of what the deployment says: asked to do so of a deployment,
-        Prefect reads templates in the parameters, and checks them and the job variables once more,
-        which takes about a third of its time for the call.
+        The run is created directly, with the deployment's values: through the deployment's own
+        endpoint, Prefect also reads templates in the parameters and validates them and the job
+        variables again, which takes about a third of the call's time.
         """
         deployment = await self._deployments.of(kind)
         ours = [TAG, kind.value, f"{USER_TAG}{user}", *tags]
         body = {
-            # Until it begins, and is called by what it does.
-            "name": f"{kind.value} asked for by {user}",
+            # Until it starts and names itself.
+            "name": f"{kind.value} requested by {user}",
             "deployment_id": str(deployment.id),
             "flow_id": str(deployment.flow_id),
             "work_pool_name": deployment.work_pool_name,
@@ -173,10 +173,10 @@ class PrefectRunner:
                 yield run_id
 
     async def cancel(self, task_id: UUID, *, user: str) -> Task:
-        """Propose Cancelling; a run that no process has begun is Cancelled at once.
+        """Propose Cancelling; a run that no process has started is Cancelled at once.
 
-        Never Cancelled while a worker may be starting the run: Prefect lets a run go from
-        Cancelled to Running, but not from Cancelling.
+        Never Cancelled while a worker may be starting the run: Prefect allows Cancelled to
+        Running, but not Cancelling to Running.
         """
         run, _ = await self._run(task_id)
         if run.state.type in states.TERMINAL:
@@ -192,7 +192,7 @@ class PrefectRunner:
         return task
 
     async def _propose(self, task_id: UUID, state_type: str, message: str) -> str | None:
-        """Propose a state; the type of the state that Prefect's rules made of it.
+        """Propose a state; returns the type of the state that Prefect's rules chose.
 
         Never forced, because the rules know of changes that we have not seen yet.
         """
@@ -203,10 +203,10 @@ class PrefectRunner:
         return str(reached["type"]) if reached else None
 
     async def _cancel_unless_claimed(self, task_id: UUID, message: str) -> None:
-        """Finish a cancellation that no worker will finish, since none holds the run.
+        """Finish a cancellation that no worker will finish, because none holds the run.
 
-        A run that waits for its next attempt still carries the last one's process id, so that
-        Prefect itself would wait for a process that there is not.
+        A run that waits for its next attempt still has the process id of the last one, so that
+        Prefect itself would wait for a process that does not exist.
         """
         answer = await self._rest.send(
             "GET", "/flow_run_states/", query={"flow_run_id": str(task_id)}
@@ -218,10 +218,10 @@ class PrefectRunner:
             await self._propose(task_id, "CANCELLED", message)
 
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:
-        """List runs, the newest first; a schedule's runs in the future are left out."""
+        """List runs, newest first, without a schedule's future runs."""
         filters = await self._filters(query)
         found, total = await self._runs(filters, page=page, limit=per_page)
-        # Prefect gives runs of equal time in any order.
+        # Prefect returns runs of equal time in any order.
         found.sort(key=lambda run: (run.expected_start_time, run.id), reverse=True)
         return Page(tuple(self._tasks(found)), total)
 
@@ -240,7 +240,7 @@ class PrefectRunner:
         return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC"}
 
     async def activity(self) -> Activity:
-        """Read what is running, due and scheduled, in parallel."""
+        """Read running, due and scheduled runs, in parallel."""
         ids = {"deployment_id": {"any_": await self._deployments.ids()}}
         now = datetime.now(UTC).isoformat()
         scheduled = _in_state("SCHEDULED", but_not=states.AWAITING_RETRY)
@@ -289,7 +289,7 @@ class PrefectRunner:
         kinds = await self._deployments.kinds()
         counted = await asyncio.gather(*(self._counted(*known) for known in kinds.items()))
         ids = {"deployment_id": {"any_": await self._deployments.ids()}}
-        # For a run that has not started Prefect takes the time it is due.
+        # For a run that has not started Prefect uses its due time.
         begun = {
             **ids,
             "state": _in_state(*_BEGUN),
@@ -427,7 +427,7 @@ def _among(run_ids: Collection[UUID]) -> JSON:
 
 
 def _in_state(*types: str, but_not: str | None = None) -> JSON:
-    # Only Scheduled runs can have the name of a retry, so other types need not exclude it.
+    # Only Scheduled runs can have the name of a retry, so that this excludes no other type.
     names = {"name": {"not_any_": [but_not or states.AWAITING_RETRY]}}
     return {"type": {"any_": list(types)}, **names}
 

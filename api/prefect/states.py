@@ -1,4 +1,4 @@
-"""What Prefect's states mean to the app."""
+"""The task status of each of Prefect's states."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _EXCEPTION: Final = re.compile(
     r"^(?:Flow run encountered an exception:?\s+)?(?P<error>[A-Za-z_]\w*): (?P<text>.*)$", re.DOTALL
 )
 _EXCEPTION_NAME: Final = re.compile(r"\b\w*(?:Error|Exception|Traceback)\b")
-_SEE_LOG: Final = "its log in Prefect says more"
+_SEE_LOG: Final = "see its log in Prefect"
 
 
 def status(state_type: str, state_name: str) -> Status:
@@ -41,9 +41,9 @@ def types_of(wanted: Status) -> list[str]:
 
 
 def error(state_type: str, message: str | None) -> str | None:
-    """Say in one sentence why a run failed; None where it did not.
+    """Why a run failed, in one sentence; None where it did not.
 
-    Only the text of our own errors is fit to be shown; of any other only the class is named.
+    Only our own errors are shown with their text; other errors only with their class.
     """
     if state_type not in ("FAILED", "CRASHED"):
         return None

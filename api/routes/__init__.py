@@ -1,1 +1,1 @@
-"""The facade's endpoints, one file a group."""
+"""The facade's endpoints, one file for each group."""

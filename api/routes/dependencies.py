@@ -1,6 +1,6 @@
-"""What routes ask for: who is asking, the task runner, the database, the settings.
+"""Dependencies of routes: the user, the task runner, the database, the settings.
 
-All of them are `async`, though none waits: FastAPI hands a plain function to a thread, which takes
+All of them are `async`, though none awaits: FastAPI runs a plain function in a thread, which takes
 longer than most answers.
 """
 
@@ -81,7 +81,7 @@ CurrentSettings = Annotated[Settings, Depends(_settings)]
 
 
 class Permission(SecurityBase):
-    """Lets a user pass whose token has one of these scopes.
+    """Admits users whose token has one of these scopes.
 
     `AdmissionMiddleware` has checked the token; as a scheme this only documents it.
     """
@@ -96,7 +96,7 @@ class Permission(SecurityBase):
         self.scopes = scopes
 
     async def __call__(self, request: Request) -> None:
-        """Raise a 403 for anybody else."""
+        """Raise a 403 for other users."""
         user: User = request.state.user
         if not any(user.may(scope) for scope in self.scopes):
             detail = f"the token lacks the scope {' or '.join(self.scopes)}"

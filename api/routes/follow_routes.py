@@ -1,4 +1,4 @@
-"""Follow a task: ask, wait for a change, or listen to everything it says."""
+"""Follow a task: read its status, wait for a change, or stream its events."""
 
 import asyncio
 import json
@@ -26,11 +26,11 @@ HEARTBEAT_SECONDS: Final = 15.0
 LIFE_SECONDS: Final = 900.0
 _RECONNECT_MILLISECONDS: Final = 2_000
 _POLL_SECONDS: Final = "2"
-# A client that reads nothing cannot hold its stream for longer than this beyond its life.
+# A client that reads nothing can keep its stream open for this much longer.
 _SLOWEST_CLIENT_SECONDS: Final = 30.0
 
 
-# Who waits holds no connection, and what is read is read for many at once: plain routes will do.
+# Not guarded: a request that waits holds no database connection, and reads are shared.
 router = APIRouter(prefix=PREFIX, tags=["background tasks"])
 reader = Depends(requires(tokens.Scope.READ))
 
@@ -39,20 +39,20 @@ Wait = Annotated[
     Query(
         ge=0,
         le=LONGEST_WAIT_SECONDS,
-        description="Seconds to wait, at most, for the task to change. With `If-None-Match` it is "
-        "answered as soon as the task differs from that answer, so that no change is missed "
-        "between two requests. A task that has ended is answered at once.",
+        description="Seconds to wait, at most, for the task to change. With `If-None-Match` the "
+        "answer is sent as soon as the task differs from that one, so that no change is missed "
+        "between two requests. The status of a task that has ended is sent at once.",
         examples=[30],
     ),
 ]
 IfNoneMatch = Annotated[
-    str | None, Header(max_length=1_000, description="The `ETag` of the answer that is known.")
+    str | None, Header(max_length=1_000, description="The `ETag` of an earlier answer.")
 ]
 LastEventId = Annotated[
     str | None,
     Header(
         pattern=r"^\d{1,9}$",
-        description="The `id` of the last event that arrived; lines go on after it.",
+        description="The `id` of the last event received; the log goes on after it.",
     ),
 ]
 
@@ -62,7 +62,7 @@ LastEventId = Annotated[
     operation_id="readTaskStatus",
     dependencies=[reader],
     response_model=TaskStatus,
-    responses={304: {"description": "The task is still as `If-None-Match` knows it."}},
+    responses={304: {"description": "The task has not changed since `If-None-Match`."}},
 )
 async def status(
     request: Request,
@@ -72,7 +72,7 @@ async def status(
     wait: Wait = 0,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Read where a task is, and its result for a day after it has ended."""
+    """Read a task's status, and its result for a day after its end."""
     known = negotiation.tags(if_none_match)
     deadline: Deadline = request.app.state.deadline
     snapshot = subscriptions.snapshots.kept(task_id)
@@ -93,7 +93,7 @@ async def _until_changed(
     known: frozenset[str],
     seconds: float,
 ) -> Snapshot:
-    """The task once it differs from what is known, or from how it stands now."""
+    """The task once it differs from `known`, or from its present state."""
     try:
         async with asyncio.timeout(seconds):
             snapshot = await followed.read_now()
@@ -116,7 +116,7 @@ def _answer(snapshot: Snapshot, known: frozenset[str]) -> Response:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events, for a while; the first is there already."""
+    """Server-sent events, for a limited time; the first is known already."""
 
     media_type = "text/event-stream"
 
@@ -161,8 +161,8 @@ data: {"reason":"the task has ended"}
     responses={
         200: {
             "description": "`status` (as in `/status`: at once, and on every change), `line` "
-            "(what the task logs), `unavailable` (Prefect or the database is away; the stream goes "
-            "on), `end`.",
+            "(a line of the task's log), `unavailable` (Prefect or the database does not answer; "
+            "the stream stays open), `end`.",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
         }
     },
@@ -174,12 +174,12 @@ async def events(
     subscriptions: Following,
     last_event_id: LastEventId = None,
 ) -> Response:
-    """Listen to a task until it has ended, for a quarter of an hour at most; then connect again.
+    """Stream a task's events until it has ended, for 15 minutes at most; then connect again.
 
     A browser's `EventSource` cannot send the token; `fetch` can, and reads the stream.
     """
     stream = _events(subscriptions, task_id, user.name, int(last_event_id or 0))
-    # Before anything is sent: a task that there is not is a 404.
+    # Before anything is sent, so that an unknown task is a 404.
     deadline: Deadline = request.app.state.deadline
     first = await deadline.answer(anext(stream), request.app.state.runner.is_busy)
     return EventStream(first, stream)
@@ -188,7 +188,7 @@ async def events(
 async def _events(
     subscriptions: Subscriptions, task_id: TaskId, user: str, after: int
 ) -> AsyncGenerator[bytes]:
-    """The stream; `after` is the number of the last line that the client has."""
+    """The events; `after` is the number of the last line that the client has."""
     loop = asyncio.get_running_loop()
     ends_at = loop.time() + LIFE_SECONDS
     with subscriptions.follow(task_id, user, lines=True) as followed:
@@ -206,14 +206,14 @@ async def _events(
                 async with asyncio.timeout(min(HEARTBEAT_SECONDS, ends_at - loop.time())):
                     await changed.wait()
             except TimeoutError:
-                yield format_sse_event(comment="still here")
+                yield format_sse_event(comment="keep-alive")
 
 
 def _end_reason(
     subscriptions: Subscriptions, followed: FollowedTask, seconds_left: float
 ) -> str | None:
     if followed.error is None and followed.snapshot is None:
-        return "there is no task with this id any more"
+        return "the task was deleted"
     if followed.error is None and followed.current().task.ended:
         return "the task has ended"
     if subscriptions.closing or seconds_left <= 0:
@@ -222,7 +222,7 @@ def _end_reason(
 
 
 class EventFeed:
-    """What one client has not been told yet."""
+    """What one client has not received yet."""
 
     def __init__(self, followed: FollowedTask, after: int) -> None:
         self._followed = followed
@@ -230,11 +230,11 @@ class EventFeed:
         self._shown = ""
 
     def new_events(self) -> Iterator[bytes]:
-        """Events for what is new; the state first, then lines."""
+        """Events for what is new: the state first, then lines."""
         followed = self._followed
         if followed.error is not None:
             if self._shown != "error":
-                detail = "Prefect or the database does not answer; what was told may be old"
+                detail = "Prefect or the database does not answer; earlier events may be outdated"
                 yield self.event("unavailable", json.dumps({"detail": detail}))
             self._shown = "error"
             return
@@ -246,5 +246,5 @@ class EventFeed:
             yield self.event("line", TaskLine.of(line).model_dump_json())
 
     def event(self, name: str, data: str) -> bytes:
-        """An event whose id is the number of the last line the client has with it."""
+        """An event whose id is the number of the last line sent."""
         return format_sse_event(event=name, data_str=data, id=str(self._after))

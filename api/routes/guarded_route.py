@@ -1,4 +1,4 @@
-"""Bodies looked at before they are validated: what no request may hold, wherever it stands."""
+"""A route that checks scope, body, slots and time before and around FastAPI's own handling."""
 
 import json
 from collections.abc import Callable, Coroutine, Sequence
@@ -15,31 +15,31 @@ from api.tasks.deadline import Deadline, unless_disconnected
 # Prefect's server renders a value with this key: jinja could then read its variables.
 # https://docs.prefect.io/v3/concepts/variables, and prefect.utilities.schema_tools.hydration
 TEMPLATE_KEY: Final = "__prefect_kind"
-# Each field that there is not is an error of its own: more than can be told are not looked at.
+# Each unknown field is an error of its own: a body with more than can be reported is refused.
 MOST_FIELDS: Final = MOST_ERRORS
-# A request is one object with a list or two; each more is work, for the garbage collector too.
+# A request is one object with a list or two; each more costs time, for the garbage collector too.
 _MOST_BRACKETS: Final = 100
 
-# Only the log hears of it; nginx writes the same.
-CLIENT_HAS_GONE: Final = 499
+# Only the log shows it; nginx uses the same.
+CLIENT_CLOSED_REQUEST: Final = 499
 
 
 class GuardedRoute(APIRoute):
     """A route that checks the scope, then the body, and answers in time.
 
-    Few requests of one user are handled at once.
+    Only a few requests of one user are handled at once.
     """
 
     def is_busy(self, request: Request) -> bool:  # noqa: ARG002
-        """Whether the answer may take longer, since others are being served."""
+        """Whether the answer may take longer because a part is busy."""
         return False
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap what FastAPI would call, which parses the body before it asks for a scope."""
+        """Wrap FastAPI's handler, which parses the body before it checks the scope."""
         handle = super().get_route_handler()
         dependencies = [depends.dependency for depends in self.dependencies]
         permissions = [one for one in dependencies if isinstance(one, Permission)]
-        # What a route does not take it does not read: this may be one that needs no token.
+        # A route without a body does not read one: it may be one that needs no token.
         takes_body = self.body_field is not None
 
         async def guarded(request: Request) -> Response:
@@ -57,25 +57,25 @@ class GuardedRoute(APIRoute):
                 async with request.app.state.slots.hold(user.name):
                     return await deadline.answer(handle(request), is_busy)
 
-            if request.method != "GET":  # what changes something is not left half done
+            if request.method != "GET":  # a change is not cancelled halfway
                 return await in_slot()
             return await unless_disconnected(request, in_slot()) or Response(
-                status_code=CLIENT_HAS_GONE
+                status_code=CLIENT_CLOSED_REQUEST
             )
 
         return guarded
 
 
 class TaskRoute(GuardedRoute):
-    """A route that asks whoever runs the tasks."""
+    """A route that needs the task runner."""
 
     def is_busy(self, request: Request) -> bool:
-        """Whether that one serves others."""
+        """Whether the task runner is busy."""
         return bool(request.app.state.runner.is_busy())
 
 
 def check(body: bytes) -> None:
-    """Raise a 422 for a body that is not JSON, or holds what no request does."""
+    """Raise a 422 for a body that is not JSON, or that contains what no request may."""
     if body.count(b"[") + body.count(b"{") > _MOST_BRACKETS:
         raise _refused("body", f"more than {_MOST_BRACKETS} lists and objects")
     try:
@@ -85,7 +85,7 @@ def check(body: bytes) -> None:
     except UnicodeDecodeError:
         raise _refused("body", "not UTF-8, as JSON has to be") from None
     except ValueError:
-        raise _refused("body", "holds a number with too many digits") from None
+        raise _refused("body", "contains a number with too many digits") from None
 
 
 def _check_object(members: Sequence[tuple[str, object]]) -> None:
@@ -96,7 +96,7 @@ def _check_object(members: Sequence[tuple[str, object]]) -> None:
         raise _refused(TEMPLATE_KEY, "not allowed anywhere")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise _refused(twice[:100], "stands in one object twice; give it once")
+        raise _refused(twice[:100], "is in one object twice; send it once")
 
 
 def _refused(field: str, message: str) -> Problem:

@@ -1,7 +1,7 @@
 """A page of an index as JSON or CSV, tagged with the version of the data it shows.
 
-Every request asks the database for the version, so that no answer is older than what is committed
-when the request comes; only what was made from that very version is taken from the cache.
+Every request reads the version from the database, so that no answer is older than what is committed
+when the request arrives; only a page of that version is taken from the cache.
 """
 
 import csv
@@ -38,7 +38,7 @@ class PageQuery(Protocol):
 
     @property
     def window(self) -> Window:
-        """The part to show, in the storage's words."""
+        """The part to show, as storage describes it."""
         ...
 
     def model_dump(self) -> dict[str, Any]:
@@ -48,9 +48,9 @@ class PageQuery(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PagedTable:
-    """A table to be read in pages: where its rows come from, and how a row is shown.
+    """A table that is read in pages: the source of its rows, and how a row is written.
 
-    `as_csv` gives the lines of one row; `columns` are the CSV's, `fields` the JSON's.
+    `as_csv` returns the lines of one row; `columns` are the CSV's, `fields` the JSON's.
     """
 
     name: str
@@ -70,16 +70,16 @@ class PageRequest:
 
     @classmethod
     def by(cls, request: Request, table: PagedTable, query: PageQuery) -> "PageRequest":
-        """What a request asks for; raises a 406."""
+        """The page that a request asks for; raises a 406."""
         accept = ",".join(request.headers.getlist("accept"))
         return cls(table, query, negotiation.media_type(accept, (JSON, CSV)))
 
     def key(self, stamp: Stamp) -> str:
-        """Where the cache keeps it, if made from data of this version."""
+        """The cache key of the page, made from data of this version."""
         return cache_keys.key(
             versions.INDEX,
             stamp.version,
-            # Another database may have got as far: one made anew, or one beside it.
+            # Another database may have the same version: a new one, or one beside it.
             changed_at=stamp.changed_at,
             table=self.table.name,
             media_type=self.media_type,
@@ -127,7 +127,7 @@ class PageRequest:
 async def answer(
     asked: PageRequest, request: Request, database: Database, cache: PageCache
 ) -> Response:
-    """The page, from the cache where it holds it; or that the client has it already."""
+    """The page, from the cache where it is there; a 304 where the client has it."""
     stamp = await database.read(versions.stamp, versions.INDEX)
     if negotiation.has(request.headers.get("if-none-match"), asked.tag(stamp)):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=_headers(asked, stamp))

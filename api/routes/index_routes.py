@@ -58,7 +58,7 @@ class IndexQuery(BaseModel):
 
     @property
     def window(self) -> Window:
-        """The same in the storage's words."""
+        """The same, as storage describes it."""
         return Window(
             self.strategy,
             self.frequency,
@@ -76,9 +76,11 @@ class Level(BaseModel):
 
 
 class Weight(BaseModel):
-    """What a rebalance gave to one symbol."""
+    """The weight that a rebalance gave to one symbol."""
 
-    session: date = Field(description="At whose close it was decided.", examples=["2022-12-01"])
+    session: date = Field(
+        description="The session at whose close it was decided.", examples=["2022-12-01"]
+    )
     symbol: str = Field(examples=["AAPL"])
     weight: float = Field(examples=[0.0713])
 
@@ -86,7 +88,7 @@ class Weight(BaseModel):
 class _Paged(BaseModel):
     strategy: Strategy
     frequency: Frequency
-    total: int = Field(description="How many rows the window has.", examples=[8_100])
+    total: int = Field(description="The number of rows in the window.", examples=[8_100])
     page: int = Field(examples=[1])
     per_page: int = Field(examples=[1_000])
 
@@ -98,16 +100,16 @@ class LevelPage(_Paged):
 
 
 class AllocationPage(_Paged):
-    """A page of allocations; those of one session by symbol."""
+    """A page of allocations, sorted by symbol within a session."""
 
     allocations: list[Weight]
 
 
 class Performance(BaseModel):
-    """Performance metrics as they stood at the close of a session.
+    """Performance metrics at the close of a session.
 
-    Those of `market_cap` and `composite` rest on the shares outstanding of one day, for past
-    sessions too, which flatters them.
+    `market_cap` and `composite` use the shares outstanding of one day for past sessions too, which
+    makes their past look better.
     """
 
     session: date = Field(examples=["2022-12-28"])
@@ -184,8 +186,8 @@ Asking = Annotated[Pages, Depends(_pages)]
 
 
 def _responses(header: str) -> dict[int | str, dict[str, Any]]:
-    """What a page is answered with besides JSON; `header` is the CSV's first line."""
-    tag = {"ETag": {"description": "Names this version.", "schema": {"type": "string"}}}
+    """The responses of a page besides JSON; `header` is the CSV's first line."""
+    tag = {"ETag": {"description": "Identifies this version.", "schema": {"type": "string"}}}
     csv = {"schema": {"type": "string"}, "example": f"{header}\r\n"}
     return {
         200: {"content": {CSV: csv}, "headers": tag},

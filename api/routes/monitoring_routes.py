@@ -1,4 +1,4 @@
-"""What monitoring asks: whether the facade answers, whether tasks can run, and its metrics."""
+"""Health, readiness and metrics."""
 
 from http import HTTPStatus
 from typing import Final
@@ -26,7 +26,7 @@ autoindex_tasks{kind="refresh",status="success"} 41.0
 @router.head("/health", include_in_schema=False)
 @router.get("/health", operation_id="readHealth", tags=["health"])
 async def health() -> Health:
-    """Say that the facade answers; asks nobody else."""
+    """Report that the facade answers; checks no other part."""
     return Health(status="ok")
 
 
@@ -35,7 +35,7 @@ async def health() -> Health:
 async def ready(checks: Checks) -> Readiness:
     """Check the database, Prefect, its deployments and workers; 503 names what is missing.
 
-    They are asked once a second at most.
+    They are checked at most once a second.
     """
     found = await checks.found()
     missing = [f"{part}: {said}" for part, said in found.items() if said in MISSING]

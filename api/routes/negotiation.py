@@ -1,4 +1,4 @@
-"""What a client wants to read and what it has already: Accept and If-None-Match (RFC 9110)."""
+"""Content negotiation and conditional requests: Accept and If-None-Match (RFC 9110)."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,9 @@ _MOST_RANGES: Final = 20
 
 
 def media_type(accept: str, offered: Sequence[str]) -> str:
-    """The media type of `offered` that the client likes best, the first of equals.
+    """The media type of `offered` that the client prefers, the first of equals.
 
-    Raises a 406 where it likes none; nothing said, or nothing intelligible, is anything.
+    Raises a 406 where it accepts none; a missing or malformed header accepts any.
     """
     ranges = dict(_ranges(accept)) or {"*/*": 1.0}
     best = max(offered, key=lambda name: _quality(name, ranges))
@@ -30,8 +30,8 @@ def _ranges(accept: str) -> Iterator[tuple[str, float]]:
         found = _RANGE.fullmatch(part)
         if found is not None:
             parameters = (found[2] or "").split(";")
-            said = [match for one in parameters if (match := _QUALITY.fullmatch(one))]
-            yield found[1].lower(), float(said[0][1]) if said else 1.0
+            qualities = [match for one in parameters if (match := _QUALITY.fullmatch(one))]
+            yield found[1].lower(), float(qualities[0][1]) if qualities else 1.0
 
 
 def _quality(name: str, ranges: dict[str, float]) -> float:
@@ -40,11 +40,11 @@ def _quality(name: str, ranges: dict[str, float]) -> float:
 
 
 def tags(if_none_match: str | None) -> frozenset[str]:
-    """The tags of what the client has."""
+    """The tags that the client has."""
     named = (if_none_match or "").split(",")
     return frozenset(tag.strip().removeprefix("W/") for tag in named if tag.strip())
 
 
 def has(if_none_match: str | None, tag: str) -> bool:
-    """Whether the client says that it has what `tag` stands for."""
+    """Whether the client has the version of this tag."""
     return not tags(if_none_match).isdisjoint((tag, "*"))

@@ -1,4 +1,4 @@
-"""Pages of an index that were made already: in Redis where one is set, else in this process."""
+"""A cache of index pages: in Redis where one is set, else in this process."""
 
 from contextlib import suppress
 from typing import Final

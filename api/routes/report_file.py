@@ -1,4 +1,4 @@
-"""A report's file as an answer: whole, in part, or not at all where the client has it."""
+"""A report's file as a response: whole, in part, or a 304."""
 
 import re
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from api.routes import negotiation
 from api.routes.report_folder import ReportFolder
 from autoindex.storage.stored_reports import StoredReport
 
-# Those of `autoindex.reports.files`, which would bring everything that draws.
+# Those of `autoindex.reports.files`; its import would load every drawing library.
 MEDIA_TYPES: Final = (
     "application/pdf",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -29,7 +29,7 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
             name: {"schema": {"type": "string", "format": "binary"}} for name in MEDIA_TYPES
         },
         "headers": {
-            "ETag": {"description": "Names this file.", "schema": {"type": "string"}},
+            "ETag": {"description": "Identifies this file.", "schema": {"type": "string"}},
             "Content-Disposition": {
                 "description": "Its name.",
                 "schema": {"type": "string"},

@@ -1,4 +1,4 @@
-"""Fetch the file a report task has made."""
+"""Download the file that a report task made."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -43,9 +43,9 @@ async def download(
     folder: Reports,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Fetch a report's file; one that somebody else asked for needs `tasks:admin`.
+    """Download a report's file; another user's needs the scope `tasks:admin`.
 
-    A report that a schedule made is everybody's. Ranges and `If-Range` are honoured.
+    Every user may download a scheduled report. `Range` and `If-Range` are supported.
     """
     report = await database.read(stored_reports.find, task_id)
     if report is None:
@@ -66,10 +66,10 @@ async def download_shared(
     database: Stored,
     folder: Reports,
     settings: CurrentSettings,
-    link: Annotated[str, Query(max_length=2_048, description="What the link was signed with.")],
+    link: Annotated[str, Query(max_length=2_048, description="The signed part of the link.")],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Fetch a report's file by a link from a mail or the Prefect UI: the link is the token."""
+    """Download a report's file by a link from a mail or the Prefect UI, without a token."""
     try:
         task_id = links.opened(settings, link)
     except links.LinkRefused as refused:
@@ -92,7 +92,8 @@ async def _file(
 def _check_may_fetch(user: User, owner: str | None) -> None:
     if owner not in (None, user.name) and not user.may(Scope.ADMIN):
         raise Problem(
-            HTTPStatus.FORBIDDEN, f"only who asked for this report or {Scope.ADMIN} may fetch it"
+            HTTPStatus.FORBIDDEN,
+            f"only the user who requested this report, or {Scope.ADMIN}, may download it",
         )
 
 

@@ -1,4 +1,4 @@
-"""Starting a task: once for each request, and within the bounds of its queue."""
+"""Starting a task: once for each request, and within the limit of its queue."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ NAMES: Final[Mapping[Kind, str]] = {
     Kind.REPORT: "Report generation",
     Kind.CLEANUP: "Cleanup",
 }
-# The same work asked for twice is done once. A report may be mailed, to somebody else each time.
+# Equal work requested twice is done once. A report may be mailed to another address each time.
 _JOINED: Final = frozenset({Kind.REFRESH, Kind.COMPUTE})
 _MOST_RENEWALS: Final = 5
 
@@ -42,8 +42,8 @@ IdempotencyKey = Annotated[
     Header(
         min_length=1,
         max_length=200,
-        description="Any text of your choice, a UUID say. The same key and request again give the "
-        "same task, for as long as the task is kept; with another request it is a conflict.",
+        description="Any text, such as a UUID. The same key with the same request gives the same "
+        "task for as long as the task is kept; with another request it is a conflict.",
         examples=["3f2b9c1e-7d5a-4e0f-9a53-1c2d3e4f5a6b"],
     ),
 ]
@@ -55,7 +55,7 @@ async def _queue_limit(request: Request) -> QueueLimit:
 
 
 async def _shared(request: Request, database: Stored) -> Database:
-    """The database, which tasks use too: they are looked for there."""
+    """The database, checked to be the one that tasks use."""
     await request.app.state.owner.check()
     return database
 
@@ -74,27 +74,27 @@ class Submission:
     idempotency_key: str | None
 
     async def queue(self, kind: Kind, body: TaskRequest) -> TaskQueued:
-        """Queue a task, or find the one that this request has, or an equal one that is queued.
+        """Queue a task, or find the one of this request, or an equal one that is queued.
 
-        Raises a 409 where the key came with another request, and `QueueFull`.
+        Raises a 409 where the key was used with another request, and `QueueFull`.
         """
         parameters = body.model_dump(mode="json")
         if self.idempotency_key is not None:
             started = await self._start_with_key(kind, parameters, self.idempotency_key)
-            known = "was queued before with this Idempotency-Key"
+            known = "was already queued with this Idempotency-Key"
         elif kind in _JOINED:
             started = await self._start_or_join(kind, parameters)
-            known = "is queued already by an identical request"
+            known = "was already queued by an identical request"
         else:
             started = await self._start_new(kind, parameters)
-            known = "was queued before by an identical request"
+            known = "was already queued by an identical request"
         task = started.task
         self.response.headers["Location"] = f"/api/v1/background/status/{task.id}"
         message = f"{NAMES[kind]} task {'queued' if started.new else known}"
         return TaskQueued(task_id=task.id, status=task.status, message=message)
 
     async def _start_with_key(self, kind: Kind, parameters: Mapping[str, Any], key: str) -> Started:
-        """The task of an Idempotency-Key, whatever has become of it."""
+        """The task of an Idempotency-Key, in any state."""
         asked = _digest(kind, parameters)
         booking = await self.database.write(
             idempotency.book, _digest("key", self.user.name, key), asked
@@ -104,7 +104,7 @@ class Submission:
         return await self._start(kind, parameters, booking)
 
     async def _start_new(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
-        """A new task, unless this user's same request may have made one and was not told so."""
+        """A new task, unless the same request of this user may have made one without an answer."""
         key = _digest("unsure", self.user.name, kind, parameters)
         booking = await self.database.write(idempotency.book_until_known, key)
         return await self._start(kind, parameters, booking)
@@ -119,11 +119,11 @@ class Submission:
             if queued or self._may_be_a_repeat(started.task, booking):
                 return started
             booking = await self.database.write(idempotency.renew, booking)
-        # Each was taken by somebody else and has begun within milliseconds: rather one too many.
+        # Each was claimed within milliseconds by another request and has started: start one more.
         return await self._start(kind, parameters, None)
 
     def _may_be_a_repeat(self, task: Task, booking: Booking) -> bool:
-        """Whether this user's request made it minutes ago, and may not have been told so."""
+        """Whether this user's request made it minutes ago, and may have had no answer."""
         if booking.task_id is not None or task.user != self.user.name or task.due_at is None:
             return False
         return datetime.now(UTC) - task.due_at < idempotency.UNKNOWN_FOR
@@ -132,7 +132,7 @@ class Submission:
         self, kind: Kind, parameters: Mapping[str, Any], booking: Booking | None
     ) -> Started:
         if booking is not None and booking.task_id is not None:
-            # It takes no place in the queue that it does not have.
+            # It is in the queue already.
             return await self._ask_runner(kind, parameters, booking)
         async with self.queue_limit.place(kind):
             return await self._ask_runner(kind, parameters, booking)
@@ -153,7 +153,7 @@ class Submission:
         return started
 
     async def _notify_workers(self, started: Started, booking: Booking | None) -> None:
-        """Wake the workers, and note which task came of a new booking."""
+        """Wake the workers, and record the task of a new booking."""
 
         def record(connection: Connection) -> None:
             if started.new:
@@ -164,8 +164,8 @@ class Submission:
         try:
             await self.database.write(record)
         except SQLAlchemyError as problem:
-            # Workers look soon anyway; a noted booking only spares a question to Prefect.
-            log.warning("nobody was told of task %s", started.task.id, exc_info=problem)
+            # Workers poll soon in any case; a recorded booking only saves a request to Prefect.
+            log.warning("workers were not notified of task %s", started.task.id, exc_info=problem)
 
 
 async def _submission(
@@ -188,7 +188,7 @@ Start = Annotated[Submission, Depends(_submission)]
 
 
 def _digest(*parts: object) -> str:
-    """A fixed-size name; lists in it count as sets, as they do in every request."""
+    """A digest; lists count as sets, as in every request."""
     canonical = json.dumps([_in_order(part) for part in parts], sort_keys=True)
     return sha256(canonical.encode()).hexdigest()
 
@@ -201,5 +201,5 @@ def _in_order(part: object) -> object:
 
 def _conflict(task_id: UUID | None) -> Problem:
     what = "another request" if task_id is None else f"another request, for task {task_id}"
-    detail = f"this Idempotency-Key came with {what}; give every request a key of its own"
+    detail = f"this Idempotency-Key was used with {what}; give every request a key of its own"
     return Problem(HTTPStatus.CONFLICT, detail, name="idempotency-key-reused")

@@ -79,7 +79,7 @@ async def compute_index(body: ComputeIndexRequest, start: Start) -> TaskQueued:
 async def generate_report(
     body: ReportRequest, start: Start, settings: CurrentSettings
 ) -> TaskQueued:
-    """Make a report on the published index, and mail it where an address is given."""
+    """Make a report on the published index, and mail it to the address, if one is given."""
     body.check_mail(settings)
     return await start.queue(Kind.REPORT, body)
 
@@ -91,12 +91,12 @@ async def generate_report(
     dependencies=[administrator],
 )
 async def cleanup(body: CleanupRequest, start: Start) -> TaskQueued:
-    """Archive and delete what is older than its keep-by date; needs the scope `tasks:admin`."""
+    """Archive and delete old data; needs the scope `tasks:admin`."""
     return await start.queue(Kind.CLEANUP, body)
 
 
 class ListQuery(BaseModel):
-    """How a list is narrowed and paged."""
+    """The filters and the page of a list."""
 
     model_config = {"extra": "forbid"}
 
@@ -104,7 +104,7 @@ class ListQuery(BaseModel):
     status: Status | None = None
     user: UserName | None = None
     since: Annotated[AwareDatetime, Field(ge=_EARLIEST, le=_LATEST)] | None = Field(
-        default=None, description="Only tasks that were due at this instant or later."
+        default=None, description="Only tasks that were due at this time or later."
     )
     page: int = Field(default=1, ge=1, le=100_000)
     per_page: int = Field(default=50, ge=1, le=200)
@@ -112,7 +112,7 @@ class ListQuery(BaseModel):
 
 @router.get("/tasks", operation_id="listTasks", dependencies=[reader])
 async def list_tasks(query: Annotated[ListQuery, Query()], lists: Listed) -> TaskList:
-    """List tasks that are due or were, newest first; `/active` shows what is scheduled."""
+    """List tasks that are or were due, newest first; `/active` shows scheduled ones."""
     wanted = runner.Query(query.kind, query.status, query.user, query.since)
     found = await lists.search(wanted, page=query.page, per_page=query.per_page)
     return TaskList(
@@ -130,7 +130,7 @@ async def list_tasks(query: Annotated[ListQuery, Query()], lists: Listed) -> Tas
     response_model_exclude_unset=True,
 )
 async def active(lists: Listed) -> ActiveTasks:
-    """Read what is running, due and scheduled; of each group the first 200 of each kind."""
+    """Read running, due and scheduled tasks: the first 200 of each group."""
     now = await lists.activity()
     shown = ActiveTasks(
         active=_by(now.active.tasks, "worker"),
@@ -160,7 +160,7 @@ def _by_deployment(found: Sequence[Task]) -> dict[str, list[TaskSummary]]:
     dependencies=[Depends(requires(Scope.RUN, Scope.ADMIN))],
 )
 async def cancel(task_id: TaskId, user: CurrentUser, runner: Runner) -> TaskQueued:
-    """Stop a task, or keep it from starting; a task of somebody else needs `tasks:admin`."""
+    """Cancel a task, started or not; another user's task needs the scope `tasks:admin`."""
     task = await runner.read(task_id)
     _check_may_cancel(user, task)
     cancelled = await runner.cancel(task_id, user=user.name)

@@ -1,1 +1,1 @@
-"""The HTTP server before any route: connections, heads, bodies, origins, the access log."""
+"""The HTTP server before any route: connections, headers, bodies, origins, the access log."""

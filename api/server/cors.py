@@ -1,4 +1,4 @@
-"""Pages of other origins that may call the facade: what a browser asks before it lets them."""
+"""CORS: the pages of other origins that may call the facade."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
-_SENT: Final = (
+_REQUEST_HEADERS: Final = (
     "Authorization",
     "Content-Type",
     "Idempotency-Key",
@@ -14,7 +14,7 @@ _SENT: Final = (
     "Last-Event-ID",
     "X-Request-ID",
 )
-_READ: Final = (
+_RESPONSE_HEADERS: Final = (
     "Content-Disposition",
     "ETag",
     "Link",
@@ -25,16 +25,16 @@ _READ: Final = (
     "Retry-After",
     "X-Request-ID",
 )
-_ASKED_AGAIN_SECONDS: Final = 3_600
+_MAX_AGE_SECONDS: Final = 3_600
 
 
-def admit(app: FastAPI, origins: Sequence[str]) -> None:
-    """Let pages of these origins send tokens of their own; cookies play no part here."""
+def allow(app: FastAPI, origins: Sequence[str]) -> None:
+    """Allow pages of these origins to send tokens; cookies are not used."""
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=_SENT,
-        expose_headers=_READ,
-        max_age=_ASKED_AGAIN_SECONDS,
+        allow_headers=_REQUEST_HEADERS,
+        expose_headers=_RESPONSE_HEADERS,
+        max_age=_MAX_AGE_SECONDS,
     )

@@ -1,6 +1,6 @@
-"""One connection of a client: uvicorn's, with bounds on what a client may leave open.
+"""One connection of a client: uvicorn's, with time limits.
 
-uvicorn waits as long as it takes for a request's head to arrive and for an answer to be taken.
+uvicorn itself waits without limit for a request's head and for a client to read the answer.
 """
 
 import asyncio
@@ -17,22 +17,22 @@ from api.server.middleware import LARGEST_HEAD_BYTES
 from api.server.strict_http import StrictConnection
 from api.tasks.subscriptions import MOST_FOLLOWERS
 
-# Requests that wait may take all the room that is theirs; health and short answers have their own.
+# Room for every request that waits for a task, and for short requests beside them.
 MOST_CONNECTIONS: Final = MOST_FOLLOWERS + 500
 HEAD_SECONDS: Final = 10.0
-# A client that takes nothing for so long is not waiting for the rest.
-_TAKEN_SECONDS: Final = 30.0
-# Of the files that a process may open, those that are no connections of clients.
+# A client that reads nothing for so long is gone.
+_READ_SECONDS: Final = 30.0
+# Open files that are not connections of clients.
 _OTHER_FILES: Final = 200
-# What arrives at once is read piece by piece, or it would be parsed before it is found too large.
+# Data is parsed piece by piece, so that a head that is too large is refused early.
 _PIECE_BYTES: Final = 16_384
 
 
 class GuardedProtocol(H11Protocol):
-    """HTTP/1.1 on one connection; what is no request is answered with a problem, too."""
+    """HTTP/1.1 on one connection; data that is no request gets a problem as its answer."""
 
     head_seconds = HEAD_SECONDS
-    taken_seconds = _TAKEN_SECONDS
+    read_seconds = _READ_SECONDS
     most_connections = MOST_CONNECTIONS
     anonymous: ClassVar[AnonymousConnections] = AnonymousConnections()
 
@@ -40,12 +40,12 @@ class GuardedProtocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self.conn = StrictConnection()
         self._head_timer: asyncio.TimerHandle | None = None
-        self._taken_timer: asyncio.TimerHandle | None = None
+        self._read_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Expect a request; who has sent none for longest makes room where too many are connected.
+        """Expect a request; of too many connections, the oldest anonymous one is closed.
 
-        Where all have, the client is turned away.
+        Where none is anonymous, the new client is refused.
         """
         super().connection_made(transport)
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -57,49 +57,54 @@ class GuardedProtocol(H11Protocol):
             self._note_anonymous()
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived; a request's head must be whole in time, however it trickles in."""
+        """Parse what arrived; a request's head must be complete in time."""
         if self._answered:
             self._expect_head()
         for start in range(0, len(data), _PIECE_BYTES):
             if not self.transport.is_closing():
                 super().data_received(data[start : start + _PIECE_BYTES])
         if not self._answered:
-            self._request_is_here()
+            self._stop_head_timer()
 
     def on_response_complete(self) -> None:
-        """Expect the next request; one that came with a token keeps its connection."""
+        """Expect the next request; a connection that has shown a token is not anonymous."""
         known = "user" in self.scope["state"]
         super().on_response_complete()
         if self._answered and not known:
             self._note_anonymous()
 
     def evict(self) -> None:
-        """Close this connection, whose client has not shown a token, for another."""
-        self._end(HTTPStatus.SERVICE_UNAVAILABLE, "others wait for this connection's room")
+        """Close this connection, which has not shown a token, to make room for another."""
+        self._end(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "this idle connection was closed to make room for others",
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the client."""
-        self._request_is_here()
-        self._answer_is_taken()
+        """Stop the timers."""
+        self._stop_head_timer()
+        self._stop_read_timer()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client takes the answer more slowly than it is made."""
+        """The client reads the answer more slowly than it is sent."""
         super().pause_writing()
-        self._taken_timer = self.loop.call_later(self.taken_seconds, self.transport.abort)
+        self._read_timer = self.loop.call_later(self.read_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        self._answer_is_taken()
+        self._stop_read_timer()
         super().resume_writing()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection, also where the client never takes the last of its answer."""
+        """Close an idle connection, even where the client never reads the end of its answer."""
         self._close()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - says less than ours
-        """Say that this is no HTTP."""
-        detail = f"this is no HTTP request, or its head is longer than {LARGEST_HEAD_BYTES:,} bytes"
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - ours says more
+        """Answer data that is not HTTP."""
+        detail = (
+            f"this is not an HTTP request, or its head is longer than {LARGEST_HEAD_BYTES:,} bytes"
+        )
         self._end(HTTPStatus.BAD_REQUEST, detail)
 
     @property
@@ -114,22 +119,22 @@ class GuardedProtocol(H11Protocol):
         if not self.transport.is_closing():
             self.anonymous.add(self, self.client[0] if self.client else "")
 
-    def _request_is_here(self) -> None:
+    def _stop_head_timer(self) -> None:
         self.anonymous.discard(self)
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _answer_is_taken(self) -> None:
-        if self._taken_timer is not None:
-            self._taken_timer.cancel()
-            self._taken_timer = None
+    def _stop_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
     def _head_overdue(self) -> None:
         self._end(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
 
     def _end(self, status: HTTPStatus, detail: str) -> None:
-        # An answer that has begun is not to be mixed up with another one.
+        # An answer that has started must not be followed by another.
         begun = not self._answered and self.cycle.response_started
         if not begun and not self.transport.is_closing():
             self.transport.write(_problem(status, detail))
@@ -137,9 +142,9 @@ class GuardedProtocol(H11Protocol):
 
     def _close(self) -> None:
         self.transport.close()
-        # Closing waits until what was written is taken.
-        if self._taken_timer is None:
-            self._taken_timer = self.loop.call_later(self.taken_seconds, self.transport.abort)
+        # Closing waits until the client has read what was written.
+        if self._read_timer is None:
+            self._read_timer = self.loop.call_later(self.read_seconds, self.transport.abort)
 
 
 def _problem(status: HTTPStatus, detail: str) -> bytes:

@@ -1,16 +1,16 @@
-"""Idle connections whose client has not shown a token: few, and the oldest makes room."""
+"""Idle connections that have not shown a token: their number is limited; the oldest goes first."""
 
 from collections import defaultdict
 from typing import Final, Protocol
 
-# Room for a burst of clients that have connected and not said anything yet.
+# Room for a burst of clients that have connected and not sent a request yet.
 MOST: Final = 500
-# Behind a proxy everybody has its address, but a proxy connects to send a request.
+# Behind a proxy all clients have its address, but a proxy connects to send a request at once.
 MOST_OF_ONE_ADDRESS: Final = 250
 
 
 class Connection(Protocol):
-    """What can be closed."""
+    """A connection that can be closed."""
 
     def evict(self) -> None:
         """Close it."""
@@ -18,7 +18,7 @@ class Connection(Protocol):
 
 
 class AnonymousConnections:
-    """Those of one process, the oldest first."""
+    """Those of one process, oldest first."""
 
     def __init__(self, most: int = MOST, most_of_one_address: int = MOST_OF_ONE_ADDRESS) -> None:
         self._most = most
@@ -27,7 +27,7 @@ class AnonymousConnections:
         self._at: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
 
     def add(self, connection: Connection, address: str) -> None:
-        """Note one; where there are too many, the oldest of its address goes, or of all."""
+        """Add one; where there are too many, the oldest of its address is closed, or of all."""
         self._all[connection] = address
         self._at[address][connection] = None
         if len(self._at[address]) > self._most_of_one_address:
@@ -36,7 +36,7 @@ class AnonymousConnections:
             self.close_oldest()
 
     def discard(self, connection: Connection) -> None:
-        """Forget one that has sent a request, or has gone."""
+        """Remove one that has sent a request or has closed."""
         address = self._all.pop(connection, None)
         if address is not None:
             del self._at[address][connection]
@@ -44,7 +44,7 @@ class AnonymousConnections:
                 del self._at[address]
 
     def close_oldest(self) -> bool:
-        """Make room for another connection; whether there was one to close."""
+        """Close the oldest; return whether there was one."""
         oldest = next(iter(self._all), None)
         if oldest is not None:
             self._close(oldest)

@@ -9,9 +9,9 @@ from pythonjsonlogger.json import JsonFormatter
 
 request_id: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 
-# It would write a line for each call to Prefect.
+# It logs each request to Prefect.
 _QUIET: Final = ("httpx",)
-# They come with handlers of their own.
+# They have handlers of their own.
 _SERVERS: Final = ("uvicorn", "uvicorn.error")
 
 
@@ -22,7 +22,7 @@ class _Request(logging.Filter):
 
 
 def install() -> None:
-    """Log from here on as JSON, to standard error."""
+    """Log as JSON to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_Request())
     handler.setFormatter(
@@ -34,7 +34,7 @@ def install() -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # Nothing that a line shows: https://docs.python.org/3/howto/logging.html#optimization
+    # No line shows these: https://docs.python.org/3/howto/logging.html#optimization
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""What every request passes before a route sees it: who sends it, how often, and how much."""
+"""Middleware before every route: authentication, rate limits, size limits, the access log."""
 
 import asyncio
 import logging
@@ -30,9 +30,9 @@ log = logging.getLogger("autoindex.api")
 
 
 class AdmissionMiddleware:
-    """Authenticates each request, counts it, and reads its body up to a bound.
+    """Authenticates each request, counts it, and reads its body up to a limit.
 
-    Everything but `open_paths` needs a token, also what does not exist.
+    Every path but `open_paths` needs a token, even one that does not exist.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class AdmissionMiddleware:
         self.open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or answer it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -52,7 +52,7 @@ class AdmissionMiddleware:
             _check_head(scope)
             if scope["path"] not in self.open_paths:
                 send = _with_allowance(await self._authenticate(scope), send)
-            # Also where nobody asks for it: what is not read could go on without end.
+            # Even where no route needs it: an unread body could be endless.
             body = await _body(Headers(scope=scope), receive)
         except Problem as problem:
             await problem.response(scope, receive, send)
@@ -82,7 +82,7 @@ def _only(values: list[str]) -> str | None:
 
 
 def _with_allowance(allowance: Allowance, send: Send) -> Send:
-    """Say with every answer what is left, so that a client can slow down before it is refused."""
+    """Send with every answer what is left, so that a client can slow down before it is refused."""
 
     async def send_with_allowance(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -108,7 +108,7 @@ def _too_many(refused: TooManyRequests) -> Problem:
 
 
 def _check_head(scope: Scope) -> None:
-    # The server bounds only what has not arrived whole; what comes at once may be larger.
+    # h11 limits only a head that arrives in pieces; one that arrives at once may be larger.
     fields = sum(len(name) + len(value) for name, value in scope["headers"])
     if fields + len(scope["raw_path"]) + len(scope["query_string"]) > LARGEST_HEAD_BYTES:
         raise _head_too_large(f"address and headers may have {LARGEST_HEAD_BYTES:,} bytes at most")
@@ -156,7 +156,7 @@ def _too_large() -> Problem:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Hand over the body that was read already, then what the server says next."""
+    """Receive the body that was read already, then what the server sends next."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:
@@ -166,9 +166,9 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 class AccessLogMiddleware:
-    """Gives each request an id, answers with it, counts it, and writes one line about it.
+    """Gives each request an id, sends it with the answer, counts the request, and logs one line.
 
-    Also where nobody expected what went wrong: the framework's own answer would pass it by.
+    It also answers unexpected errors: the framework's own answer would bypass it.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
@@ -192,7 +192,7 @@ class AccessLogMiddleware:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
-                # What a browser takes for a page could run what somebody has put into a field.
+                # A browser that takes JSON for a page could run a script from a field.
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
@@ -202,14 +202,14 @@ class AccessLogMiddleware:
         except Exception:
             if not status:
                 await unexpected().response(scope, receive, send_and_note)
-            raise  # to the handler that logs it, and to the server
+            raise  # for the handler that logs it, and for the server
         finally:
             seconds = time.monotonic() - began
             self.metrics.answered(scope, status, seconds)
             user = scope["state"].get("user")
             facts = {
                 "method": scope["method"],
-                # As it was sent: decoded, it could hold line breaks.
+                # As it was sent: decoded, it could contain line breaks.
                 "path": scope["raw_path"].decode("ascii", "replace"),
                 "status": status,
                 "milliseconds": round(1_000 * seconds),

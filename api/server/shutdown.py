@@ -28,25 +28,27 @@ def stop_with_parent() -> None:
 
 @contextmanager
 def on_stop_signal(call: Callable[[], None]) -> Iterator[None]:
-    """Call once at the signal to stop; whoever handles it otherwise still does.
+    """Call once at the signal to stop; its other handlers still run.
 
-    The server itself says so only when all connections have ended, and those that wait for a task
-    to change would not end by themselves.
+    uvicorn runs the lifespan's end only when all connections have closed, and those that wait for a
+    task to change would not close by themselves.
     """
-    if threading.current_thread() is not threading.main_thread():  # a test's: no signals come here
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # in a test; no signals arrive here
         yield
         return
     loop = asyncio.get_running_loop()
     handlers: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
 
-    def heard(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(call)
         if callable(handlers[number]):
             handlers[number](number, frame)
 
     for number, handler in handlers.items():
         if callable(handler):
-            signal.signal(number, heard)
+            signal.signal(number, handle)
     try:
         yield
     finally:

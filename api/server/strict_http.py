@@ -1,6 +1,6 @@
-"""HTTP/1.1 as h11 reads it, but for what a proxy before us might read otherwise, or costs much.
+"""HTTP/1.1 as h11 reads it, without what a proxy might read differently or what parses slowly.
 
-Two readings of one head let a client hide a request behind another's (RFC 9112, section 11.2).
+Where two programs read one head differently, a client can smuggle a request (RFC 9112, 11.2).
 """
 
 from typing import Final
@@ -9,19 +9,19 @@ import h11
 
 from api.server.middleware import LARGEST_HEAD_BYTES, MOST_HEADERS
 
-# Clients that write a body piece by piece send some kilobytes in each.
+# Clients that stream a body send some kilobytes in each chunk.
 _MOST_CHUNKS: Final = 1_000
 
 
 class StrictConnection(h11.Connection):
-    """Raises `h11.RemoteProtocolError` for what is ambiguous, also where a proxy may be lenient."""
+    """Raises `h11.RemoteProtocolError` for what is ambiguous, even where a proxy may be lenient."""
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, LARGEST_HEAD_BYTES)
         self._chunks = 0
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next event, once it is known to be harmless."""
+        """The next event, checked."""
         if self.their_state is h11.IDLE:
             self._chunks = 0
             _check_head(self.trailing_data[0])
@@ -36,7 +36,7 @@ class StrictConnection(h11.Connection):
 
 
 def _check_head(arrived: bytes) -> None:
-    """Before it is parsed, which takes long where there are many fields."""
+    """Check a head before it is parsed, which is slow where there are many fields."""
     head = arrived.partition(b"\r\n\r\n")[0]
     lines = head.count(b"\n")
     if len(head) > LARGEST_HEAD_BYTES or lines > MOST_HEADERS + 1:

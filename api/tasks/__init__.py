@@ -1,1 +1,1 @@
-"""The port: background tasks as the facade sees them, whoever runs them."""
+"""The port: background tasks as the facade sees them, independent of what runs them."""

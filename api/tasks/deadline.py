@@ -1,4 +1,4 @@
-"""Answers that come in time, or not at all."""
+"""Deadlines: an answer in time, or a `TimeoutError`."""
 
 import asyncio
 import logging
@@ -16,13 +16,13 @@ log = logging.getLogger("autoindex.api")
 
 
 def never() -> bool:
-    """Nobody else is being served."""
+    """Say that nothing else is being served."""
     return False
 
 
 async def unless_disconnected(request: Request, answering: Coroutine[Any, Any, R]) -> R | None:
-    """The answer; None where its client has gone, and what would be answered is given up."""
-    await request.body()  # what is received after it can only be that the client has gone
+    """The answer; None where the client has disconnected, and the answer was cancelled."""
+    await request.body()  # after the body, only a disconnect can be received
     answer = asyncio.ensure_future(answering)
     gone = asyncio.ensure_future(request.receive())
     try:
@@ -34,10 +34,10 @@ async def unless_disconnected(request: Request, answering: Coroutine[Any, Any, R
 
 
 class Deadline:
-    """Answers within so many seconds, or raises `TimeoutError` then.
+    """Raises `TimeoutError` where there is no answer within so many seconds.
 
-    What is late is cancelled but not waited for: psycopg, told to stop, asks the database to stop
-    too, and gives one that hangs ten more seconds.
+    The late call is cancelled but not awaited: psycopg, when cancelled, asks the database to cancel
+    too, and waits ten more seconds for one that hangs.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -46,21 +46,21 @@ class Deadline:
 
     @property
     def queue_seconds(self) -> float:
-        """How long a question may wait for its turn: what then begins has time to be answered."""
+        """How long a read may wait to begin, so that there is time left to answer it."""
         return self.seconds * 2 / 3
 
     @property
     def part_seconds(self) -> float:
-        """How long one part is waited for: less than for all, so that it can be named."""
+        """How long to wait for one part: less than for the answer, so that the error names it."""
         return self.seconds * 8 / 9
 
     async def answer(
         self, handling: Coroutine[Any, Any, R], is_busy: Callable[[], bool] = never
     ) -> R:
-        """The answer, or what was raised instead.
+        """The answer; raises what the call raises.
 
-        It may take twice as long while `is_busy` says that others are being served: to give up
-        would only add the same question once more.
+        It may take twice as long while `is_busy` is true: giving up would only make the client send
+        the same request again.
         """
         task = asyncio.create_task(handling)
         try:
@@ -83,4 +83,4 @@ class Deadline:
     def _log_failure(self, task: asyncio.Task[Any]) -> None:
         self._late.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("a request that had been given up has failed", exc_info=error)
+            log.warning("a call that was given up has failed", exc_info=error)

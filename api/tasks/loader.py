@@ -1,4 +1,4 @@
-"""Many questions of the same kind, answered by few reads."""
+"""Many reads of the same kind, joined into few."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ _MOST_AT_ONCE: Final = 2
 
 @dataclass(eq=False, slots=True)
 class _Load(Generic[V]):
-    """One question, and how many wait for its answer."""
+    """One key to read, and how many wait for its value."""
 
     answer: asyncio.Future[V | None]
     askers: int = 0
@@ -27,15 +27,15 @@ class _Load(Generic[V]):
 
     def fail(self, error: Exception) -> None:
         self.answer.set_exception(error)
-        self.answer.exception()  # whoever asked may have gone
+        self.answer.exception()  # there may be no caller left to retrieve it
 
 
 class BatchLoader(Generic[K, V]):
-    """Reads what is asked for one by one in batches, so that load makes batches, not queues.
+    """Reads single keys in batches, so that load makes larger batches, not longer queues.
 
-    A question waits only while `most_at_once` reads are on their way, and joins none that began
-    before it was asked: no answer is older than its question. It is dropped when its last asker
-    goes, and raises `Overload` where its turn comes too late.
+    A key waits only while `most_at_once` reads are in progress. It never joins a read that began
+    before the call, so no value is older than its call. It is dropped when its last caller gives
+    up, and raises `Overload` where its read would begin too late.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class BatchLoader(Generic[K, V]):
         self._running: dict[asyncio.Task[None], Mapping[K, _Load[V]]] = {}
 
     async def get(self, key: K) -> V | None:
-        """What the read says of `key`, None where it says nothing; raises what the read raises."""
+        """The value of `key`, None where the read has none; raises what the read raises."""
         question = self._asked.get(key)
         if question is None:
             answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
@@ -63,7 +63,7 @@ class BatchLoader(Generic[K, V]):
         question.askers += 1
         self._start()
         try:
-            # Others may wait for the same answer: one that gives up must not cancel it.
+            # Others may wait for the same value: a caller that gives up must not cancel it.
             return await asyncio.shield(question.answer)
         finally:
             question.askers -= 1
@@ -86,7 +86,7 @@ class BatchLoader(Generic[K, V]):
                 task.add_done_callback(self._ended)
 
     def _next(self) -> Mapping[K, _Load[V]]:
-        """What is read next; what is late already is told so."""
+        """The next batch; keys that have waited too long fail."""
         keys = list(islice(self._asked, self._most_in_one))
         asked = {key: self._asked.pop(key) for key in keys}
         oldest = time.monotonic() - self._deadline.queue_seconds
@@ -101,7 +101,7 @@ class BatchLoader(Generic[K, V]):
     async def _answer(self, asked: Mapping[K, _Load[V]]) -> None:
         try:
             found = await self._deadline.answer(self._read(list(asked)), self._is_busy)
-        except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
+        except Exception as error:  # noqa: BLE001 - it is raised to the callers
             for question in asked.values():
                 question.fail(error)
         else:

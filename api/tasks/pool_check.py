@@ -1,4 +1,4 @@
-"""Whether tasks use the facade's database: it looks for their results there."""
+"""Whether tasks use the facade's database, where it reads their results."""
 
 import logging
 
@@ -18,7 +18,7 @@ class OtherDatabase(PartUnavailable):
 
 
 class PoolCheck:
-    """Compares the work pool's database with the facade's, until they are known to be one."""
+    """Compares the work pool's database with the facade's, until they are known to be the same."""
 
     def __init__(self, runner: TaskRunner, database: Database) -> None:
         self._runner = runner
@@ -26,7 +26,7 @@ class PoolCheck:
         self._is_ours = False
 
     async def check(self) -> None:
-        """Raise `OtherDatabase`, or what Prefect or the database raise where they are away."""
+        """Raise `OtherDatabase`, or what Prefect or the database raise where they do not answer."""
         if self._is_ours:
             return
         described = await self._runner.owner()
@@ -35,6 +35,6 @@ class PoolCheck:
             try:
                 pool_owner.check(ours, described)
             except ConfigurationError as error:
-                log.error("%s", error)  # noqa: TRY400 - its trace says nothing more
+                log.error("%s", error)  # noqa: TRY400 - a traceback adds nothing
                 raise OtherDatabase from error
         self._is_ours = described is not None

@@ -1,4 +1,4 @@
-"""How many tasks may wait to begin: more of a kind are refused until some of them have begun."""
+"""The limit of queued tasks: more of a kind are refused until some of them have started."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,12 +10,12 @@ from api.cached_value import CachedValue
 from api.tasks.runner import Kind, TaskRunner
 
 _COUNT_AGAIN_SECONDS: Final = 1.0
-# A flood that is being refused must not become a flood of counting.
+# A flood of refused requests must not become a flood of counts.
 _COUNT_FULL_AGAIN_SECONDS: Final = 0.25
 
 
 class QueueFull(Exception):
-    """As many tasks of this kind wait to begin as may."""
+    """The queue of this kind of task is full."""
 
     def __init__(self, kind: Kind, bound: int) -> None:
         super().__init__(
@@ -43,22 +43,22 @@ class _Queue:
 
     @property
     def length(self) -> int:
-        """Never less than what really waits, as far as this process has a hand in it."""
+        """At least what really waits, apart from what other processes start."""
         count = self.count.value or _Count(0, 0)
         return count.waiting + self.started - count.started + self.starting
 
     async def _count(self) -> _Count:
-        # What is underway now may be counted or not; it is added in any case once it has started.
+        # What is being started now may be in the count or not; it is added later in any case.
         started = self.started
         return _Count(await self._runner.queued(self._kind), started)
 
 
 class QueueLimit:
-    """Holds each kind's queue to a bound.
+    """Limits the queue of each kind of task.
 
-    A start does not wait for the queue to be counted: the count is a second old at most while
-    tasks are being started, and what this process starts is added as it starts it. Another facade
-    on the same Prefect may bring a queue over the bound, by what it starts within that second.
+    A start does not wait for a count: while tasks are being started the count is at most a second
+    old, and what this process starts is added. Another facade on the same Prefect may exceed the
+    limit by what it starts within that second.
     """
 
     def __init__(self, runner: TaskRunner, bound: int) -> None:
@@ -67,7 +67,7 @@ class QueueLimit:
 
     @asynccontextmanager
     async def place(self, kind: Kind) -> AsyncIterator[None]:
-        """Hold a place in the queue while a task is being started; raises `QueueFull`."""
+        """Reserve a place in the queue while a task is being started; raises `QueueFull`."""
         queue = self._queues[kind]
         full = queue.length >= self._bound
         await queue.count.get(_COUNT_FULL_AGAIN_SECONDS if full else inf, _COUNT_AGAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""Background tasks as the facade sees them, and what it needs from whoever runs them."""
+"""Background tasks as the facade sees them, and the protocol of what runs them."""
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ DEPLOYMENTS: Final[Mapping[Kind, tuple[str, str]]] = {
 
 
 class Status(StrEnum):
-    """Where a task is."""
+    """A task's status."""
 
     PENDING = "pending"
     STARTED = "started"
@@ -40,7 +40,7 @@ class Status(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether a task in this status has ended, or has been told to."""
+        """Whether a task in this status has ended or is being cancelled."""
         return self in (Status.SUCCESS, Status.FAILURE, Status.REVOKED)
 
 
@@ -48,8 +48,8 @@ class Status(StrEnum):
 class Task:
     """One task; its id is the id of its flow run.
 
-    `user` is None for a task that a schedule or an operator started. `error` is a sentence fit to
-    be shown. `worker` is known from when the task was claimed, `due_at` is when it may start.
+    `user` is None for a task that a schedule or an operator started. `error` is a sentence for
+    users. `worker` is known once the task is claimed. It may start at `due_at`.
     """
 
     id: UUID
@@ -66,7 +66,7 @@ class Task:
 
     @property
     def ended(self) -> bool:
-        """Whether it runs no more: one that is being cancelled still may."""
+        """Whether it no longer runs; one that is being cancelled still may."""
         return self.status.final and (
             self.status is not Status.REVOKED or self.completed_at is not None
         )
@@ -74,7 +74,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A task that was asked for; `new` is False when an earlier request had started it."""
+    """A task that was requested; `new` is False when an earlier request started it."""
 
     task: Task
     new: bool
@@ -82,7 +82,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which tasks to list; what is None does not narrow the list."""
+    """Which tasks to list; None does not filter."""
 
     kind: Kind | None = None
     status: Status | None = None
@@ -100,7 +100,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What is running, what is next, and what comes later.
+    """Running, due and scheduled tasks.
 
     The pages hold the first tasks of each group only; their totals count all.
     """
@@ -113,11 +113,11 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """How many tasks there are and how they fare.
+    """Counts of all tasks.
 
-    `tasks` counts those that were due, by kind and status. `oldest_due` says since when the first
-    waiting task of each queue is due, None where none waits. `started` are the tasks that began
-    since the instant that was asked for.
+    `tasks` counts those that were due, by kind and status. `oldest_due` is the due time of the
+    first waiting task of each queue, None where none waits. `started` are the tasks that started
+    since the instant asked for.
     """
 
     tasks: Mapping[tuple[Kind, Status], int]
@@ -131,7 +131,7 @@ class TaskUnknown(Exception):
 
 
 class TaskFinished(Exception):
-    """The task has ended already, so that there is nothing to cancel."""
+    """The task has ended already: there is nothing to cancel."""
 
     def __init__(self, status: Status) -> None:
         super().__init__(f"the task has ended already: {status}")
@@ -139,21 +139,21 @@ class TaskFinished(Exception):
 
 
 class Overload(PartUnavailable):
-    """More is asked of whoever runs the tasks than can be answered in time; it was not asked."""
+    """Prefect has more requests than it can answer in time; this one was not sent."""
 
     def __init__(self) -> None:
         super().__init__("Prefect", "is asked for more than it can answer in time")
 
 
 class OutcomeUnknown(PartUnavailable):
-    """A task was asked for, and nobody said whether it is queued; the same key finds it."""
+    """Whether a task was queued is unknown; a repeated start with the same key finds it."""
 
 
 class TaskRunner(Protocol):
     """Starts, follows and cancels tasks.
 
-    Every method raises `autoindex.errors.PartUnavailable` when whoever runs them does not answer,
-    and `Overload` instead of asking where it could only be answered late.
+    Every method raises `autoindex.errors.PartUnavailable` when what runs them does not answer, and
+    `Overload` where the answer would come too late.
     """
 
     async def start(
@@ -165,7 +165,7 @@ class TaskRunner(Protocol):
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
     ) -> Started:
-        """Queue a task; with a key seen before, return the task that the key had started.
+        """Queue a task; with a known key, return the task that the key started.
 
         Raises `OutcomeUnknown` where it may have been queued.
         """
@@ -176,19 +176,19 @@ class TaskRunner(Protocol):
         ...
 
     async def read_many(self, task_ids: Collection[UUID]) -> Mapping[UUID, Task]:
-        """Read tasks in one go; those that are unknown are left out."""
+        """Read tasks at once; unknown ones are left out."""
         ...
 
     def changes(self) -> AsyncGenerator[UUID | None]:
-        """None once it looks, then the id of every task that may have changed.
+        """None once it is subscribed, then the id of every task that may have changed.
 
-        A hint, to be followed by a read: an id may come twice, or, rarely, not at all. Raises
-        `PartUnavailable` when looking is over; call it again.
+        An id is a hint to read the task: it may come twice or, rarely, not at all. Raises
+        `PartUnavailable` when the subscription ends; call it again.
         """
         ...
 
     async def cancel(self, task_id: UUID, *, user: str) -> Task:
-        """Stop a task, or keep it from starting; raises `TaskUnknown` and `TaskFinished`."""
+        """Cancel a task, started or not; raises `TaskUnknown` and `TaskFinished`."""
         ...
 
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:
@@ -212,15 +212,15 @@ class TaskRunner(Protocol):
         ...
 
     async def missing(self) -> Sequence[Kind]:
-        """Kinds that can't be started, since nobody has set them up."""
+        """Kinds that can't be started because their deployment is missing."""
         ...
 
     async def owner(self) -> str | None:
-        """What is said of the database that tasks use; None where they can't be run yet."""
+        """The description of the database that tasks use; None where there is no work pool yet."""
         ...
 
     def is_busy(self) -> bool:
-        """Whether it serves as many others as it can just now, so that waiting helps."""
+        """Whether it is busy with other requests, so that waiting helps."""
         ...
 
     async def aclose(self) -> None:

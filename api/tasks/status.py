@@ -1,4 +1,4 @@
-"""What `/status` says of tasks: state, progress and result, read for many at once."""
+"""Task status: state, progress and result, read for many tasks at once."""
 
 import asyncio
 import logging
@@ -25,13 +25,13 @@ from autoindex.storage.runs import results, task_progress
 from autoindex.storage.runs.results import StoredResult
 from autoindex.storage.runs.task_progress import Line, Progress
 
-# An operator may run an ended task again; where Prefect's events are heard it is noticed at once.
+# An operator may run an ended task again; with Prefect's events that is noticed at once.
 _ENDED_KEPT_SECONDS: Final = 30.0
 _MOST_ENDED: Final = 5_000
 _MOST_RUNNING: Final = 1_000
 _NO_PROGRESS: Final = "the database does not answer: no progress is shown"
 
-# A read waits at Prefect for as long as a start does; with fewer, a question would wait twice.
+# A read waits at Prefect as long as a start does; with fewer, a read would wait twice.
 _READS_AT_ONCE: Final = 4
 
 log = logging.getLogger("autoindex.api")
@@ -47,7 +47,7 @@ class Snapshot:
 
     @cached_property
     def status(self) -> TaskStatus:
-        """What is answered."""
+        """The answer."""
         task, stored = self.task, self.result
         return TaskStatus(
             task_id=task.id,
@@ -67,13 +67,13 @@ class Snapshot:
 
     @cached_property
     def etag(self) -> str:
-        """The same for the same answer only."""
+        """Equal for equal answers only."""
         return f'"{sha256(self.body).hexdigest()[:20]}"'
 
 
 @dataclass(eq=False, slots=True)
 class _Forgotten:
-    """Of which tasks a change was heard during a read."""
+    """The tasks that changed during a read."""
 
     tasks: set[UUID] = field(default_factory=set)
     everything: bool = False
@@ -87,7 +87,7 @@ def _is_running(task: Task | None) -> bool:
 
 
 class Snapshots:
-    """Reads snapshots; those of ended tasks are kept for a while."""
+    """Reads snapshots; those of ended tasks are cached."""
 
     def __init__(self, runner: TaskRunner, database: Database, deadline: Deadline) -> None:
         self._runner = runner
@@ -99,13 +99,14 @@ class Snapshots:
         self._lines = BatchLoader(self._read_lines, deadline)
         self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
         self._running: dict[UUID, None] = {}
-        # What each read that is on its way may no longer keep.
+        # For each read in progress, what it may not cache.
         self._forgotten: list[_Forgotten] = []
 
     async def read(self, task_id: UUID) -> Snapshot:
-        """A task as it stands; one that ended, as it stood within the last half minute at most.
+        """A task as it is now; one that has ended, as it was at most half a minute ago.
 
-        Raises `TaskUnknown`, and `PartUnavailable` or SQLAlchemy's errors where a part is away.
+        Raises `TaskUnknown`, and `PartUnavailable` or SQLAlchemy's errors where a part does not
+        answer.
         """
         kept = self.kept(task_id)
         found = kept or await self._batches.get(task_id)
@@ -114,28 +115,28 @@ class Snapshots:
         return found
 
     async def renew(self, known: Snapshot) -> Snapshot:
-        """The same with its newest progress; the task's state is not asked for."""
+        """The same with its newest progress; the task's state is not read."""
         found = await self._progress.get(known.task.id)
         return known if found == known.progress else replace(known, progress=found)
 
     async def lines(self, task_id: UUID, after: int) -> Sequence[Line]:
-        """The lines a task has said after its line number `after`."""
+        """The lines of a task's log after line `after`."""
         return await self._lines.get((task_id, after)) or ()
 
     def forget(self, task_id: UUID) -> None:
-        """Ask again about a task that may have changed."""
+        """Forget a task that may have changed, so that it is read again."""
         for reading in self._forgotten:
             reading.tasks.add(task_id)
         self._ended.pop(task_id, None)
 
     def forget_all(self) -> None:
-        """Ask again about every task."""
+        """Forget every task."""
         for reading in self._forgotten:
             reading.everything = True
         self._ended.clear()
 
     def kept(self, task_id: UUID) -> Snapshot | None:
-        """A task that has ended, where it is known how."""
+        """A task that has ended, from the cache; None where it is not cached."""
         until, kept = self._ended.get(task_id, (0.0, None))
         if time.monotonic() < until:
             return kept
@@ -151,7 +152,7 @@ class Snapshots:
             # After the state, never before: a task stores its result, then ends.
             still = {task_id for task_id in running if _is_running(tasks.get(task_id))}
             rest = [task for task in tasks.values() if task.id not in still]
-            if early_progress is None:  # the database is not asked twice in vain
+            if early_progress is None:  # it has just failed: only results need it
                 rest = [task for task in rest if task.status is Status.SUCCESS]
             progress, stored = await self._stored(rest)
         progress = {**(early_progress or {}), **progress}
@@ -161,22 +162,22 @@ class Snapshots:
         }
         for snapshot in found.values():
             self._note_running(snapshot.task)
-            if not forgotten.has(snapshot.task.id):  # or else it may have changed since
+            if not forgotten.has(snapshot.task.id):  # otherwise it may have changed since
                 self._keep(snapshot)
         return found
 
     def _note_running(self, task: Task) -> None:
-        """Of tasks that were running when they were last read, progress is read at once."""
+        """Remember a running task: its progress is read together with its state next time."""
         self._running.pop(task.id, None)
         if _is_running(task):
             self._running[task.id] = None
-            if len(self._running) > _MOST_RUNNING:  # the one that nobody has asked for the longest
+            if len(self._running) > _MOST_RUNNING:  # the one that was read least recently
                 del self._running[next(iter(self._running))]
 
     async def _progress_of_running(
         self, task_ids: Sequence[UUID]
     ) -> Mapping[UUID, Progress] | None:
-        """What these tasks have told; None where the database does not answer."""
+        """The progress of these tasks; None where the database does not answer."""
         if not task_ids:
             return {}
         try:

@@ -1,8 +1,8 @@
-"""Whoever waits for a task to change: one watch a process, however many wait.
+"""Subscriptions to tasks: requests wait here until a task changes.
 
-It hears of changes by Prefect's events and PostgreSQL's notifications, over one connection each.
-Whatever it hears is a hint to read again, in batches. It listens first, then reads, then waits, and
-looks again from time to time, so that a lost hint costs seconds, not the change.
+A process listens once for all of them: to Prefect's events and to PostgreSQL's notifications, over
+one connection each. An event is a hint to read the task again, in batches. It listens first, then
+reads, then waits, and reads again from time to time: a lost hint costs seconds, not the change.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from autoindex.storage.runs.task_progress import MOST_LINES, Line
 
 MOST_FOLLOWERS: Final = 2_000
 MOST_FOLLOWERS_A_USER: Final = 1_000
-# Every followed task is read again so often, while both streams of hints are heard and while not.
+# How often every followed task is read again: with both streams of hints, and without one.
 _SWEEP_SECONDS: Final = 5.0
 _SWEEP_WITHOUT_HINTS_SECONDS: Final = 1.0
-# A task that changes all the time is read at most so often.
+# A task that changes all the time is read at most this often.
 _PAUSE_SECONDS: Final = 0.05
-# After Prefect has taken a subscription on, it may still be a moment until it serves it.
+# Prefect accepts a subscription a moment before it serves it.
 _SETTLING_SECONDS: Final = 1.0
 _RECONNECT_SECONDS: Final = 2.0
 
@@ -40,7 +40,7 @@ class TooManyFollowers(Exception):
 
 
 class FollowedTask:
-    """One task that at least one request follows; `snapshot` and `lines` are its newest ones."""
+    """One task that is followed; `snapshot` and `lines` are its newest."""
 
     def __init__(self, task_id: UUID, snapshots: Snapshots) -> None:
         self.snapshot: Snapshot | None = None
@@ -57,11 +57,11 @@ class FollowedTask:
 
     @property
     def changed(self) -> asyncio.Event:
-        """Set at the next change: take it before looking at the snapshot."""
+        """Set at the next change: get it before the snapshot is read."""
         return self._changed
 
     def refresh(self, *, only_progress: bool = False) -> None:
-        """Read again soon, since something may have changed."""
+        """Read again soon, since the task may have changed."""
         self._wanted.add("progress" if only_progress else "state")
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
@@ -75,16 +75,16 @@ class FollowedTask:
         return self.current()
 
     def current(self) -> Snapshot:
-        """The newest snapshot; raises what keeps it from being known."""
+        """The newest snapshot; raises the error of the last read."""
         if self.error is not None:
-            # Raised to many: each shall see only its own way here.
+            # Raised to many: each gets a traceback of its own.
             raise self.error.with_traceback(None)
         if self.snapshot is None:
             raise TaskUnknown
         return self.snapshot
 
     def wake(self) -> None:
-        """Let everybody look."""
+        """Wake all followers."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -111,7 +111,7 @@ class FollowedTask:
             self.error = None
         except TaskUnknown:
             self.snapshot, self.error = None, None
-        except Exception as error:  # noqa: BLE001 - it is raised to whoever follows
+        except Exception as error:  # noqa: BLE001 - it is raised to the followers
             self.error = error
         self._done += whole
         if whole or before != (self.snapshot, self.error, len(self.lines)):
@@ -130,7 +130,7 @@ class FollowedTask:
 
 
 class Subscriptions:
-    """Follows tasks on behalf of requests."""
+    """Follows tasks for requests."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class Subscriptions:
         return self._users.total()
 
     def tell_followers(self, tell: Callable[[int], None]) -> None:
-        """Have `tell` called with the number of followers, now and at each change."""
+        """Call `tell` with the number of followers, now and at each change."""
         self._tell = tell
         tell(self.followers)
 
@@ -174,7 +174,7 @@ class Subscriptions:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def close(self) -> None:
-        """Send everybody home: each request answers with what it has."""
+        """End all waits: each request answers with what it has."""
         self.closing = True
         for followed in self._followed.values():
             followed.wake()
@@ -215,16 +215,16 @@ class Subscriptions:
                         self._receive(source, hint)
             except PartUnavailable as error:
                 if source in self._connected:
-                    log.warning("%s are not heard any more: %s", source, error)
+                    log.warning("%s have stopped: %s", source, error)
             except Exception:
-                log.exception("%s are not understood", source)
+                log.exception("%s can't be read", source)
             self._connected.discard(source)
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     def _receive(self, source: str, hint: UUID | str | None) -> None:
         if hint is None:
             self._connected.add(source)
-            log.info("%s are heard", source)
+            log.info("%s are received", source)
             self._refresh_all()
             asyncio.get_running_loop().call_later(_SETTLING_SECONDS, self._refresh_all)
             return

@@ -1,4 +1,4 @@
-"""Lists of tasks, read once for all who ask for the same at the same time."""
+"""Lists of tasks: equal requests at the same time share one read."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,7 +7,7 @@ from api.tasks.deadline import Deadline
 from api.tasks.loader import BatchLoader
 from api.tasks.runner import Activity, Page, Query, TaskRunner
 
-# Different lists are read one after the other: each is work for Prefect's database.
+# One list a read: each is work for Prefect's database.
 _MOST_IN_ONE: Final = 1
 _NOW: Final = "now"
 
@@ -15,7 +15,7 @@ _Wanted = tuple[Query, int, int]
 
 
 class TaskLists:
-    """Asks the task runner for lists; an answer is never older than its question."""
+    """Reads lists from the task runner; no list is older than its request."""
 
     def __init__(self, runner: TaskRunner, deadline: Deadline) -> None:
         self._runner = runner

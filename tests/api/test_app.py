@@ -186,7 +186,7 @@ class TestStarting:
         again = await http.post(f"{TASKS}/refresh", json={"mode": "full"}, headers=headers)
         assert again.status_code == 202
         assert again.json()["task_id"] == first.json()["task_id"]
-        assert "queued before" in again.json()["message"]
+        assert "already queued" in again.json()["message"]
         other = await http.post(f"{TASKS}/refresh", json={"mode": "smart"}, headers=headers)
         assert first.json()["task_id"] in problem(other, 409)["detail"]
         async with client(app, "bob") as bobs:

@@ -312,7 +312,7 @@ def test_without_an_address_it_does_not_start() -> None:
 
 
 def test_an_address_that_is_none_is_named_and_not_shown() -> None:
-    with pytest.raises(ConfigurationError, match="PREFECT_API_URL is no URL") as refused:
+    with pytest.raises(ConfigurationError, match="PREFECT_API_URL is not a URL") as refused:
         PrefectRunner(Connection(url="http://me:hunter2@127.0.0.1:42x0/api"), answer_seconds=4.0)
     assert "hunter2" not in str(refused.value)
 
@@ -334,7 +334,7 @@ async def test_a_queued_run_says_what_it_is_and_whose(prefect_url: str) -> None:
     ):
         started = await runner.start(Kind.REPORT, {"report_type": "daily"}, user="ada")
         run = (await client.get(f"/flow_runs/{started.task.id}")).json()
-    assert run["name"] == "report asked for by ada"
+    assert run["name"] == "report requested by ada"
 
 
 async def test_runs_of_equal_time_are_in_the_order_of_their_ids(prefect_url: str) -> None:

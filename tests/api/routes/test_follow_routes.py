@@ -277,7 +277,7 @@ class TestEvents:
         monkeypatch.setattr(follow_routes, "LIFE_SECONDS", 2.0)
         answer = await http.get(f"/status/{run.id}/events")
         assert answer.text.startswith("retry: 2000\n\n")
-        assert ": still here\n\n" in answer.text
+        assert ": keep-alive\n\n" in answer.text
         assert answer.text.endswith('data: {"reason": "connect again"}\nid: 0\n\n')
 
     async def test_trouble_is_told_and_the_stream_goes_on(

@@ -152,7 +152,7 @@ async def test_a_key_gives_its_task_also_when_that_has_ended(
     assert again.json() == {
         "task_id": first.json()["task_id"],
         "status": "failure",
-        "message": "Index computation task was queued before with this Idempotency-Key",
+        "message": "Index computation task was already queued with this Idempotency-Key",
     }
 
 
@@ -167,7 +167,7 @@ async def test_equal_work_is_joined_while_it_is_queued_and_no_longer(
         assert joined.json() == {
             "task_id": first.json()["task_id"],
             "status": "pending",
-            "message": "Index computation task is queued already by an identical request",
+            "message": "Index computation task was already queued by an identical request",
         }
         await stage.move(UUID(first.json()["task_id"]), left)
         later = await asyncio.gather(*(post(http, "compute-index", body) for _ in range(5)))

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 
 class Hasty(GuardedProtocol):
     head_seconds = 2.0
-    taken_seconds = 2.0
+    read_seconds = 2.0
     most_connections = 20
     anonymous = AnonymousConnections(most=12, most_of_one_address=8)
 
