@@ -98,6 +98,6 @@ class CachedValue(Generic[T]):
 
 
 def _retrieve(reading: "asyncio.Task[_Read[T]]") -> None:
-    """Look at what a read in the background raised, which nobody waits for; it is logged."""
+    """Retrieve what a background read raised: it is logged, and asyncio would complain."""
     if not reading.cancelled():
         reading.exception()

@@ -16,11 +16,11 @@ from autoindex.errors import PartUnavailable
 ALGORITHMS: Final = ("RS256", "ES256")
 # A key that the issuer has withdrawn is refused after this long at the latest,
 _FRESH_SECONDS: Final = 300.0
-# so keys in use are fetched again a little earlier, and nobody has to wait for them.
+# so keys in use are fetched again a little earlier, in the background.
 _REFRESH_SECONDS: Final = 240.0
 # While the issuer does not answer, its last keys are good for so long.
 _KEPT_SECONDS: Final = 3_600.0
-# For so long after a failure nobody waits for it whose key is known.
+# For so long after a failure, a request whose key is known does not wait for the issuer.
 _AWAY_SECONDS: Final = 60.0
 # Without a pause between two fetches, tokens with random key ids would flood the issuer.
 _PAUSE_SECONDS: Final = 10.0
@@ -90,7 +90,7 @@ def _usable(published: Any) -> Keys:
 
 
 def _key(published: Any) -> jwt.PyJWK | None:
-    """A key, or None for one of a kind that nobody here knows."""
+    """A key, or None for one of an unknown kind."""
     try:
         return jwt.PyJWK.from_dict(published)
     except (jwt.PyJWTError, AttributeError, TypeError, ValueError):

@@ -61,7 +61,7 @@ class Metrics:
         self._scrape_lock = ScrapeLock(self._folder)
         self._deadline = Deadline(deadline.part_seconds)
         # Two scrapes at once ask once.
-        self._asked = CachedValue("metrics", self._ask)
+        self._scrape = CachedValue("metrics", self._read)
 
     def _define(self, registry: CollectorRegistry) -> None:
         def gauge(
@@ -110,7 +110,7 @@ class Metrics:
 
     async def text(self) -> bytes:
         """All metrics in Prometheus' text format; what cannot be read keeps its last value."""
-        await self._asked.get(max_age=0)
+        await self._scrape.get(max_age=0)
         if self._folder is None:
             return generate_latest(self._registry)
         _remove_ended_processes(self._folder)
@@ -118,17 +118,17 @@ class Metrics:
         MultiProcessCollector(together, str(self._folder))  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
-    async def _ask(self) -> None:
-        with self._scrape_lock.acquire() as asked:
-            if asked is not None and time.monotonic() - asked.at > _FRESH_SECONDS:
-                asked.at = time.monotonic()
+    async def _read(self) -> None:
+        with self._scrape_lock.acquire() as last:
+            if last is not None and time.monotonic() - last.at > _FRESH_SECONDS:
+                last.at = time.monotonic()
                 await asyncio.gather(
-                    self._ask_part("prefect", self._ask_prefect(asked), self._runner.is_busy),
-                    self._ask_part("database", self._ask_database(), never),
+                    self._read_part("prefect", self._read_prefect(last), self._runner.is_busy),
+                    self._read_part("database", self._read_database(), never),
                 )
 
-    async def _ask_part(
-        self, name: str, asking: Coroutine[Any, Any, None], is_busy: Callable[[], bool]
+    async def _read_part(
+        self, name: str, reading: Coroutine[Any, Any, None], is_busy: Callable[[], bool]
     ) -> None:
         """Read one part; the facade's own counters are served even where this fails.
 
@@ -136,7 +136,7 @@ class Metrics:
         """
         answers = False
         try:
-            await self._deadline.answer(asking)
+            await self._deadline.answer(reading)
             answers = True
         except (PartUnavailable, TimeoutError, *UNAVAILABLE) as error:
             answers = isinstance(error, TimeoutError) and is_busy()
@@ -145,9 +145,9 @@ class Metrics:
             log.exception("metrics of %s can't be read", name)
         self._up.labels(name).set(answers)
 
-    async def _ask_prefect(self, asked: LastScrape) -> None:
+    async def _read_prefect(self, last: LastScrape) -> None:
         now = datetime.now(UTC)
-        census = await self._runner.census(asked.since - _OVERLAP)
+        census = await self._runner.census(last.since - _OVERLAP)
         for kind in Kind:
             for status in Status:
                 self._tasks.labels(kind, status).set(census.tasks.get((kind, status), 0))
@@ -156,9 +156,9 @@ class Metrics:
             self._queue_age.labels(queue).set(max(0.0, age))
         self._workers.set(len(census.workers))
         for task in census.started:
-            if task.id not in asked.seen:
+            if task.id not in last.seen:
                 self._started(task)
-        asked.since, asked.seen = now, {task.id for task in census.started}
+        last.since, last.seen = now, {task.id for task in census.started}
 
     def _started(self, task: Task) -> None:
         if task.started_at is None or task.due_at is None:
@@ -166,7 +166,7 @@ class Metrics:
         waited = (task.started_at - task.due_at).total_seconds()
         self._latency.labels(task.kind).observe(max(0.0, waited))
 
-    async def _ask_database(self) -> None:
+    async def _read_database(self) -> None:
         left = await self._database.read(ledger.left, datetime.now(UTC))
         for period, credits_left in left.items():
             self._credits.labels(period).set(credits_left)

@@ -43,15 +43,15 @@ class ReadyChecks:
         self._database = database
         self._owner = owner
         self._deadline = Deadline(deadline.part_seconds)
-        self._found = CachedValue("readiness", self._ask)
+        self._found = CachedValue("readiness", self._check)
 
     async def found(self) -> Mapping[str, str]:
         """The state of each part; one of `MISSING` where a task could not run."""
         return await self._found.get(_KEPT_SECONDS)
 
-    async def _ask(self) -> Mapping[str, str]:
+    async def _check(self) -> Mapping[str, str]:
         database, prefect, is_shared = await asyncio.gather(
-            self._ask_database(), self._ask_prefect(), self._is_shared()
+            self._check_database(), self._check_prefect(), self._is_shared()
         )
         return {"database": database if is_shared else _OTHER, **prefect}
 
@@ -64,7 +64,7 @@ class ReadyChecks:
             pass  # the other checks report it
         return True
 
-    async def _ask_database(self) -> str:
+    async def _check_database(self) -> str:
         try:
             await self._deadline.answer(self._database.check())
         except (TimeoutError, *UNAVAILABLE) as problem:
@@ -75,7 +75,7 @@ class ReadyChecks:
             return _NO_TABLES if isinstance(problem.orig, UndefinedTable) else _REFUSES
         return "ok"
 
-    async def _ask_prefect(self) -> dict[str, str]:
+    async def _check_prefect(self) -> dict[str, str]:
         try:
             online, missing = await self._deadline.answer(self._set_up())
         except (TimeoutError, PartUnavailable) as problem:

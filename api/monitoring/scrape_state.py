@@ -23,14 +23,14 @@ class ScrapeLock:
     """Lets one process read the parts at a time; without a folder there is only one."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._file = None if folder is None else folder / "asked.json"
-        self._asked = LastScrape()
+        self._file = None if folder is None else folder / "scrape.json"
+        self._last = LastScrape()
 
     @contextmanager
     def acquire(self) -> Iterator[LastScrape | None]:
         """The last scrape, to be updated; None while another process holds it."""
         if self._file is None:
-            yield self._asked
+            yield self._last
             return
         with self._file.open("a+") as file:
             try:
@@ -40,7 +40,7 @@ class ScrapeLock:
                 return
             file.seek(0)
             text = file.read()
-            asked = LastScrape.model_validate_json(text) if text else self._asked
-            yield asked
+            last = LastScrape.model_validate_json(text) if text else self._last
+            yield last
             file.truncate(0)
-            file.write(asked.model_dump_json())
+            file.write(last.model_dump_json())

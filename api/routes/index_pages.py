@@ -69,7 +69,7 @@ class PageRequest:
     media_type: str
 
     @classmethod
-    def by(cls, request: Request, table: PagedTable, query: PageQuery) -> "PageRequest":
+    def of(cls, request: Request, table: PagedTable, query: PageQuery) -> "PageRequest":
         """The page that a request asks for; raises a 406."""
         accept = ",".join(request.headers.getlist("accept"))
         return cls(table, query, negotiation.media_type(accept, (JSON, CSV)))
@@ -97,7 +97,7 @@ class PageRequest:
         offset = (self.query.page - 1) * size
         return stamp, self.table.read(connection, self.query.window, limit=size, offset=offset)
 
-    def written(self, found: Rows) -> bytes:
+    def content(self, found: Rows) -> bytes:
         """The page's text."""
         return self._csv(found.rows) if self.media_type == CSV else self._json(found)
 
@@ -125,20 +125,22 @@ class PageRequest:
 
 
 async def answer(
-    asked: PageRequest, request: Request, database: Database, cache: PageCache
+    page_request: PageRequest, request: Request, database: Database, cache: PageCache
 ) -> Response:
     """The page, from the cache where it is there; a 304 where the client has it."""
     stamp = await database.read(versions.stamp, versions.INDEX)
-    if negotiation.has(request.headers.get("if-none-match"), asked.tag(stamp)):
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=_headers(asked, stamp))
-    content = await cache.get(asked.key(stamp))
+    if negotiation.has(request.headers.get("if-none-match"), page_request.tag(stamp)):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=_headers(page_request, stamp))
+    content = await cache.get(page_request.key(stamp))
     if content is None:
         # The data may have changed since: tag and key are of what was read with the rows.
-        stamp, found = await database.snapshot(asked.rows)
-        content = asked.written(found)
-        await cache.set(asked.key(stamp), content)
-    return Response(content, media_type=asked.media_type, headers=_headers(asked, stamp))
+        stamp, found = await database.snapshot(page_request.rows)
+        content = page_request.content(found)
+        await cache.set(page_request.key(stamp), content)
+    return Response(
+        content, media_type=page_request.media_type, headers=_headers(page_request, stamp)
+    )
 
 
-def _headers(asked: PageRequest, stamp: Stamp) -> dict[str, str]:
-    return {"ETag": asked.tag(stamp), "Cache-Control": "private, no-cache", "Vary": "Accept"}
+def _headers(page_request: PageRequest, stamp: Stamp) -> dict[str, str]:
+    return {"ETag": page_request.tag(stamp), "Cache-Control": "private, no-cache", "Vary": "Accept"}

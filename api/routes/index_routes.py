@@ -168,8 +168,8 @@ class Pages:
 
     async def of(self, table: PagedTable) -> Response:
         """The page of this book."""
-        asked = PageRequest.by(self.request, table, self.query)
-        return await index_pages.answer(asked, self.request, self.database, self.cache)
+        page_request = PageRequest.of(self.request, table, self.query)
+        return await index_pages.answer(page_request, self.request, self.database, self.cache)
 
 
 async def _pages(

@@ -95,11 +95,11 @@ class Submission:
 
     async def _start_with_key(self, kind: Kind, parameters: Mapping[str, Any], key: str) -> Started:
         """The task of an Idempotency-Key, in any state."""
-        asked = _digest(kind, parameters)
+        digest = _digest(kind, parameters)
         booking = await self.database.write(
-            idempotency.book, _digest("key", self.user.name, key), asked
+            idempotency.book, _digest("key", self.user.name, key), digest
         )
-        if booking.asked != asked:
+        if booking.asked != digest:
             raise _conflict(booking.task_id)
         return await self._start(kind, parameters, booking)
 

@@ -22,8 +22,8 @@ class _Load(Generic[V]):
     """One key to read, and how many wait for its value."""
 
     answer: asyncio.Future[V | None]
-    askers: int = 0
-    asked_at: float = field(default_factory=time.monotonic)
+    callers: int = 0
+    called_at: float = field(default_factory=time.monotonic)
 
     def fail(self, error: Exception) -> None:
         self.answer.set_exception(error)
@@ -51,59 +51,59 @@ class BatchLoader(Generic[K, V]):
         self._most_at_once = most_at_once
         self._is_busy = is_busy
         self._deadline = deadline
-        self._asked: dict[K, _Load[V]] = {}
+        self._waiting: dict[K, _Load[V]] = {}
         self._running: dict[asyncio.Task[None], Mapping[K, _Load[V]]] = {}
 
     async def get(self, key: K) -> V | None:
         """The value of `key`, None where the read has none; raises what the read raises."""
-        question = self._asked.get(key)
-        if question is None:
+        load = self._waiting.get(key)
+        if load is None:
             answer: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
-            question = self._asked[key] = _Load(answer)
-        question.askers += 1
-        self._start()
+            load = self._waiting[key] = _Load(answer)
+        load.callers += 1
+        self._begin()
         try:
             # Others may wait for the same value: a caller that gives up must not cancel it.
-            return await asyncio.shield(question.answer)
+            return await asyncio.shield(load.answer)
         finally:
-            question.askers -= 1
-            if not question.askers and not question.answer.done():
-                self._drop(key, question)
+            load.callers -= 1
+            if not load.callers and not load.answer.done():
+                self._drop(key, load)
 
-    def _drop(self, key: K, question: _Load[V]) -> None:
-        if self._asked.get(key) is question:
-            del self._asked[key]
-        for reading, asked in self._running.items():
-            if not any(other.askers for other in asked.values()):
+    def _drop(self, key: K, load: _Load[V]) -> None:
+        if self._waiting.get(key) is load:
+            del self._waiting[key]
+        for reading, loads in self._running.items():
+            if not any(other.callers for other in loads.values()):
                 reading.cancel()
 
-    def _start(self) -> None:
-        while self._asked and len(self._running) < self._most_at_once:
-            asked = self._next()
-            if asked:
-                task = asyncio.create_task(self._answer(asked))
-                self._running[task] = asked
-                task.add_done_callback(self._ended)
+    def _begin(self) -> None:
+        while self._waiting and len(self._running) < self._most_at_once:
+            loads = self._next()
+            if loads:
+                task = asyncio.create_task(self._load(loads))
+                self._running[task] = loads
+                task.add_done_callback(self._done)
 
     def _next(self) -> Mapping[K, _Load[V]]:
         """The next batch; keys that have waited too long fail."""
-        keys = list(islice(self._asked, self._most_in_one))
-        asked = {key: self._asked.pop(key) for key in keys}
+        keys = list(islice(self._waiting, self._most_in_one))
+        loads = {key: self._waiting.pop(key) for key in keys}
         oldest = time.monotonic() - self._deadline.queue_seconds
-        for key in [key for key, question in asked.items() if question.asked_at < oldest]:
-            asked.pop(key).fail(Overload())
-        return asked
+        for key in [key for key, load in loads.items() if load.called_at < oldest]:
+            loads.pop(key).fail(Overload())
+        return loads
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        self._start()
+        self._begin()
 
-    async def _answer(self, asked: Mapping[K, _Load[V]]) -> None:
+    async def _load(self, loads: Mapping[K, _Load[V]]) -> None:
         try:
-            found = await self._deadline.answer(self._read(list(asked)), self._is_busy)
+            found = await self._deadline.answer(self._read(list(loads)), self._is_busy)
         except Exception as error:  # noqa: BLE001 - it is raised to the callers
-            for question in asked.values():
-                question.fail(error)
+            for load in loads.values():
+                load.fail(error)
         else:
-            for key, question in asked.items():
-                question.answer.set_result(found.get(key))
+            for key, load in loads.items():
+                load.answer.set_result(found.get(key))

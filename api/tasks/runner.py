@@ -142,7 +142,7 @@ class Overload(PartUnavailable):
     """Prefect has more requests than it can answer in time; this one was not sent."""
 
     def __init__(self) -> None:
-        super().__init__("Prefect", "is asked for more than it can answer in time")
+        super().__init__("Prefect", "has more requests than it can answer in time")
 
 
 class OutcomeUnknown(PartUnavailable):

@@ -665,7 +665,7 @@ async def test_many_who_ask_a_prefect_that_is_silent_are_told_in_time(settings: 
     assert "Prefect does not answer" in told
     assert told <= {
         "Prefect does not answer",
-        "Prefect is asked for more than it can answer in time",
+        "Prefect has more requests than it can answer in time",
         "This took too long",
     }
     await prefect.aclose()
