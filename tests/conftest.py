@@ -1,6 +1,7 @@
 """Real parts for every test: PostgreSQL embedded, one fresh database a test."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,13 +63,34 @@ def _group(item: pytest.Item) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def memory_folder() -> Iterator[Path]:
+    """A folder in memory, where there is room: a database there is made and dropped in no time."""
+    memory = Path("/dev/shm")  # noqa: S108 - below it is a folder that is ours alone
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30
+    chosen = memory if has_room else None
+    with TemporaryDirectory(prefix="autoindex-tests-", dir=chosen) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def server(memory_folder: Path) -> Iterator[EmbeddedPostgres]:
     """An embedded PostgreSQL with a migrated template database."""
-    folder = tmp_path_factory.mktemp("postgres")
-    with EmbeddedPostgres(folder / "pg", folder / "run") as running:
+    with EmbeddedPostgres(memory_folder / "pg", memory_folder / "run") as running:
+        _forgo_durability(running)
         migrate.create_database(running.url("template_autoindex"))
         migrate.upgrade(running.url("template_autoindex"))
         yield running
+
+
+def _forgo_durability(server: EmbeddedPostgres) -> None:
+    # No test outlives its machine.
+    changed = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "'256MB'"}
+    admin = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for setting, value in changed.items():
+            connection.execute(text(f"alter system set {setting} = {value}"))
+        connection.execute(text("select pg_reload_conf()"))
+    admin.dispose()
 
 
 @contextmanager
@@ -76,7 +98,8 @@ def _fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     admin = create_engine(server.url(), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        connection.execute(text(f"create database {name} template template_autoindex"))
+        made = f"create database {name} template template_autoindex strategy file_copy"
+        connection.execute(text(made))
     yield server.url(name)
     with admin.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
