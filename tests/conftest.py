@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import hypothesis
 import pytest
@@ -48,18 +49,29 @@ def pytest_configure(config: pytest.Config) -> None:
 # Before xdist reads the groups.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares a stack or a Prefect server in one process, and begin with it."""
+    """Mark what needs servers, run what shares one in the same process, and begin with it."""
     for item in items:
         if group := _group(item):
             item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: ("stack", "prefect", None).index(_group(item)))
+        if group or "server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.server)
+    order = (*_GROUPS.values(), None)
+    items.sort(key=lambda item: order.index(_group(item)))
+
+
+# What takes longest comes first. The yard has a Prefect server of its own: alone, its tests take
+# as long as all others that share one.
+_GROUPS: Final = {
+    "stack": "stack",
+    "one_yard": "yard",
+    "prefect_api": "prefect",
+    "prefect_url": "facade",
+}
 
 
 def _group(item: pytest.Item) -> str | None:
-    for fixture, group in (("stack", "stack"), ("prefect_api", "prefect")):
-        if fixture in getattr(item, "fixturenames", ()):
-            return group
-    return None
+    used = getattr(item, "fixturenames", ())
+    return next((group for fixture, group in _GROUPS.items() if fixture in used), None)
 
 
 @pytest.fixture(scope="session")
