@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +11,7 @@ from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
+from cachetools import TLRUCache
 from sqlalchemy import Connection
 
 from api.async_storage import Database
@@ -86,6 +85,14 @@ def _is_running(task: Task | None) -> bool:
     return task is not None and task.started_at is not None and not task.status.final
 
 
+def _expires_at(_: UUID, snapshot: Snapshot, now: float) -> float:
+    """Until when an ended task is cached: not longer than its result is served."""
+    if snapshot.result is None or snapshot.result.result is None:
+        return now + _ENDED_KEPT_SECONDS
+    left = snapshot.result.expires_at - datetime.now(UTC)
+    return now + min(_ENDED_KEPT_SECONDS, left.total_seconds())
+
+
 class Snapshots:
     """Reads snapshots; those of ended tasks are cached."""
 
@@ -97,7 +104,7 @@ class Snapshots:
         )
         self._progress = BatchLoader(self._read_progress, deadline)
         self._lines = BatchLoader(self._read_lines, deadline)
-        self._ended: OrderedDict[UUID, tuple[float, Snapshot]] = OrderedDict()
+        self._ended: TLRUCache[UUID, Snapshot] = TLRUCache(_MOST_ENDED, _expires_at)
         self._running: dict[UUID, None] = {}
         # For each read in progress, what it may not cache.
         self._forgotten: list[_Forgotten] = []
@@ -137,11 +144,7 @@ class Snapshots:
 
     def kept(self, task_id: UUID) -> Snapshot | None:
         """A task that has ended, from the cache; None where it is not cached."""
-        until, kept = self._ended.get(task_id, (0.0, None))
-        if time.monotonic() < until:
-            return kept
-        self._ended.pop(task_id, None)
-        return None
+        return self._ended.get(task_id)
 
     async def _read(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Snapshot]:
         running = [task_id for task_id in task_ids if task_id in self._running]
@@ -162,8 +165,9 @@ class Snapshots:
         }
         for snapshot in found.values():
             self._note_running(snapshot.task)
-            if not forgotten.has(snapshot.task.id):  # otherwise it may have changed since
-                self._keep(snapshot)
+            # Otherwise it may have changed since.
+            if snapshot.task.ended and not forgotten.has(snapshot.task.id):
+                self._ended[snapshot.task.id] = snapshot
         return found
 
     def _note_running(self, task: Task) -> None:
@@ -217,17 +221,6 @@ class Snapshots:
                 raise
             log.warning(_NO_PROGRESS, exc_info=error)
             return {}, {}
-
-    def _keep(self, snapshot: Snapshot) -> None:
-        if not snapshot.task.ended:
-            return
-        until = time.monotonic() + _ENDED_KEPT_SECONDS
-        if snapshot.result is not None and snapshot.result.result is not None:
-            left = snapshot.result.expires_at - datetime.now(UTC)
-            until = min(until, time.monotonic() + left.total_seconds())
-        self._ended[snapshot.task.id] = (until, snapshot)
-        if len(self._ended) > _MOST_ENDED:
-            self._ended.popitem(last=False)
 
     async def _read_progress(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Progress]:
         return await self._database.read(task_progress.read, task_ids)
