@@ -121,7 +121,7 @@ async def unlike_any_other() -> None:
     raise KeyError("a state that there is not")
 
 
-@pytest.mark.parametrize("trouble", [away, slow, unlike_any_other])
+@pytest.mark.parametrize("error", [away, slow, unlike_any_other])
 async def test_what_is_away_is_told_and_costs_nothing_else(
     http: httpx.AsyncClient, runner: InMemory, error: Callable[[], Awaitable[None]]
 ) -> None:

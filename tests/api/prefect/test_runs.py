@@ -74,7 +74,7 @@ TROUBLES = ("refused", "hangs up", "503", "500", "429", "401")
 
 
 @pytest.mark.parametrize(
-    ("call", "trouble"),
+    ("call", "error"),
     [*((call, error) for call in CALLS for error in TROUBLES), ("read", "silent")],
 )
 async def test_trouble_is_told_and_nothing_is_tried_twice(call: str, error: str) -> None:
@@ -147,7 +147,7 @@ async def test_a_busy_server_is_waited_for_in_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "unsure"),
+    ("error", "unsure"),
     [("500 Internal Server Error", True), ("", True), ("429 Too Many", False), (None, False)],
 )
 async def test_a_start_that_was_heard_is_told_from_one_that_was_not(
