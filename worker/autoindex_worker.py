@@ -76,7 +76,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         return base_job_template()
 
     def __init__(self, work_pool_name: str, **options: Any) -> None:
-        # The command line always passes all three; where nobody chose, ours are better.
+        # The command line always passes all three: without a choice of the user, ours apply.
         if options.get("limit") is None:
             options["limit"] = LIMIT
         chosen = get_current_settings().worker.model_fields_set
@@ -123,7 +123,8 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         self._lease_manager = LeaseManager(
             self._engine, self.name, lifetime, outages, self._check_database
         )
-        await self._lease_manager.renew_once()  # or Prefect would be told too soon that we are here
+        # Before Prefect sees it online.
+        await self._lease_manager.renew_once()
         await super().setup()
         self._launcher = Launcher([one.entrypoint for one in read_plan().deployments])
         await self._launcher.open()

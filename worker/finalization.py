@@ -122,7 +122,7 @@ class Finalizer:
         self._claims = LateClaims(client, lease_manager)
 
     async def finalize(self, lease: Lease, exited: Exit) -> None:
-        """Set the run's state, release it, and call its hooks; repeated while a part is away.
+        """Set the run's state, release it, and call its hooks; waits for unavailable parts.
 
         Does nothing for a run that another worker has taken over.
         """
@@ -239,13 +239,13 @@ class Finalizer:
 
 
 def _end(connection: Connection, lease: Lease) -> None:
-    """Release a task for good: should it be run again, it begins anew."""
+    """Release a finished task: should it run again, it starts from its beginning."""
     if leases.end(connection, lease):
         checkpoints.forget(connection, lease.task_id)
 
 
 def _is_final(state: State) -> bool:
-    """Whether no state is to be added; a suspended run goes on when somebody resumes it."""
+    """Whether no state is to be added; a suspended run continues when somebody resumes it."""
     return is_over(state) or state.is_scheduled() or state.is_paused()
 
 

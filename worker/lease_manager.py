@@ -34,7 +34,7 @@ R = TypeVar("R")
 class LeaseManager:
     """Holds leases for a worker, and reports at once which of them are lost.
 
-    Whenever the database answers again, `check` tells whether it can be relied on.
+    Whenever the database answers again, `check` says whether it can be relied on.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ async def announce(client: PrefectClient, pool_id: UUID) -> None:
     try:
         await client.request("POST", "/events", json=[event])
     except PrefectError as error:
-        _log.warning("Prefect was not told that the worker has started: %s", error)
+        _log.warning("Prefect did not take the event that the worker has started: %s", error)
 
 
 async def sign_off(client: PrefectClient, pool: str, worker: str) -> None:

@@ -80,7 +80,7 @@ async def test_an_order_that_is_not_answered_gets_no_process_at_all(
         zygote = zygote_of(run)
         monkeypatch.setattr(launcher, "_FORK_SECONDS", 1)
         zygote.suspend()
-        with pytest.raises(LaunchError, match="has not answered within 1 s"):
+        with pytest.raises(LaunchError, match="did not answer within 1 s"):
             await made.start(run_spec())
         assert not zygote.is_running()
         assert psutil.Process().children() == before
