@@ -1,4 +1,4 @@
-"""Decisions: what is known at the sessions on which weights are decided."""
+"""Decision sessions: what is known at their closes."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,24 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """Some sessions at whose closes weights are decided, in order, and what may be weighted then.
+    """Some decision sessions in order, and which symbols are eligible at each.
 
-    `closes` is sessions × symbols and reaches back a lookback before the first decision; `at` are
-    the deciding rows of it. `able`, decisions × symbols, marks what has a full lookback: at least
-    one symbol each time. `shares` are outstanding by symbol, NaN where unknown.
+    `closes` is sessions × symbols from a lookback before the first decision on, gaps carried
+    forward, NaN before a symbol's first bar; `at` are the rows of the decision sessions.
+    `eligible`, decisions × symbols, marks the symbols with a full lookback, at least one a
+    decision. `shares` are the shares outstanding by symbol, NaN where unknown.
     """
 
     closes: Matrix
     at: NDArray[np.int64]
-    able: NDArray[np.bool_]
+    eligible: NDArray[np.bool_]
     shares: Matrix
 
     def returns(self, sessions: int) -> tuple[Matrix, NDArray[np.int64]]:
-        """Simple returns from `sessions` before the first decision to the last.
+        """Simple returns by session and symbol, from `sessions` before the first decision on.
 
-        And for each decision how many of these returns are known at its close.
+        The second array says for each decision how many of these returns are known at its close.
+        NaN before a symbol's first bar, and at it.
         """
         first = self.at[0] - sessions
         window = self.closes[first : self.at[-1] + 1]
@@ -34,11 +36,14 @@ class Decisions:
         return returns, self.at - first
 
     def equal(self) -> Matrix:
-        """The same weight for all that may be weighted."""
-        return proportional(self.able.astype(np.float64))
+        """Equal weights of the eligible symbols, decisions × symbols."""
+        return proportional(self.eligible.astype(np.float64))
 
 
 def proportional(scores: Matrix) -> Matrix:
-    """Scores ≥ 0, decisions × symbols, as weights that sum to 1 for each decision."""
+    """Scores ≥ 0, decisions × symbols, as weights; each row sums to 1.
+
+    No score may be NaN, and a row of zeros gives NaN.
+    """
     result: Matrix = scores / scores.sum(axis=1, keepdims=True)
     return result

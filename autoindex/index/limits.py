@@ -1,4 +1,4 @@
-"""Limits on weights: none too large, none too small to matter."""
+"""Limits on weights: a cap and a floor."""
 
 from typing import Final
 
@@ -9,41 +9,42 @@ from autoindex.errors import IndexImpossible
 
 CAP: Final = 0.40
 FLOOR: Final = 0.01
-# A weight that is off a limit by this much, relatively, is at it: what is between is rounding.
+# A weight this close to a limit, relatively, is at the limit: the difference is rounding.
 _ROUNDING: Final = 1e-12
 
 Weights = NDArray[np.float64]
 
 
-def cap_of(count: int) -> float:
-    """The largest weight allowed among `count` holdings: 40 %, or what equal weights need."""
+def cap_for(count: int) -> float:
+    """The largest weight among `count` holdings: 40 %, or an equal weight where that is more."""
     return max(CAP, 1 / count)
 
 
-def floor_of(counts: NDArray[np.int64]) -> Weights:
-    """The smallest weight kept among so many holdings: 1 %, or half of an equal weight."""
+def floors_for(counts: NDArray[np.int64]) -> Weights:
+    """The smallest weight among so many holdings: 1 %, or half an equal one where that is less."""
     floors: Weights = np.minimum(FLOOR, 1 / (2 * counts))
     return floors
 
 
-def limited(weights: Weights) -> Weights:
-    """Weights within cap and floor, decisions × symbols; each row sums to 1, as it did before.
+def apply_limits(weights: Weights) -> Weights:
+    """Weights within cap and floor, decisions × symbols; each row sums to 1 before and after.
 
-    What is over the cap goes to the others in proportion, until none is over it. Then the smallest
-    below the floor is dropped (of equal ones the first by position), the rest are renormalised and
-    capped again, until none is below. Cap and floor count the stocks that have a weight; because
-    the cap is never under an equal share, there is always room for what is over it.
+    The excess over the cap is redistributed to the other weights in proportion, until none is over
+    it. Then the smallest weight below the floor is dropped (of equal ones the first by position),
+    and the rest are renormalised and capped again, until none is below. Cap and floor depend on
+    how many symbols have a weight. The cap is never below an equal weight, so the excess always
+    fits. No weight may be NaN.
     """
     ascending = np.sort(weights, axis=1)
-    # What is left in all once those before a position are dropped, one after the other.
+    # The total of the weights that are left once all before a position are dropped.
     left = np.cumsum(ascending[:, ::-1], axis=1)[:, ::-1]
     counts = np.arange(weights.shape[1], 0, -1)
-    kept = ascending >= left * floor_of(counts) * (1 - _ROUNDING)
+    kept = ascending >= left * floors_for(counts) * (1 - _ROUNDING)
     first = kept.argmax(axis=1)[:, None]
     smallest = np.take_along_axis(ascending, first, axis=1)
     total = np.take_along_axis(left, first, axis=1)
     result: Weights = np.where(weights >= smallest, weights, 0) / total
-    # That is the whole story as long as no weight reaches the cap and no tie is cut.
+    # This is the result where no weight reaches the cap, and the drop does not cut a tie.
     over = ascending[:, -1:] > CAP * total
     tied = np.take_along_axis(ascending, np.maximum(first - 1, 0), axis=1) == smallest
     for row in np.flatnonzero(over | (tied & (first > 0))):
@@ -52,12 +53,12 @@ def limited(weights: Weights) -> Weights:
 
 
 def _one_by_one(weights: Weights) -> Weights:
-    """The same for one decision, whatever reaches the cap."""
+    """The same for one decision, also where weights reach the cap."""
     order = np.argsort(weights, kind="stable")
     order = order[weights[order] > 0]
     while True:
         left = weights[order]
-        held = capped(left / left.sum(), cap_of(len(left)))
+        held = apply_cap(left / left.sum(), cap_for(len(left)))
         drop = _too_small(left, held)
         if not drop:
             break
@@ -68,13 +69,13 @@ def _one_by_one(weights: Weights) -> Weights:
 
 
 def _too_small(left: Weights, held: Weights) -> int:
-    """How many of the smallest may be dropped at once, as if they were dropped one by one.
+    """How many of the smallest can be dropped at once, with the result of one by one.
 
-    Each drop renormalises the rest. As long as no other weight reaches the cap, that is a division
-    by what is left, so all steps can be looked at together. `left` are ascending.
+    Each drop renormalises the rest. While no other weight reaches the cap, that divides them by
+    their total, so all drops can be computed together. `left` are ascending.
     """
-    count, cap = len(left), cap_of(len(left))
-    floors = floor_of(count - np.arange(count)) * (1 - _ROUNDING)
+    count, cap = len(left), cap_for(len(left))
+    floors = floors_for(count - np.arange(count)) * (1 - _ROUNDING)
     if held[0] >= floors[0]:
         return 0
     free = left[held < cap]
@@ -85,10 +86,10 @@ def _too_small(left: Weights, held: Weights) -> int:
     return max(1, int((large_enough | reaches_cap).argmax()))
 
 
-def capped(weights: Weights, cap: float) -> Weights:
-    """Positive weights that sum to 1, with none over the cap: the excess goes to the others.
+def apply_cap(weights: Weights, cap: float) -> Weights:
+    """Positive weights that sum to 1, none over the cap: the excess goes to the others.
 
-    Each round caps at least one more, so there are at most as many rounds as weights. Raises
+    Each round caps at least one more weight, so there are at most as many rounds as weights. Raises
     `IndexImpossible` where even equal weights are over the cap.
     """
     if cap * len(weights) < 1 - _ROUNDING:

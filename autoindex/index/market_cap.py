@@ -7,11 +7,11 @@ from autoindex.index.decisions import Decisions, Matrix, proportional
 
 
 def weights(decisions: Decisions) -> Matrix:
-    """Weights proportional to shares × close, decisions × symbols; none where shares are unknown.
+    """Weights proportional to shares × close, decisions × symbols; 0 where shares are unknown.
 
-    Raises `IndexImpossible` where no symbol's shares are known.
+    Raises `IndexImpossible` where no eligible symbol of a decision has known shares.
     """
-    known = decisions.able & np.isfinite(decisions.shares)
+    known = decisions.eligible & np.isfinite(decisions.shares)
     if not known.any(axis=1).all():
         raise IndexImpossible(
             "market_cap: no constituent has shares outstanding; "

@@ -1,7 +1,7 @@
 """Performance metrics, by empyrical's names and definitions.
 
-Annualised by 252 sessions, standard deviations with ddof 1, downside deviation over all sessions,
-drawdowns compounded, VaR and CVaR historical; the risk-free rate is 0.
+Annual figures assume 252 sessions a year. Standard deviations have ddof 1, the downside deviation
+is over all sessions, drawdowns are compounded, VaR and CVaR historical; the risk-free rate is 0.
 """
 
 import warnings
@@ -12,12 +12,12 @@ import empyrical
 import numpy as np
 import pandas as pd
 
-from autoindex.index.listing import LONGEST_GAP
+from autoindex.index.eligibility import LONGEST_GAP
 
 Values = dict[str, float | None]
 
 SESSIONS_A_YEAR: Final = 252
-# Fewer returns than this say nothing about a distribution.
+# Below this, there is no standard deviation.
 FEWEST_RETURNS: Final = 2
 WINDOWS: Final[dict[str, pd.DateOffset | None]] = {
     "all": None,
@@ -31,17 +31,18 @@ WINDOWS: Final[dict[str, pd.DateOffset | None]] = {
 
 
 def metrics(levels: pd.Series, benchmark: pd.Series | None = None) -> dict[str, Values]:
-    """Metrics over the whole history and over windows that end at the last session.
+    """{window: {metric: value}} over the whole history and windows that end at the last session.
 
-    `benchmark` holds closes; they are taken at the index's sessions, gaps of up to five carried
-    forward. A metric is None where there is too little data for it: a window longer than the
-    history, fewer than two returns, no benchmark, or no variation to divide by. Those against the
-    benchmark are None as well where it does not cover the window; one that begins up to five
-    sessions late does, and is compared from there on.
+    `levels` are by session, at least one, without NaN. `benchmark` holds closes by session, at the
+    index's sessions, gaps of up to five carried forward. Returns and drawdowns are fractions. A
+    metric is None where it cannot be computed: the window is longer than the history, has fewer
+    than two returns, or has no variation to divide by. Metrics against the benchmark are also None
+    without a benchmark, or where it does not cover the window. A benchmark that begins up to five
+    sessions late covers it, and is compared from its first close on.
     """
     reference = None if benchmark is None else at_sessions(benchmark, levels.index)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # empyrical divides by zero for a flat series; the result is not finite and becomes None.
+        # empyrical divides by zero for a flat series; the result is not finite, so it becomes None.
         warnings.simplefilter("ignore")
         return {name: _window(levels, reference, name) for name in WINDOWS}
 
@@ -71,14 +72,14 @@ def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values
 
 
 def _covers(closes: pd.Series) -> bool:
-    """Whether the benchmark has closes for a window, which a figure of a part would misname."""
+    """Whether the benchmark covers a window: a figure of a part would be misleading."""
     return bool(closes.iloc[LONGEST_GAP:].notna().all())
 
 
 def benchmark_metrics(levels: pd.Series, benchmark: pd.Series) -> dict[str, Values]:
-    """The benchmark's own metrics over the windows of `levels`, closes as for `metrics`.
+    """The benchmark's own metrics over the windows of `levels`; closes as for `metrics`.
 
-    All are None over a window in which the benchmark has a session without a close.
+    All are None over a window with a session without a close.
     """
     closes = at_sessions(benchmark, levels.index)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -115,18 +116,18 @@ def _number(rule: Callable[..., float], *series: pd.Series) -> float | None:
 
 
 def current_drawdown(returns: pd.Series) -> float:
-    """How far the last level is below the highest before it: 0 or negative."""
+    """The last level over the highest so far, less 1: 0 or negative. NaN with a NaN return."""
     growth = np.concatenate([[1.0], np.cumprod(1 + returns.to_numpy())])
     return float(growth[-1] / growth.max() - 1)
 
 
 def tracking_error(returns: pd.Series, reference: pd.Series) -> float:
-    """Annualised standard deviation (ddof 1) of the difference to the benchmark's returns."""
+    """Annualised standard deviation (ddof 1) of returns less the benchmark's; NaN below two."""
     return float((returns - reference).std(ddof=1) * np.sqrt(SESSIONS_A_YEAR))
 
 
 def information_ratio(returns: pd.Series, reference: pd.Series) -> float:
-    """Annualised mean difference to the benchmark over the annualised tracking error."""
+    """Annualised mean of returns less the benchmark's, over the tracking error; NaN below two."""
     return float(empyrical.excess_sharpe(returns, reference) * np.sqrt(SESSIONS_A_YEAR))
 
 

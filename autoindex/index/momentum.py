@@ -1,4 +1,4 @@
-"""Momentum: more weight for what has risen over the last 20 sessions."""
+"""Momentum: weights proportional to the positive return over the last 20 sessions."""
 
 from typing import Final
 
@@ -7,20 +7,20 @@ import numpy as np
 from autoindex.index.decisions import Decisions, Matrix, proportional
 
 SESSIONS: Final = 20
-# A stock that has fallen by this much or more does not qualify.
+# A symbol with this return or a lower one does not qualify.
 WORST_RETURN: Final = -0.01
 
 
 def weights(decisions: Decisions) -> Matrix:
     """Weights by the return over 20 sessions, decisions × symbols.
 
-    A return over −1 % qualifies, with the score max(return, 0). All scores zero: equal among what
-    qualifies. Nothing qualifies: equal over all.
+    A return above −1 % qualifies, with the score max(return, 0). Where all scores are zero, the
+    qualifying symbols have equal weights; where none qualifies, all eligible ones have.
     """
-    closes, at, able = decisions.closes, decisions.at, decisions.able
+    closes, at, eligible = decisions.closes, decisions.at, decisions.eligible
     returns = closes[at] / closes[at - SESSIONS] - 1
-    scores = np.where(able & (returns > 0), returns, 0)
+    scores = np.where(eligible & (returns > 0), returns, 0)
     flat = ~scores.any(axis=1)
-    qualifies = able[flat] & (returns[flat] > WORST_RETURN)
-    scores[flat] = np.where(qualifies.any(axis=1, keepdims=True), qualifies, able[flat])
+    qualifies = eligible[flat] & (returns[flat] > WORST_RETURN)
+    scores[flat] = np.where(qualifies.any(axis=1, keepdims=True), qualifies, eligible[flat])
     return proportional(scores)

@@ -1,4 +1,4 @@
-"""From closes to weights, by strategy; the limits come afterwards."""
+"""The strategies: from closes to weights, before limits."""
 
 from collections.abc import Callable
 from typing import Final
@@ -15,10 +15,10 @@ COMPOSITE: Final = (
     (0.3, Strategy.INVERSE_VOLATILITY),
 )
 
-# What weights by shares outstanding, which are those of one day for every session.
+# The strategies that weight by shares outstanding: one day's shares for every session.
 BY_SHARES: Final = frozenset({Strategy.MARKET_CAP, Strategy.COMPOSITE})
 
-# Closes a strategy needs, the deciding session's own included.
+# How many closes a strategy needs, that of the decision session included.
 LOOKBACK: Final = {
     Strategy.EQUAL_WEIGHT: 1,
     Strategy.MARKET_CAP: 1,
@@ -30,16 +30,16 @@ LOOKBACK: Final = {
 
 
 def weights(strategy: Strategy, decisions: Decisions) -> Matrix:
-    """Weights before limits, decisions × symbols: ≥ 0, each row sums to 1.
+    """Weights before limits, decisions × symbols: ≥ 0, 0 for ineligible symbols; rows sum to 1.
 
-    Raises `IndexImpossible` where a strategy lacks what it weights by.
+    Raises `IndexImpossible` where a decision lacks the input of the strategy.
     """
     return _RULES[strategy](decisions)
 
 
 def _composite(decisions: Decisions) -> Matrix:
-    # Blended before capping: a cap on the parts would be loosened by the blend.
-    blended = np.zeros(decisions.able.shape)
+    # Blended before the limits: limits on the parts would not hold for the blend.
+    blended = np.zeros(decisions.eligible.shape)
     for share, part in COMPOSITE:
         blended += share * weights(part, decisions)
     return blended

@@ -8,12 +8,15 @@ from numpy.typing import NDArray
 from autoindex.index.decisions import Decisions, Matrix, proportional
 
 SESSIONS: Final = 60
-# What is left of squares this much larger is rounding: the price has stood still or grown evenly.
+# A variance this much below the squares is rounding: the price is constant or grows evenly.
 _ROUNDING: Final = 1e-12
 
 
 def volatility(decisions: Decisions) -> Matrix:
-    """Standard deviation of the last 60 returns, ddof 1, a session; decisions × symbols."""
+    """Standard deviation (ddof 1) of the last 60 returns, not annualised; decisions × symbols.
+
+    0 where the price is constant or grows evenly, NaN without 60 returns.
+    """
     returns, ends = decisions.returns(SESSIONS)
     squares = window_sums(returns * returns, ends, SESSIONS)
     spread = squares - window_sums(returns, ends, SESSIONS) ** 2 / SESSIONS
@@ -23,10 +26,10 @@ def volatility(decisions: Decisions) -> Matrix:
 
 
 def window_sums(values: Matrix, ends: NDArray[np.int64], length: int) -> Matrix:
-    """Sums of the `length` rows before each of `ends`.
+    """Sums of the `length` rows before each of `ends`; windows × columns.
 
-    Runs of 1, 2, 4, … rows are summed once for all windows. Unlike differences of a cumulated sum,
-    what comes out depends on the window alone, to the last bit, and NaN ends with its rows.
+    Runs of 1, 2, 4, … rows are summed once for all windows. Unlike a difference of cumulative sums,
+    a sum depends on its window alone, to the last bit: NaN before the window has no effect.
     """
     total = np.zeros((len(ends), values.shape[1]))
     runs, width = values, 1
@@ -44,11 +47,11 @@ def window_sums(values: Matrix, ends: NDArray[np.int64], length: int) -> Matrix:
 def weights(decisions: Decisions) -> Matrix:
     """Weights proportional to 1 / volatility, decisions × symbols.
 
-    A symbol that has not moved gets none; where nothing has moved, all get the same.
+    A symbol without volatility gets no weight; where none has volatility, weights are equal.
     """
     deviations = volatility(decisions)
-    moving = decisions.able & (deviations > 0)
+    moving = decisions.eligible & (deviations > 0)
     inverse = moving / np.where(moving, deviations, 1)
     still = ~moving.any(axis=1)
-    inverse[still] = decisions.able[still]
+    inverse[still] = decisions.eligible[still]
     return proportional(inverse)

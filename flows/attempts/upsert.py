@@ -3,7 +3,7 @@
 from prefect import get_run_logger
 from sqlalchemy import Connection
 
-from autoindex.market_data import overlap
+from autoindex.market_data import restatement
 from autoindex.market_data.paging import BatchReply
 from autoindex.storage.prices import fetches, stored_prices
 from autoindex.storage.prices.stored_prices import Counts
@@ -28,7 +28,7 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, done: Refresh
         for one in reply.fetched:
             asset = known[one.due.symbol]
             known_closes = stored_prices.closes_of(connection, asset.id, one.due.start)
-            if not overlap.is_restated(one.bars, known_closes.sessions, known_closes.closes):
+            if not restatement.is_restated(one.bars, known_closes.sessions, known_closes.closes):
                 sound.append(one.bars)
             elif one.due.whole:
                 counts += stored_prices.replace(connection, one.bars, asset.id)

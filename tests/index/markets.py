@@ -59,9 +59,9 @@ def run(closes: pd.DataFrame, strategy: Strategy, frequency: Frequency, **more: 
 
 
 def decide(closes: ArrayLike, shares: ArrayLike | None = None) -> Decisions:
-    """One decision, at the last of the closes given (sessions × symbols), all symbols able."""
+    """One decision, at the last of the closes given (sessions × symbols), all symbols eligible."""
     values = np.array(closes, np.float64)
     count = values.shape[1]
     known = np.ones(count) if shares is None else np.array(shares, np.float64)
-    able: NDArray[np.bool_] = np.ones((1, count), bool)
-    return Decisions(values, np.array([len(values) - 1]), able, known)
+    eligible: NDArray[np.bool_] = np.ones((1, count), bool)
+    return Decisions(values, np.array([len(values) - 1]), eligible, known)

@@ -153,7 +153,7 @@ def test_a_base_at_the_last_session_leaves_nothing_to_compute() -> None:
 def test_what_cannot_be_gone_on_from_is_named() -> None:
     closes = closes_of(10, A=np.r_[[np.nan] * 5, np.arange(5.0)] + 1, B=2.0)
     at = closes.index[2]
-    with pytest.raises(IndexImpossible, match=r"2019-11-06 can't be valued: no close of A"):
+    with pytest.raises(IndexImpossible, match=r"2019-11-06 cannot be valued: no close of A"):
         run(
             closes,
             Strategy.EQUAL_WEIGHT,
@@ -185,7 +185,7 @@ def test_holdings_are_kept_where_nothing_can_be_weighted() -> None:
     closes = closes_of(30, A=np.arange(10.0, 40), B=20.0)
     base = Base(closes.index[2], 100.0, pd.Series({"A": 100 / 12}))
     new = run(closes, Strategy.MOMENTUM, Frequency.WEEKLY, base=base)
-    assert new.notes[0] == "2019-11-11: no symbol has a full lookback; holdings kept"
+    assert new.notes[0] == "2019-11-11: no symbol has a full lookback; the holdings are kept"
     # The fourth Monday after the start is the first with 21 sessions behind it.
     assert f"{new.weights.index[0]:%Y-%m-%d}" == "2019-12-09"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from autoindex.errors import IndexImpossible
-from autoindex.index.limits import cap_of, capped, floor_of, limited
+from autoindex.index.limits import apply_cap, apply_limits, cap_for, floors_for
 
 Weights = NDArray[np.float64]
 
@@ -57,15 +57,15 @@ def cap_in_rounds(weights: dict[int, float], cap: float) -> dict[int, float]:
 def test_as_one_step_at_a_time(row: list[float]) -> None:
     weights = normalised(row)
     expected = one_step_at_a_time(weights)
-    np.testing.assert_allclose(limited(weights[None])[0], expected, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(apply_limits(weights[None])[0], expected, rtol=0, atol=1e-9)
 
 
 @given(st.lists(raw_weights, min_size=2, max_size=5))
 def test_each_decision_is_limited_by_itself(rows: list[list[float]]) -> None:
     width = max(map(len, rows))
     weights = np.array([normalised(row + [0.0] * (width - len(row))) for row in rows])
-    together = limited(weights)
-    alone = np.concatenate([limited(row[None]) for row in weights])
+    together = apply_limits(weights)
+    alone = np.concatenate([apply_limits(row[None]) for row in weights])
     np.testing.assert_array_equal(together, alone)
 
 
@@ -75,13 +75,13 @@ def test_the_cap_as_in_ffn(row: list[float], cap: float) -> None:
     if cap * len(weights) < 1.001:
         return
     expected = ffn.limit_weights(pd.Series(weights), cap)
-    np.testing.assert_allclose(capped(weights, cap), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(apply_cap(weights, cap), expected, rtol=1e-9, atol=1e-12)
 
 
 @given(raw_weights)
 def test_weights_within_the_limits_are_left_alone(row: list[float]) -> None:
-    once = limited(normalised(row)[None])
-    np.testing.assert_allclose(limited(once), once, rtol=1e-12, atol=1e-15)
+    once = apply_limits(normalised(row)[None])
+    np.testing.assert_allclose(apply_limits(once), once, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -102,27 +102,27 @@ def test_weights_within_the_limits_are_left_alone(row: list[float]) -> None:
     ],
 )
 def test_by_hand(weights: list[float], expected: list[float]) -> None:
-    np.testing.assert_allclose(limited(np.array([weights]))[0], expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(apply_limits(np.array([weights]))[0], expected, rtol=0, atol=1e-12)
 
 
 def test_of_equal_weights_the_first_is_dropped_first() -> None:
     """Two at 0.99 % of 42: without the first, the second is at 0.99/99.01 = 0.99992 %, also below;
     at 0.995 % the second is at 1.00000 %: 0.995/99.005 = 1.00500 %, and stays.
     """
-    both = limited(np.array([[0.0099, 0.0099, *[0.9802 / 40] * 40]]))[0]
+    both = apply_limits(np.array([[0.0099, 0.0099, *[0.9802 / 40] * 40]]))[0]
     assert (both[:2] == 0).all()
-    one = limited(np.array([[0.00995, 0.00995, *[0.9801 / 40] * 40]]))[0]
+    one = apply_limits(np.array([[0.00995, 0.00995, *[0.9801 / 40] * 40]]))[0]
     assert one[0] == 0
     assert one[1] == pytest.approx(0.00995 / 0.99005)
 
 
 def test_the_limits_themselves() -> None:
-    assert [cap_of(count) for count in (1, 2, 3, 500)] == [1, 0.5, 0.4, 0.4]
-    floors = floor_of(np.array([1, 49, 50, 51, 500]))
+    assert [cap_for(count) for count in (1, 2, 3, 500)] == [1, 0.5, 0.4, 0.4]
+    floors = floors_for(np.array([1, 49, 50, 51, 500]))
     assert floors.tolist() == [0.01, 0.01, 0.01, 1 / 102, 0.001]
 
 
 def test_a_cap_that_cannot_hold_says_why() -> None:
     with pytest.raises(IndexImpossible, match=r"4 weights of at most 20\.00% do not sum to 1"):
-        capped(np.full(4, 0.25), 0.2)
-    np.testing.assert_allclose(capped(np.array([0.7, 0.1, 0.1, 0.1]), 0.25), 0.25)
+        apply_cap(np.full(4, 0.25), 0.2)
+    np.testing.assert_allclose(apply_cap(np.array([0.7, 0.1, 0.1, 0.1]), 0.25), 0.25)

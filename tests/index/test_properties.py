@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoindex.index.compute import IndexSeries, lookback_sessions
-from autoindex.index.limits import cap_of, floor_of
+from autoindex.index.limits import cap_for, floors_for
 from autoindex.requests import Frequency, Strategy
 from tests.index.markets import closes_of, random_closes, run, shares_of, spoilt
 
@@ -39,8 +39,8 @@ def test_weights_sum_to_one_within_cap_and_floor(
         held = weights[weights > 0]
         assert weights.min() >= 0
         assert abs(weights.sum() - 1) < 1e-12
-        assert held.max() <= cap_of(len(held)) * (1 + 1e-11)
-        assert held.min() >= floor_of(np.array(len(held))) * (1 - 1e-11)
+        assert held.max() <= cap_for(len(held)) * (1 + 1e-11)
+        assert held.min() >= floors_for(np.array(len(held))) * (1 - 1e-11)
     assert np.isfinite(series.levels).all()
     assert (series.levels > 0).all()
 

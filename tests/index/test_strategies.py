@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autoindex.index import market_cap, momentum, strategies, volatility
-from autoindex.index.limits import CAP, limited
+from autoindex.index.limits import CAP, apply_limits
 from autoindex.requests import Frequency, Strategy
 from tests.index.markets import decide, random_closes, run, shares_of
 
@@ -29,7 +29,7 @@ def test_the_index_holds_a_strategys_weights_within_limits(strategy: Strategy) -
     series = run(closes, strategy, Frequency.MONTHLY, shares=shares)
     for session, weights in series.weights.iterrows():
         decisions = decide(closes[:session], shares)
-        alone = limited(strategies.weights(strategy, decisions))
+        alone = apply_limits(strategies.weights(strategy, decisions))
         np.testing.assert_allclose(weights, alone[0], rtol=1e-12)
 
 

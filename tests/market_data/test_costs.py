@@ -6,7 +6,7 @@ import numpy as np
 
 from autoindex.market_data import fetch_plan
 from autoindex.market_data.client import TwelveData
-from autoindex.market_data.overlap import is_restated
+from autoindex.market_data.restatement import is_restated
 from tests.market_data.stage import AFTER_LAST_CLOSE, Asset, Refresh, Switches
 
 LAST = date(2022, 12, 28)

@@ -6,7 +6,7 @@ from datetime import datetime
 import pandas as pd
 
 from autoindex import sessions
-from autoindex.index.listing import LONGEST_GAP
+from autoindex.index.eligibility import LONGEST_GAP
 
 
 def notes(closes: pd.DataFrame, active: Sequence[str], now: datetime) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from autoindex.market_data.bars import Bars
-from autoindex.market_data.overlap import is_restated
+from autoindex.market_data.restatement import is_restated
 from tests.market_data.stage import Refresh, Switches
 
 DAYS = np.array(["2000-09-27", "2000-09-28", "2000-09-29"], "datetime64[D]")

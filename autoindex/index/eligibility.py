@@ -1,4 +1,4 @@
-"""Which symbols can be weighted when: late listings, gaps in their bars, delistings."""
+"""Which symbols are eligible at which session: late listings, gaps in bars, delistings."""
 
 from dataclasses import dataclass
 from typing import Final, Self
@@ -6,11 +6,11 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-# A gap of up to this many sessions is carried forward; a longer one takes a symbol out.
+# A gap of up to this many sessions is carried forward; a longer one makes a symbol ineligible.
 LONGEST_GAP: Final = 5
-# Symbols with gaps are worked on so many at a time, which bounds the memory that takes.
+# Symbols with gaps are processed so many at a time, which bounds memory.
 _COLUMNS: Final = 64
-# Carried closes are kept of one session in so many; those between are carried on from there.
+# Carried closes are kept for one session in so many, and computed from there for the others.
 _MARKED: Final = 64
 
 Closes = NDArray[np.float64]
@@ -19,13 +19,13 @@ Sessions = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class Eligibility:
     """Which symbols have a full lookback at each session's close, and closes carried forward.
 
-    `tradable` is sessions × symbols. `gaps` counts the bars that are carried forward.
+    `eligible` is sessions × symbols. `gaps` counts the missing bars that are carried forward.
     """
 
-    tradable: Mask
+    eligible: Mask
     gaps: int
     _closes: Closes
     _gappy: NDArray[np.intp]
@@ -33,17 +33,17 @@ class Listing:
 
     @classmethod
     def read(cls, closes: Closes, lookback: int) -> Self:
-        """Look closes through, sessions × symbols, NaN where there is no bar; they stay as given.
+        """Read closes, sessions × symbols, NaN where there is no bar; they are not changed.
 
-        A symbol is tradable with `lookback` sessions of closes, the session's own included, with
-        no long gap in them or after them.
+        A symbol is eligible with closes of `lookback` sessions, the session's own included, and no
+        gap of more than five sessions in them or after them.
         """
         there = np.isfinite(closes)
         if not closes.size:
             return cls(there, 0, closes, np.empty(0, np.intp), closes[:0])
         first = np.where(there.any(axis=0), there.argmax(axis=0), len(closes))
         numbers = np.arange(len(closes), dtype=np.int32)[:, None]
-        tradable = numbers >= (first + lookback - 1).astype(np.int32)
+        eligible = numbers >= (first + lookback - 1).astype(np.int32)
         gappy = np.flatnonzero(there.sum(axis=0) < len(closes) - first)
         marks, gaps = np.empty((-(-len(closes) // _MARKED), len(gappy))), 0
         for start in range(0, len(gappy), _COLUMNS):
@@ -52,22 +52,22 @@ class Listing:
             newest = _newest(known)
             age = numbers - newest
             run = numbers - _run_begin(known, newest) + 1
-            tradable[:, some] = (newest >= 0) & (age <= LONGEST_GAP) & (run >= lookback)
+            eligible[:, some] = (newest >= 0) & (age <= LONGEST_GAP) & (run >= lookback)
             marks[:, start : start + _COLUMNS] = _carried(closes[:, some], newest, _MARKED)
             gaps += int(((newest >= 0) & (age > 0)).sum())
-        return cls(tradable, gaps, closes, gappy, marks)
+        return cls(eligible, gaps, closes, gappy, marks)
 
     def closes(self, sessions: slice) -> Closes:
-        """Closes of some sessions carried forward, NaN only before a symbol's first bar.
+        """Closes of some sessions, gaps carried forward, NaN only before a symbol's first bar.
 
-        Not to be written to. Carried on demand, because all of them would be the matrix once more.
+        Read-only. They are carried on demand: the whole matrix would take its memory once more.
         """
         start, stop, _ = sessions.indices(len(self._closes))
         if not len(self._gappy) or start >= stop:
             return self._closes[start:stop]
         mark = start // _MARKED
         before = self._closes[mark * _MARKED : stop, self._gappy]
-        # The newest close before, in the place of what was carried to the mark.
+        # The close that was carried to the mark.
         before[0] = self._marks[mark]
         carried = self._closes[start:stop].copy()
         carried[:, self._gappy] = _carried(before, _newest(np.isfinite(before)))[
@@ -77,7 +77,7 @@ class Listing:
 
 
 def _carried(closes: Closes, newest: Sessions, step: int = 1) -> Closes:
-    """For each `step`-th session the newest close; NaN before the first."""
+    """The newest close at each `step`-th session; NaN before the first."""
     chosen = newest[::step]
     filled = np.take_along_axis(closes, np.maximum(chosen, 0), axis=0)
     result: Closes = np.where(chosen >= 0, filled, np.nan)
@@ -85,13 +85,13 @@ def _carried(closes: Closes, newest: Sessions, step: int = 1) -> Closes:
 
 
 def _newest(known: Mask) -> Sessions:
-    """For each session the number of the newest one with a bar; −1 before the first."""
+    """The number of the newest session with a bar, for each session; −1 before the first."""
     numbers = np.arange(len(known), dtype=np.int32)[:, None]
     return np.maximum.accumulate(np.where(known, numbers, np.int32(-1)), axis=0)
 
 
 def _run_begin(known: Mask, newest: Sessions) -> Sessions:
-    """Where each session's run of bars began: at the first bar, or the first after a long gap."""
+    """Where each session's run of bars begins: at the first bar, or the first after a long gap."""
     numbers = np.arange(len(known), dtype=np.int32)[:, None]
     before = np.concatenate([np.full_like(newest[:1], -1), newest[:-1]])
     begins = known & ((before < 0) | (numbers - before > LONGEST_GAP + 1))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoindex.index.compute import lookback_sessions
-from autoindex.index.listing import Listing
+from autoindex.index.eligibility import Eligibility
 from autoindex.requests import Frequency, Strategy
 from tests.index.markets import closes_of, random_closes, run
 
@@ -20,8 +20,8 @@ def without(closes: pd.DataFrame, symbol: str, start: int, end: int | None) -> p
     return spoilt
 
 
-def tradable(column: list[float], lookback: int) -> list[bool]:
-    return Listing.read(np.array(column)[:, None], lookback).tradable[:, 0].tolist()
+def eligible(column: list[float], lookback: int) -> list[bool]:
+    return Eligibility.read(np.array(column)[:, None], lookback).eligible[:, 0].tolist()
 
 
 NAN = float("nan")
@@ -45,34 +45,34 @@ NAN = float("nan")
         ([NAN] * 3, 1, [False] * 3),
     ],
 )
-def test_who_is_tradable(column: list[float], lookback: int, expected: list[bool]) -> None:
-    assert tradable(column, lookback) == expected
+def test_who_is_eligible(column: list[float], lookback: int, expected: list[bool]) -> None:
+    assert eligible(column, lookback) == expected
 
 
 def test_closes_are_carried_forward_and_counted() -> None:
     column = np.array([NAN, 2, NAN, NAN, 5, NAN])
-    listing = Listing.read(np.column_stack([column, np.arange(6.0)]), 1)
-    carried = listing.closes(slice(None))
+    history = Eligibility.read(np.column_stack([column, np.arange(6.0)]), 1)
+    carried = history.closes(slice(None))
     np.testing.assert_array_equal(carried[:, 0], [NAN, 2, 2, 2, 5, 5])
     np.testing.assert_array_equal(carried[:, 1], np.arange(6.0))
-    assert listing.gaps == 3
+    assert history.gaps == 3
 
 
 def test_the_matrix_is_not_copied_where_nothing_is_missing() -> None:
     closes = random_closes(1).to_numpy()
-    assert np.shares_memory(Listing.read(closes, 1).closes(slice(3, 90)), closes)
+    assert np.shares_memory(Eligibility.read(closes, 1).closes(slice(3, 90)), closes)
 
 
 def test_many_spoilt_symbols_are_each_read_by_themselves() -> None:
     random = np.random.default_rng(1)
     closes = random.uniform(1, 9, (40, 200))
     closes[random.random(closes.shape) < 0.3] = np.nan
-    whole = Listing.read(closes, 10)
+    whole = Eligibility.read(closes, 10)
     for column in range(0, 200, 7):
-        alone = Listing.read(closes[:, [column]], 10)
-        one, other = (listing.closes(slice(None)) for listing in (whole, alone))
+        alone = Eligibility.read(closes[:, [column]], 10)
+        one, other = (history.closes(slice(None)) for history in (whole, alone))
         np.testing.assert_array_equal(one[:, [column]], other)
-        np.testing.assert_array_equal(whole.tradable[:, [column]], alone.tradable)
+        np.testing.assert_array_equal(whole.eligible[:, [column]], alone.eligible)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 330), st.integers(0, 330), st.floats(0.01, 0.99))
@@ -87,7 +87,7 @@ def test_any_stretch_of_closes_is_carried_as_the_whole_is(
     closes[: random.integers(320), 1] = np.nan
     given = closes.copy()
     expected = pd.DataFrame(closes).ffill().to_numpy()[start:stop]
-    found = Listing.read(closes, 3).closes(slice(start, stop))
+    found = Eligibility.read(closes, 3).closes(slice(start, stop))
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(closes, given)
 
