@@ -23,9 +23,9 @@ def test_every_alert_is_explained() -> None:
 
 
 def test_every_worker_is_told_its_type() -> None:
-    """Or it would end where Prefect can't be asked for it."""
+    """Without it a worker exits if Prefect is unavailable at its start."""
     texts = [path.read_text() for path in (*PROJECT.glob("docs/*.md"), PROJECT / "Dockerfile")]
-    commands = re.findall(r'worker[", ]+start.*', "\n".join(texts))
+    commands = re.findall(r'prefect[", ]+worker[", ]+start.*', "\n".join(texts))
     assert len(commands) == 3
     for command in commands:
         assert re.search(r'--type[", ]+autoindex', command), command
