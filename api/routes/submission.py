@@ -134,7 +134,7 @@ class Submission:
         if booking is not None and booking.task_id is not None:
             # It is in the queue already.
             return await self._ask_runner(kind, parameters, booking)
-        async with self.queue_limit.place(kind):
+        async with self.queue_limit.reserve(kind):
             return await self._ask_runner(kind, parameters, booking)
 
     async def _ask_runner(

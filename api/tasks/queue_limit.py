@@ -66,7 +66,7 @@ class QueueLimit:
         self._queues = {kind: _Queue(kind, runner) for kind in Kind}
 
     @asynccontextmanager
-    async def place(self, kind: Kind) -> AsyncIterator[None]:
+    async def reserve(self, kind: Kind) -> AsyncIterator[None]:
         """Reserve a place in the queue while a task is being started; raises `QueueFull`."""
         queue = self._queues[kind]
         full = queue.length >= self._bound
