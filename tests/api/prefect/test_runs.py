@@ -170,11 +170,11 @@ async def test_who_waits_in_line_for_too_long_asks_nothing() -> None:
         answering(says("404 Not Found")) as (url, asked),
         connected(url, seconds=HANG_SECONDS) as runner,
     ):
-        places = runner._rest._places
+        slots = runner._rest._slots
         runner._rest._answer_seconds = 0.05
         async with AsyncExitStack() as held:
-            while not places.locked():
-                await held.enter_async_context(places)
+            while not slots.locked():
+                await held.enter_async_context(slots)
             with pytest.raises(Overload):
                 await runner.cancel(UUID(int=1), user="ada")
         assert not asked
