@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final
 
-import httpx
 from anyio.from_thread import start_blocking_portal
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -26,6 +25,7 @@ from deployments import prefect_server
 from deployments.alerts import alerting
 from deployments.database_connection import answering, connected
 from deployments.local.console import Progress
+from flows.attempts.transient_errors import PrefectError, PrefectStatusError
 from worker import POOL
 from worker.autoindex_worker import AutoindexWorker
 from worker.prefect_yaml import PROJECT, read_plan
@@ -68,10 +68,10 @@ def bootstrap(settings: Settings, progress: Progress) -> None:
 def _prefect_answers(api_url: str) -> Iterator[None]:
     try:
         yield
-    except httpx.HTTPStatusError as error:
+    except PrefectStatusError as error:
         reason = _REASONS.get(error.response.status_code, _NO_REASON)
         raise ConfigurationError(f"{reason}\n{error}") from error
-    except httpx.HTTPError as error:
+    except PrefectError as error:
         raise ConfigurationError(
             f"no Prefect server answers at {api_url}: start it, or see PREFECT_API_URL\n{error}"
         ) from error

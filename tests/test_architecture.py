@@ -40,6 +40,9 @@ ONLY_HERE = {
     ("autoindex", "sqlalchemy"): {"autoindex/storage"},
     ("autoindex", "redis"): {"autoindex/storage"},
     ("worker", "prefect._internal"): {"worker/engine.py"},
+    # Prefect's client may come to raise the exceptions of another library.
+    ("flows", "httpx"): {"flows/attempts/transient_errors.py"},
+    ("worker", "httpx"): {"worker/outages.py"},
 }
 
 

@@ -9,6 +9,8 @@ from autoindex.storage.postgres.transient import UNAVAILABLE
 
 PrefectError = httpx.HTTPError
 """A call of Prefect's client has failed: without an answer, or with one that is an error."""
+PrefectStatusError = httpx.HTTPStatusError
+"""Prefect's server has answered with an error."""
 NO_ANSWER: Final = (
     httpx.TimeoutException,
     httpx.NetworkError,
@@ -36,4 +38,4 @@ def unavailable_part(error: Exception) -> str | None:
 
 def _is_server_error(error: object) -> bool:
     """Prefect answers 500 while its database is unavailable, a proxy 502 or 503 without Prefect."""
-    return isinstance(error, httpx.HTTPStatusError) and error.response.is_server_error
+    return isinstance(error, PrefectStatusError) and error.response.is_server_error

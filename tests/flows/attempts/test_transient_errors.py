@@ -20,7 +20,13 @@ from prefect.settings import (
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from autoindex.errors import ProviderRefused, ProviderUnavailable
-from flows.attempts.transient_errors import NO_ANSWER, PrefectError, is_transient, unavailable_part
+from flows.attempts.transient_errors import (
+    NO_ANSWER,
+    PrefectError,
+    PrefectStatusError,
+    is_transient,
+    unavailable_part,
+)
 
 _REQUEST = httpx.Request("POST", "http://prefect/api/logs")
 
@@ -157,5 +163,6 @@ async def test_prefect_s_client_raises_what_is_known_as_its_error(
 ) -> None:
     for error in (_raised(f"{troubles}/{status}"), await _raised_async(f"{troubles}/{status}")):
         assert isinstance(error, PrefectError)
+        assert isinstance(error, PrefectStatusError)
         assert not isinstance(error, NO_ANSWER)
         assert is_transient(error) is transient
