@@ -28,7 +28,7 @@ from deployments.local.console import Progress
 from flows.attempts.transient_errors import PrefectError, PrefectStatusError
 from worker import POOL
 from worker.autoindex_worker import AutoindexWorker
-from worker.prefect_yaml import PROJECT, read_plan
+from worker.prefect_yaml import PROJECT, read_prefect_yaml
 
 _REFUSES: Final = "the Prefect server refuses us: see PREFECT_API_AUTH_STRING"
 _REASONS: Final[Mapping[int, str]] = {
@@ -112,7 +112,7 @@ def owner(settings: Settings) -> str:
 
 def register_pool(api_url: str, description: str | None = None) -> str:
     """Create or update the work pool and its queues on a Prefect server."""
-    queues = read_plan().queues
+    queues = read_prefect_yaml().queues
     with prefect_server.client(api_url) as client:
         _pool(client, description)
         _queues(client, queues)
@@ -177,4 +177,4 @@ def deploy(env: Mapping[str, str]) -> str:
     )
     if done.returncode != 0:
         raise ConfigurationError(f"`prefect deploy --all` failed:\n{done.stdout}{done.stderr}")
-    return ", ".join(entry.name for entry in read_plan().deployments)
+    return ", ".join(entry.name for entry in read_prefect_yaml().deployments)

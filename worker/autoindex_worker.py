@@ -34,7 +34,7 @@ from worker.execution import Executor
 from worker.launcher import Launcher
 from worker.lease_manager import LeaseManager
 from worker.outages import Outages, until_available, without_client_retries
-from worker.prefect_yaml import read_plan
+from worker.prefect_yaml import read_prefect_yaml
 from worker.recovery import Recovery
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         # Before Prefect sees it online.
         await self._lease_manager.renew_once()
         await super().setup()
-        self._launcher = Launcher([one.entrypoint for one in read_plan().deployments])
+        self._launcher = Launcher([one.entrypoint for one in read_prefect_yaml().deployments])
         await self._launcher.open()
         self._executor = Executor(self.client, self._lease_manager, self._launcher, outages)
         await self._start_services()

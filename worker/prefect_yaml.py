@@ -23,8 +23,8 @@ class DeploymentEntry(BaseModel):
     schedules: list[dict[str, Any]] = []
 
 
-class Plan(BaseModel):
-    """What `prefect.yaml` asks for."""
+class PrefectYaml(BaseModel):
+    """The content of `prefect.yaml` that the worker and bootstrap read."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -37,6 +37,6 @@ class Plan(BaseModel):
         return {str(name): int(rank) for name, rank in self.definitions["queues"].items()}
 
 
-def read_plan(path: Path = PREFECT_YAML) -> Plan:
+def read_prefect_yaml(path: Path = PREFECT_YAML) -> PrefectYaml:
     """Read `prefect.yaml`."""
-    return Plan.model_validate(yaml.safe_load(path.read_text()))
+    return PrefectYaml.model_validate(yaml.safe_load(path.read_text()))

@@ -16,16 +16,18 @@ from autoindex.requests import (
     ReportRequest,
     TaskRequest,
 )
-from worker.prefect_yaml import DeploymentEntry, read_plan
+from worker.prefect_yaml import DeploymentEntry, read_prefect_yaml
 
-PLAN = read_plan()
+PREFECT_YAML = read_prefect_yaml()
 REQUESTS: dict[str, type[TaskRequest]] = {
     "refresh": RefreshRequest,
     "compute": ComputeIndexRequest,
     "report": ReportRequest,
     "cleanup": CleanupRequest,
 }
-SCHEDULES = [(entry, schedule) for entry in PLAN.deployments for schedule in entry.schedules]
+SCHEDULES = [
+    (entry, schedule) for entry in PREFECT_YAML.deployments for schedule in entry.schedules
+]
 
 
 def named(entry: DeploymentEntry) -> str:
@@ -39,12 +41,12 @@ def load(entry: DeploymentEntry) -> Flow:
 
 
 def test_there_is_one_deployment_for_each_documented_task() -> None:
-    assert [entry.name for entry in PLAN.deployments] == list(REQUESTS)
+    assert [entry.name for entry in PREFECT_YAML.deployments] == list(REQUESTS)
 
 
 def test_the_queues_have_the_documented_priorities() -> None:
-    assert PLAN.queues == {"high_priority": 1, "default": 2, "low_priority": 3}
-    queues = {entry.name: entry.work_pool["work_queue_name"] for entry in PLAN.deployments}
+    assert PREFECT_YAML.queues == {"high_priority": 1, "default": 2, "low_priority": 3}
+    queues = {entry.name: entry.work_pool["work_queue_name"] for entry in PREFECT_YAML.deployments}
     assert queues == {
         "refresh": "high_priority",
         "compute": "default",
@@ -62,7 +64,7 @@ def test_the_documented_schedules_are_there() -> None:
     ]
 
 
-@pytest.mark.parametrize("entry", PLAN.deployments, ids=named)
+@pytest.mark.parametrize("entry", PREFECT_YAML.deployments, ids=named)
 def test_a_flow_takes_exactly_the_fields_of_its_request(entry: DeploymentEntry) -> None:
     request = REQUESTS[entry.name]
     parameters = inspect.signature(load(entry).fn).parameters
@@ -75,7 +77,7 @@ def test_a_flow_takes_exactly_the_fields_of_its_request(entry: DeploymentEntry) 
             assert default == field.get_default(call_default_factory=True)
 
 
-@pytest.mark.parametrize("entry", PLAN.deployments, ids=named)
+@pytest.mark.parametrize("entry", PREFECT_YAML.deployments, ids=named)
 def test_default_parameters_are_a_valid_request(entry: DeploymentEntry) -> None:
     REQUESTS[entry.name].model_validate(entry.parameters)
 
