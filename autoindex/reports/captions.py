@@ -1,4 +1,4 @@
-"""What stands over the charts that compare: since when, and where the benchmark's line begins."""
+"""Captions of the charts with a benchmark: their first session, and the benchmark's."""
 
 from typing import Final
 
@@ -18,33 +18,33 @@ def growth(content: ReportContent) -> str:
         return f"From {start}, {scale}"
     if first == 0:
         return f"Both lines start at {start}, {scale}"
-    return f"The index starts at {start}{_joining(content, 0)}, {scale}"
+    return f"The index starts at {start}{_late_benchmark(content, 0)}, {scale}"
 
 
 def recent(content: ReportContent) -> str:
-    """Over `charts.recent`: since when, and from when on the benchmark."""
+    """The caption of `charts.recent`: since when, and since when the benchmark."""
     start = charts.recent_start(content)
     span = "over the last five years" if start else "since inception"
-    return f"Return {span}{_joining(content, start)}"
+    return f"Return {span}{_late_benchmark(content, start)}"
 
 
 def period(content: ReportContent) -> str:
-    """Over `charts.period`: since when, and from when on the benchmark."""
+    """The caption of `charts.period`: since when, and since when the benchmark."""
     start = charts.period_start(content)
     since = day(content.series.sessions[start])
-    return f"Return from the close of {since}{_joining(content, start)}"
+    return f"Return from the close of {since}{_late_benchmark(content, start)}"
 
 
 def drawdown(content: ReportContent) -> str:
-    """Over `charts.drawdown`: a high from before the benchmark's first close is not known."""
+    """The caption of `charts.drawdown`: the benchmark has no high before its first close."""
     first = charts.benchmark_start(content, 0)
     if not first:
         return _HIGHS
     return f"{_HIGHS}; of the benchmark since {day(content.series.sessions[first])}"
 
 
-def _joining(content: ReportContent, start: int) -> str:
-    """Where the benchmark's line begins later than the index's; nothing where it does not."""
+def _late_benchmark(content: ReportContent, start: int) -> str:
+    """Where the benchmark's line begins after the index's; empty where it does not."""
     first = charts.benchmark_start(content, start)
     if first is None or first == start:
         return ""

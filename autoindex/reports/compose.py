@@ -1,4 +1,4 @@
-"""From inputs to content: the one place where a report's figures are made."""
+"""Composes a report's content from its inputs: every figure is computed here, once."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,10 +30,10 @@ _UNNAMED: Final = "Benchmark"
 
 
 def compose(inputs: ReportInputs) -> ReportContent:
-    """Everything the report says.
+    """The whole content of a report.
 
-    Raises ReportImpossible where the index has too little history for its period. A smaller part
-    that cannot be made is left empty and named in `missing`.
+    Raises `ReportImpossible` where the index has too little history for the period. Any other part
+    without enough data is left empty and named in `missing`.
     """
     name = labels.shown(inputs.benchmark_name, labels.LONGEST_NAME) or _UNNAMED
     inputs = replace(inputs, benchmark_name=name)

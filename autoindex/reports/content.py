@@ -1,4 +1,4 @@
-"""What a report says: every figure, once, for the PDF, the workbook and the JSON alike.
+"""The content of a report: the figures that the PDF, the workbook and the JSON share.
 
 Returns, weights and drawdowns are fractions (0.01 is one per cent); contributions to return are
 fractions of the index's level at the period's base and add up to the period's return.

@@ -1,4 +1,4 @@
-"""A report as a file: which kinds there are, what they are called, and how one is written."""
+"""Report files: their kinds, their names, and how one is written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,17 +33,17 @@ KINDS: Final = {
 
 
 def suggested_name(content: ReportContent, report_format: ReportFormat) -> str:
-    """What the file may be called: `autoindex-composite-monthly-2022-12-28.pdf`."""
+    """The suggested file name: `autoindex-composite-monthly-2022-12-28.pdf`."""
     extension = KINDS[report_format].extension
     last = content.period.last
     return filenames.report(content.index_name, content.report_type, last, extension)
 
 
 def write(content: ReportContent, report_format: ReportFormat, path: Path) -> None:
-    """Write `content` to `path`, whole or not at all.
+    """Write `content` to `path` atomically.
 
-    Only its owner can read it. It is written under another name beside `path` first, then renamed;
-    the same content gives the same bytes, so that writing twice changes nothing.
+    It is written under another name beside `path` first, then renamed. Only the owner can read it.
+    The same content gives the same bytes, so that writing twice changes nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = filenames.UNFINISHED_PREFIX

@@ -1,4 +1,4 @@
-"""What a report is made from: plain frames, handed in by whoever read them from storage."""
+"""The inputs of a report: plain frames, as the caller read them from storage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,15 +27,17 @@ class ReportInputs:
 
     - `levels`: the index, its whole history, no NaN.
     - `benchmark`: closes of the benchmark; sessions may differ from those of `levels`.
-    - `weights`, `units`: one row a rebalance session, one column a symbol; NaN or 0 is "not held".
+    - `weights`, `units`: one row a rebalance session, one column a symbol; NaN or 0 where not held.
       The weights of session t are decided at its close and earn their first return after it.
-    - `closes`: constituents' closes, NaN where there was no trade. They should reach back to the
-      rebalance before the previous report period; what lies further back adds to the turnover.
+    - `closes`: constituents' closes, NaN where there is no bar. They should begin before the last
+      rebalance of the previous report period; an earlier start covers more of the turnover.
     - `metrics`: {window: {metric: number or None}} as stored with the index;
-      `benchmark_metrics`: the same of the benchmark, as far as it has them.
-    - `benchmark_name` and the names in `assets` may be any text; a report shows what of it can be
-      printed, on one line.
-    - `generated_at`: the instant the data stands at. The same inputs give the same bytes.
+      `benchmark_metrics`: the same for the benchmark, where it has them.
+    - `benchmark_name` and the names in `assets` may be any text; a report shows their printable
+      characters on one line.
+    - `generated_at`: the data's clock. The same inputs give the same bytes.
+
+    Raises `ReportImpossible` below two levels, or where a level is missing or not positive.
     """
 
     report_type: ReportType

@@ -1,4 +1,4 @@
-"""What stands on the last page: how the figures were made, and what flatters them."""
+"""The method page: how the figures are computed, and what flatters them."""
 
 from typing import Final
 
@@ -19,10 +19,10 @@ _STRATEGIES: Final = {
 
 
 def paragraphs(inputs: ReportInputs) -> tuple[Paragraph, ...]:
-    """Method, measures, sources, and what to keep in mind, for these inputs."""
+    """Method, metrics, sources and caveats for these inputs."""
     return (
         Paragraph(title="Index", text=_index(inputs)),
-        Paragraph(title="Returns and risk", text=_measures()),
+        Paragraph(title="Returns and risk", text=_metrics()),
         Paragraph(title="Contributions and turnover", text=_attribution()),
         Paragraph(title="What flatters these figures", text=_flatters(inputs)),
         Paragraph(title="Sources", text=_sources(inputs)),
@@ -42,7 +42,7 @@ def _index(inputs: ReportInputs) -> str:
     )
 
 
-def _measures() -> str:
+def _metrics() -> str:
     return (
         "Returns are compounded from closing levels. Annual figures assume 252 sessions a year; "
         "windows shorter than a year are not annualised. Volatility is the sample standard "

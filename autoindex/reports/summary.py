@@ -1,4 +1,4 @@
-"""The report in a few sentences, made from its figures."""
+"""The summary: a few sentences made from the report's figures."""
 
 from autoindex.reports.content import ReportContent
 from autoindex.reports.wording import day, in_a_sentence, moved, points
@@ -6,7 +6,7 @@ from autoindex.requests import ReportType
 
 
 def sentences(content: ReportContent) -> str:
-    """The period against the benchmark, what added most and least, and the year so far."""
+    """The period against the benchmark, the largest and smallest contribution, the year to date."""
     parts = [_period(content)]
     if len(content.contributions) > 1:
         best, worst = content.contributions[0], content.contributions[-1]

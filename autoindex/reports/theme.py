@@ -1,7 +1,7 @@
-"""Colours and typefaces of everything printed.
+"""Colours and typefaces of the PDF, the workbook and the mail.
 
-One accent; the rest is grey. Shades differ in lightness, so that they stay apart in black and
-white and for colour-blind readers, and nothing is told by colour alone.
+One accent; the rest is grey. Shades differ in lightness, so that they stay distinct in black and
+white and for colour-blind readers. Nothing depends on colour alone.
 """
 
 from functools import cache
@@ -32,7 +32,7 @@ FONT_FILES: Final = {
 
 @cache
 def register_fonts() -> None:
-    """Tell ReportLab and matplotlib about the typefaces, once a process."""
+    """Register the typefaces with ReportLab and matplotlib, once a process."""
     for name, path in FONT_FILES.items():
         fontManager.addfont(path)
         pdfmetrics.registerFont(TTFont(name, str(path)))
@@ -46,7 +46,7 @@ def text_width(words: str, size: float) -> float:
 
 
 def shortened(text: str, width: float, size: float) -> str:
-    """As much of `text` as fits into `width` points on one line, with an ellipsis if not all."""
+    """`text` cut to `width` points on one line, with an ellipsis where it is cut."""
     if text_width(text, size) <= width:
         return text
     kept = text

@@ -1,4 +1,4 @@
-"""How figures and sentences read, in every format that people read."""
+"""Formats figures, dates and labels for people."""
 
 from datetime import date
 
@@ -37,7 +37,7 @@ _RATIOS = frozenset({"sharpe_ratio", "sortino_ratio", "calmar_ratio", "beta", "i
 
 
 def percent(value: Number, places: int = 2, *, signed: bool = False) -> str:
-    """0.0123 as `1.23%`, with a real minus sign; a dash where there is no value."""
+    """0.0123 as `1.23%`, with a true minus sign; a dash where there is no value."""
     if value is None:
         return NOTHING
     return f"{figure(100.0 * value, places, signed=signed)}%"
@@ -49,7 +49,7 @@ def short_percent(value: float) -> str:
 
 
 def figure(value: Number, places: int = 2, *, signed: bool = False) -> str:
-    """A number with thousands separators and a real minus sign; a dash where there is none."""
+    """A number with thousands separators and a true minus sign; a dash where there is none."""
     if value is None:
         return NOTHING
     text = f"{abs(value):,.{places}f}"
@@ -79,7 +79,7 @@ def is_ratio(metric: str) -> bool:
 
 
 def metric_value(metric: str, value: Number) -> str:
-    """A metric as a reader expects it: a ratio as a number, the others in per cent."""
+    """A metric for people: a ratio as a number, the others in per cent."""
     return figure(value) if is_ratio(metric) else percent(value)
 
 
@@ -100,13 +100,13 @@ def subtitle(content: ReportContent) -> str:
 
 
 def return_label(content: ReportContent) -> str:
-    """Over the period's return: `Month to date`, or `Return of the month` once it has ended."""
+    """The label of the period's return: `Month to date`, or `Return of the month` in the end."""
     ending = to_date(content.period, content.report_type)
     return ending.capitalize() or f"Return of the {_CURRENT[content.report_type]}"
 
 
 def to_date(period: Period, report_type: ReportType) -> str:
-    """`month to date` for a period that has not ended, else nothing."""
+    """`month to date` for a period that has not ended, else empty."""
     return "" if period.complete else f"{_CURRENT[report_type]} to date"
 
 

@@ -1,4 +1,4 @@
-"""Where the period's return came from, and where today's risk lies."""
+"""Attribution: each constituent's contribution to the period's return, and to today's risk."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -25,7 +25,7 @@ def name_of(symbol: str, assets: Mapping[str, AssetFacts]) -> str:
 
 
 def sector_of(symbol: str, assets: Mapping[str, AssetFacts]) -> str:
-    """The constituent's sector as a report can show it, or words for having none."""
+    """The constituent's sector as a report can show it, or `Not classified`."""
     sector = assets[symbol].sector if symbol in assets else None
     return labels.shown(sector or "", labels.LONGEST_SECTOR) or NO_SECTOR
 
@@ -33,10 +33,11 @@ def sector_of(symbol: str, assets: Mapping[str, AssetFacts]) -> str:
 def contributions(
     history: History, portfolio: Portfolio, period: Period, assets: Mapping[str, AssetFacts]
 ) -> tuple[Contribution, ...]:
-    """Each constituent's part in the period's return, largest first; empty where closes lack.
+    """Each constituent's contribution to the period's return, a fraction, largest first.
 
-    Between two rebalances a constituent adds weight times return times level, in points of the
-    index; the points over the level at the base add up to the period's return.
+    Between two rebalances, a constituent adds weight × return × level in index points. The points
+    over the level at the base are the contributions, which add up to the period's return. Empty
+    where a close of a holding is missing at a rebalance, or at an end of the period.
     """
     base, last = pd.Timestamp(period.base), pd.Timestamp(period.last)
     points = _points(history, portfolio, base, last)
@@ -86,9 +87,11 @@ def holdings(
     session: pd.Timestamp,
     assets: Mapping[str, AssetFacts],
 ) -> tuple[tuple[Holding, ...], int | None]:
-    """What the index holds at `session`, heaviest first, and the sessions behind its risk figures.
+    """The holdings at `session`, largest weight first, and the sessions behind their risk figures.
 
-    Nothing where a close lacks. The risk figures are None below 60 common sessions.
+    Empty where a close of a holding is missing. The risk figures, and their sessions, are None
+    below 60 common sessions. Volatility is annual; weights and risk contributions are fractions
+    that sum to 1.
     """
     decided, now = portfolio.decided(session), portfolio.at(session)
     weights = portfolio.weights(decided, session)
@@ -121,11 +124,13 @@ def _units(units: pd.DataFrame, portfolio: Portfolio, decided: pd.Timestamp) -> 
 
 
 def risk(weights: Floats, closes: Floats) -> tuple[Floats, Floats, int | None]:
-    """Share of variance and annual volatility by constituent, over up to 252 common sessions.
+    """Share of variance and annual volatility by constituent, over up to 252 common returns.
+
+    `closes` are sessions × constituents; a session with a missing close is left out.
 
     A share is w·(Σw) / w'Σw with the sample covariance Σ (Maillard, Roncalli and Teïletche, 2010,
-    "The Properties of Equally Weighted Risk Contribution Portfolios"). NaN, and None sessions,
-    where there are fewer than 60 or nothing moved.
+    "The Properties of Equally Weighted Risk Contribution Portfolios"). Below 60 returns, everything
+    is NaN and the number of returns None; shares are also NaN where the variance is zero.
     """
     window = closes[-(SESSIONS_A_YEAR + 1) :]
     returns = window[1:] / window[:-1] - 1.0

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Levels without NaN, and the benchmark's closes, NaN where it has none (yet)."""
+    """Levels by session, never NaN, and the benchmark's closes, NaN where it has none."""
 
     sessions: pd.DatetimeIndex
     level: Floats
@@ -23,7 +23,7 @@ class History:
 
     @classmethod
     def align(cls, levels: pd.Series, benchmark: pd.Series | None) -> Self:
-        """Put the benchmark on the index's sessions; gaps of up to 5 sessions are carried."""
+        """The benchmark at the index's sessions; gaps of up to five are carried forward."""
         sessions = pd.DatetimeIndex(levels.index)
         theirs = np.full(len(sessions), np.nan)
         if benchmark is not None:
@@ -44,12 +44,12 @@ class History:
         return self.sessions[np.isnan(self.benchmark)]
 
     def position(self, session: object) -> int:
-        """Where `session`, one of ours, stands."""
+        """The position of `session`, one of the index's."""
         return int(self.sessions.searchsorted(pd.Timestamp(str(session))))
 
 
 def rebased(level: Floats, benchmark: Floats) -> Floats:
-    """The benchmark set on the level at its first close; NaN where it has no close."""
+    """The benchmark scaled to the level at its first close; NaN where it has no close."""
     there = np.flatnonzero(~np.isnan(benchmark))
     if not len(there):
         return benchmark

@@ -1,4 +1,4 @@
-"""How the index did over windows and calendar months, against the benchmark."""
+"""Performance over windows and calendar months, against the benchmark."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -22,16 +22,18 @@ _AROUND: Final = {
     ReportType.WEEKLY: ("M", "month"),
     ReportType.MONTHLY: ("Q", "quarter"),
 }
-# Windows that are shorter are not annualised, which would only exaggerate.
+# Shorter windows are not annualised: that would exaggerate.
 _SHORTEST_YEAR_DAYS: Final = 360
 
 
 def comparisons(
     history: History, period: Period, previous: Period | None, report_type: ReportType
 ) -> tuple[Comparison, ...]:
-    """The period, the one before, the month or quarter it is in, the year, and longer windows.
+    """The period, the previous one, the month or quarter to date, the year to date, longer windows.
 
-    A window that reaches back further than the index has no figures.
+    Returns and volatilities are fractions. Annual figures are None for windows shorter than a year
+    and for the periods to date. Everything is None for a window that begins before the index, and
+    for the benchmark where a close is missing.
     """
     rows = [_between("period", period.label, history, period)]
     label = f"{previous.label} (previous)" if previous else "Previous period"
@@ -113,12 +115,12 @@ def _window(key: str, label: str, history: History, base: int | None, last: int)
 
 
 def returned(values: Floats, base: int, last: int) -> Number:
-    """Return from the close at position `base` to the close at position `last`."""
+    """Return from the close at position `base` to that at `last`; None where either is NaN."""
     return number(values[last] / values[base] - 1.0)
 
 
 def annual(total: Number, sessions: int) -> Number:
-    """Compound annual return, 252 sessions a year."""
+    """Compound annual return of a total return over so many sessions, 252 a year."""
     return None if total is None else number((1.0 + total) ** (SESSIONS_A_YEAR / sessions) - 1.0)
 
 
@@ -146,8 +148,9 @@ def _finite(value: float | None) -> Number:
 def monthly_returns(history: History) -> tuple[MonthlyReturns, ...]:
     """Calendar months since inception, oldest year first.
 
-    The first month starts from the first level and the last ends at the last; where that leaves
-    out sessions of the exchange's month, the month is named as incomplete.
+    The first month starts from the first level, and the last ends at the last one. A month without
+    all sessions of the exchange's month is listed as incomplete. None for months without a level,
+    and for the benchmark's years without a close at either end.
     """
     months = _ends(history.sessions.year * 12 + history.sessions.month - 1)
     years = _ends(history.sessions.year)

@@ -1,4 +1,4 @@
-"""Which sessions a report looks back on, and which it compares them with."""
+"""The period of a report, and the one before it."""
 
 from datetime import date, timedelta
 from typing import Final
@@ -10,15 +10,15 @@ from autoindex.errors import ReportImpossible
 from autoindex.reports.content import Period
 from autoindex.requests import ReportType
 
-# The exchange has never been shut for as long as this.
+# The exchange was never closed for as long as this.
 _LONGEST_CLOSURE: Final = timedelta(days=30)
 
 
 def ending_at(last: int, sessions: pd.DatetimeIndex, report_type: ReportType) -> Period:
     """The period that holds the session at position `last`, up to and including it.
 
-    It starts from the close of the session before. Where the data begin inside the period it
-    starts from the first session there is. Raises ReportImpossible when that is `last` itself.
+    Its base is the close of the session before. Where the data begin inside the period, the base is
+    the first session. Raises `ReportImpossible` where that is `last` itself.
     """
     frequency = exchange.PANDAS_PERIODS[report_type]
     period = sessions[last].to_period(frequency)

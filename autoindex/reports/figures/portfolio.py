@@ -1,8 +1,8 @@
-"""What the index held: target weights at each rebalance, drifting with closes in between.
+"""The portfolio: target weights at each rebalance, which drift with closes in between.
 
 Between rebalances a holding is its target weight times its close over the close at the rebalance.
-Only ratios of closes enter, so that a split that restates prices changes nothing here. A holding
-without bars is worth its last close until the next rebalance sells it, as in the index.
+Only ratios of closes matter, so a split that restates prices changes nothing here. A holding
+without bars is valued at its last close until the next rebalance, as in the index.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Portfolio:
 
     @classmethod
     def align(cls, weights: pd.DataFrame, closes: pd.DataFrame, last: pd.Timestamp) -> Self:
-        """Bring both to the symbols that were ever held, up to and including session `last`."""
+        """Both over the symbols that were ever held, up to and including session `last`."""
         targets = weights.loc[:last].fillna(0.0)
         targets = targets.loc[:, (targets > 0.0).any()]
         targets = targets[sorted(targets.columns)]
@@ -53,7 +53,7 @@ class Portfolio:
         return None if position < 0 else position
 
     def weights(self, rebalance: int, session: pd.Timestamp) -> Floats | None:
-        """Weights at `session` of what was decided at `rebalance`; None where a close lacks."""
+        """The weights of `rebalance` as drifted to `session`; None where a close is missing."""
         if rebalance < 0:
             return None
         bought, now = self.at(self.rebalances[rebalance]), self.at(session)

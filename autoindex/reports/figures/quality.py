@@ -1,4 +1,4 @@
-"""What a reader has to know of the data behind a report: what is late, and what was filled."""
+"""Data quality: which prices are late, and which gaps were filled."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,8 +13,8 @@ def notes(closes: pd.DataFrame, active: Sequence[str], now: datetime) -> tuple[s
     """Sentences about constituents without their newest price, and about gaps in their bars.
 
     `closes` has one row for each session, one column a symbol, NaN where there is no bar. `active`
-    are the symbols that a refresh asks for: of the others no newer price is due. Empty where every
-    symbol has every bar from its first one on, and the active ones that of the last closed session.
+    are the symbols that a refresh asks for; no newer price is due for others. Empty where no symbol
+    misses a bar after its first, and the active ones have that of the last closed session.
     """
     return (*_late(closes[list(active)], now), *_filled(closes))
 

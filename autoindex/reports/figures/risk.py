@@ -1,4 +1,4 @@
-"""Falls from the high, and volatility and Sharpe ratio over a rolling window."""
+"""Risk: drawdowns, and volatility and Sharpe ratio over a rolling window."""
 
 from typing import Final
 
@@ -19,13 +19,13 @@ _SHORT_WINDOW: Final = 63
 
 
 def drawdown(values: Floats) -> Floats:
-    """Value over its highest so far, less 1; NaN where the value is."""
+    """Value over the highest value so far, less 1: 0 or negative; NaN where the value is NaN."""
     fallen: Floats = values / np.fmax.accumulate(values) - 1.0
     return fallen
 
 
 def worst_drawdowns(history: History, count: int = 5) -> tuple[Drawdown, ...]:
-    """The `count` deepest falls from a high, deepest first; of equal depths the earlier first."""
+    """The `count` deepest drawdowns, deepest first; of equal depths the earlier first."""
     depth = drawdown(history.level)
     highs = np.flatnonzero(depth == 0.0)
     episodes = [
@@ -52,9 +52,11 @@ def _episode(sessions: pd.DatetimeIndex, depth: Floats, high: int, back: int) ->
 
 
 def series(history: History) -> Series:
-    """Daily figures since inception; rolling ones over a year, or a quarter while history is short.
+    """Daily figures since inception, and rolling ones over 252 sessions.
 
-    Rolling figures are null until the window is full.
+    The rolling window is 63 sessions below 505 levels. Rolling figures are annual, and None until
+    the window is full. The Sharpe ratio takes a risk-free rate of zero, and is None without
+    volatility.
     """
     window = SESSIONS_A_YEAR if len(history) > 2 * SESSIONS_A_YEAR else _SHORT_WINDOW
     benchmark = rebased(history.level, history.benchmark)
@@ -74,7 +76,10 @@ def series(history: History) -> Series:
 
 
 def volatility_and_sharpe(values: Floats) -> tuple[Number, Number]:
-    """Annual volatility and Sharpe ratio of all returns; None below two, or where none moved."""
+    """Annual volatility (ddof 1) and Sharpe ratio of all returns.
+
+    Both are None below two returns or with a NaN; the Sharpe ratio also without volatility.
+    """
     if len(values) < 3:
         return None, None
     volatility, sharpe = _rolling(values, len(values) - 1)
@@ -82,7 +87,7 @@ def volatility_and_sharpe(values: Floats) -> tuple[Number, Number]:
 
 
 def _rolling(values: Floats, window: int) -> tuple[Floats, Floats]:
-    """Annual volatility and Sharpe ratio of the last `window` returns, NaN before there are."""
+    """Annual volatility and Sharpe ratio of the last `window` returns, NaN before."""
     volatility = np.full(len(values), np.nan)
     sharpe = np.full(len(values), np.nan)
     if len(values) <= window:

@@ -1,4 +1,4 @@
-"""What rebalancing changed."""
+"""Turnover: which weights a rebalance changed."""
 
 from collections.abc import Mapping
 from itertools import groupby
@@ -19,12 +19,15 @@ _REBALANCES_A_YEAR: Final = {
     Frequency.MONTHLY: 12,
     Frequency.QUARTERLY: 4,
 }
-# Below half of what the tables show.
+# Half of the smallest change that the tables show.
 _UNCHANGED: Final = 5e-5
 
 
 def turnovers(portfolio: Portfolio) -> tuple[Turnover, ...]:
-    """One-way turnover of each rebalance after the first; those without closes are left out."""
+    """One-way turnover of each rebalance after the first: half the sum of absolute weight changes.
+
+    A rebalance is left out where a close of a holding is missing.
+    """
     rows = []
     for rebalance in range(1, len(portfolio.rebalances)):
         before = _before(portfolio, rebalance)
@@ -48,7 +51,7 @@ def by_year(rows: tuple[Turnover, ...]) -> tuple[YearlyTurnover, ...]:
 def annual(rows: tuple[Turnover, ...], frequency: str) -> Number:
     """Mean turnover of a rebalance times the rebalances of a year: 252, 52, 12 or 4.
 
-    Years that are cut short count by their rebalances. None without any.
+    None without a rebalance.
     """
     if not rows:
         return None
@@ -57,7 +60,10 @@ def annual(rows: tuple[Turnover, ...], frequency: str) -> Number:
 
 
 def last_rebalance(portfolio: Portfolio, assets: Mapping[str, AssetFacts]) -> Rebalance | None:
-    """What the newest rebalance changed, largest change first; None before the second one."""
+    """The weight changes of the newest rebalance, largest first.
+
+    None before the second rebalance, or where a close of a holding is missing.
+    """
     newest = len(portfolio.rebalances) - 1
     before = _before(portfolio, newest) if newest > 0 else None
     if before is None:

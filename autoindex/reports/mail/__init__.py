@@ -1,1 +1,1 @@
-"""A report by mail: its body, its delivery, and links that need no token."""
+"""Reports by mail: the body, the delivery, and signed links to report files."""

@@ -1,4 +1,4 @@
-"""What the mail that brings a report says, as text, as HTML, and its chart."""
+"""The body of a report's mail, as text and as HTML, and its chart."""
 
 from html import escape
 from io import BytesIO
@@ -18,7 +18,7 @@ _FONT: Final = "font-family:'Source Sans Pro','Segoe UI',Arial,sans-serif"
 
 
 def subject(content: ReportContent) -> str:
-    """One line, whatever a name may hold."""
+    """The subject, on one line whatever the names are."""
     return " ".join(content.title.split())
 
 
@@ -32,7 +32,7 @@ _NOTICE: Final = "Past performance says little about the future. Method and sour
 
 
 def html(content: ReportContent, where: str, link: str | None, chart_id: str) -> str:
-    """The HTML part; the image `chart_id` stands in the same message."""
+    """The HTML part; the image `chart_id` is in the same message."""
     rows = "".join(
         f'<tr><td style="padding:4px 24px 4px 0;color:{theme.MUTED}">{escape(label)}</td>'
         f'<td align="right" style="padding:4px 0;font-weight:600">{escape(value)}</td></tr>'

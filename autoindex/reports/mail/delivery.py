@@ -1,7 +1,7 @@
-"""Reports by mail: builds the message, and hands it to the mail server exactly once.
+"""Delivery of reports by mail: builds the message, and hands it over to the mail server.
 
-Whoever sends claims the delivery first (see the table `deliveries`); the Message-ID is fixed by the
-task and the recipient, so that a mail which does go out twice is seen as the same one.
+The caller claims the delivery first (see the table `deliveries`). Task and recipient determine the
+Message-ID, so that mail programs recognise a mail that is sent twice after all.
 """
 
 import re
@@ -32,7 +32,7 @@ _CHART: Final = "chart"
 _ADDRESS: Final = re.compile(r'(?:"[^"]*"|[^\s<>"(),:;]+)@[^\s<>"(),:;]+')
 _HIDDEN: Final = "***"
 _LONGEST_SAID: Final = 500
-# A shorter mailbox is a word of every sentence.
+# A shorter mailbox may be part of any sentence.
 _SHORTEST_MAILBOX: Final = 3
 
 
@@ -55,12 +55,12 @@ def message(
 ) -> EmailMessage:
     """The mail: text and HTML with the headline and a chart, and the file at `path`.
 
-    `identity` is the Message-ID. A file above 10 MiB is left out, and `link` (or, without one, the
-    app) is named instead. `recipient` is one address; raises MailRefused where it is none or more.
+    `identity` is the Message-ID. A file above 10 MiB is left out, and the mail names `link`, or the
+    app without one. Raises `MailRefused` where `recipient` is not exactly one address.
     """
     attached = path.stat().st_size <= LARGEST_ATTACHMENT_BYTES
     if attached:
-        link = None  # whoever has the mail has the file
+        link = None  # the file is in the mail
     mail = EmailMessage(policy=SMTP)
     mail["Subject"] = body.subject(content)
     mail["From"] = address(sender)
@@ -89,9 +89,9 @@ def _where(name: str, path: Path, *, attached: bool, link: str | None) -> str:
 
 
 def address(written: str) -> Address:
-    """One address, with or without a name; nothing that could end a header line.
+    """One address, with or without a name, that cannot end a header line.
 
-    Raises MailRefused, whose text shows to others than its owner and does not say what was written.
+    Raises `MailRefused`, whose text does not show the address: others than its owner may see it.
     """
     try:
         return mail_address.parse(written)
@@ -102,9 +102,9 @@ def address(written: str) -> Address:
 def send(settings: Settings, mail: EmailMessage) -> None:
     """Hand `mail` to the mail server of the settings.
 
-    Raises MailUnavailable (worth trying again: nothing was accepted), MailRefused (it never will
-    be), or MailUncertain when the connection broke before the answer to the whole message came.
-    Their texts name no address: whoever may see the task sees them. Their cause does.
+    Raises `MailUnavailable` (worth a retry: nothing was accepted), `MailRefused` (permanent), or
+    `MailUncertain` where the connection broke before the server confirmed the message. Their texts
+    name no address, because everyone who may see the task sees them; their causes may.
     """
     if settings.smtp_host is None:
         raise ConfigurationError("AUTOINDEX_SMTP_HOST is not set: there is no mail server to use")
@@ -171,20 +171,20 @@ def _connected(settings: Settings, host: str) -> Iterator[smtplib.SMTP]:
 
 @contextmanager
 def _handed_over() -> Iterator[None]:
-    """A connection lost from here on leaves open whether the mail was accepted."""
+    """A connection that breaks in here leaves open whether the mail was accepted."""
     try:
         yield
     except (smtplib.SMTPServerDisconnected, OSError) as error:
         if isinstance(error, smtplib.SMTPResponseException):
             raise
         raise MailUncertain(
-            f"the mail server went away before it answered: {error}; the mail may have been sent"
+            f"the mail server broke off before it confirmed: {error}; the mail may have been sent"
         ) from error
 
 
 @contextmanager
 def _refusals(recipient: Address) -> Iterator[None]:
-    """What smtplib raises, as one of ours; of the recipient nothing is told."""
+    """Raise our errors for those of smtplib, without the recipient's address."""
     try:
         yield
     except ssl.SSLCertVerificationError as error:
@@ -195,7 +195,7 @@ def _refusals(recipient: Address) -> Iterator[None]:
         raise _by_code(error.smtp_code, error.smtp_error, recipient) from error
     except smtplib.SMTPNotSupportedError as error:
         said = _without_addresses(str(error), recipient)
-        raise MailRefused(f"the mail server cannot do what the settings ask: {said}") from error
+        raise MailRefused(f"the mail server does not support the settings: {said}") from error
     except OSError as error:
         # smtplib's other errors are OSErrors too: a lost connection, no answer, no such host.
         said = _without_addresses(str(error), recipient)
@@ -209,9 +209,9 @@ def _by_code(code: int, said: bytes | str, recipient: Address) -> MailRefused | 
 
 
 def _without_addresses(said: str, recipient: Address) -> str:
-    """What a server said, but no address: it may name the one that it forwards the mail to.
+    """A server's reply without addresses: it may name the one that it forwards the mail to.
 
-    Some name the mailbox alone, or write the address in a form that is none.
+    Some servers name the mailbox alone, or write the address in an invalid form.
     """
     hidden = _ADDRESS.sub(_HIDDEN, said[:_LONGEST_SAID])
     if len(recipient.username) < _SHORTEST_MAILBOX:

@@ -1,4 +1,4 @@
-"""The mail that says that a report could not be made or sent."""
+"""The mail to operators about a report that could not be made or sent."""
 
 from datetime import datetime
 from email.message import EmailMessage
@@ -18,7 +18,7 @@ def message(
     identity: str,
     sent_at: datetime,
 ) -> EmailMessage:
-    """A short text; `identity` is the Message-ID, `link` leads to the run's page."""
+    """The message, a short text; `identity` is the Message-ID, `link` the run's page."""
     mail = EmailMessage(policy=SMTP)
     mail["Subject"] = " ".join(f"Autoindex failed: {name}".split())
     mail["From"] = delivery.address(sender)
@@ -27,7 +27,7 @@ def message(
     mail["Date"] = sent_at
     mail["Auto-Submitted"] = "auto-generated"
     lines = [
-        f"The {name} has failed, and will not be tried again.",
+        f"The {name} has failed, and will not be retried.",
         f"Reason: {reason}",
         f"Task: {task}",
         f"Its log: {link}" if link else "Its log is in Prefect.",

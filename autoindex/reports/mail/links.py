@@ -1,4 +1,4 @@
-"""Links to a report's file that need no token: the link is one, for this file and a few days."""
+"""Signed links to report files, which need no token: each is valid for one file and some days."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,17 +10,17 @@ from autoindex.settings import Settings
 
 LIFETIME: Final = timedelta(days=7)
 PATH: Final = "/api/v1/reports/shared"
-# Not the audience of a user's token: neither opens what the other does.
+# Not the audience of a user's token: neither is valid in the other's place.
 _AUDIENCE: Final = "autoindex-report-file"
 _ALGORITHM: Final = "HS256"
 
 
 class LinkRefused(Exception):
-    """The link is malformed, forged or too old; the text says which."""
+    """The link is malformed, forged or expired; the text says which."""
 
 
 def signed(settings: Settings, task_id: UUID, now: datetime) -> str | None:
-    """The whole link; None where there is no secret to sign it with (see `jwt_jwks_url`)."""
+    """The signed URL; None without a secret to sign it with (see `jwt_jwks_url`)."""
     if settings.jwt_secret is None:
         return None
     claims = {"aud": _AUDIENCE, "sub": str(task_id), "exp": now + LIFETIME}
@@ -29,9 +29,9 @@ def signed(settings: Settings, task_id: UUID, now: datetime) -> str | None:
 
 
 def opened(settings: Settings, token: str) -> UUID:
-    """The task whose report a link opens; raises `LinkRefused`."""
+    """The task whose report a link gives access to; raises `LinkRefused`."""
     if settings.jwt_secret is None:
-        raise LinkRefused("this facade gives out no links")
+        raise LinkRefused("this facade issues no links")
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
@@ -44,4 +44,4 @@ def opened(settings: Settings, token: str) -> UUID:
     except jwt.ExpiredSignatureError as error:
         raise LinkRefused("the link has expired; ask the app for the report") from error
     except (jwt.InvalidTokenError, ValueError) as error:
-        raise LinkRefused("this is no link to a report") from error
+        raise LinkRefused("this is not a link to a report") from error

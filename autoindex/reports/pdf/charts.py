@@ -20,7 +20,7 @@ _SHORT_PERIOD: Final = 10
 _AROUND_SHORT_PERIOD: Final = 21
 _BARS: Final = 20
 _FEWEST_YEARS: Final = 7
-# Of a chart's width: what stands beside the plot must leave room for it.
+# Of a chart's width: names beside the plot must leave room for it.
 _WIDEST_NAME: Final = 0.3
 
 
@@ -45,7 +45,7 @@ def is_logarithmic(content: ReportContent) -> bool:
 
 
 def recent(content: ReportContent, width: float, height: float) -> Figure:
-    """Return of index and benchmark over the last five years, or all there is: a linear scale."""
+    """Return of index and benchmark over at most the last five years, on a linear scale."""
     return _from_zero(content, width, height, recent_start(content))
 
 
@@ -127,9 +127,9 @@ def rolling_sharpe(content: ReportContent, width: float, height: float) -> Figur
 
 
 def allocations(content: ReportContent, width: float, height: float) -> Figure:
-    """Target weights by sector, stacked, the largest of today lowest; names at the right end.
+    """Target weights by sector, stacked, today's largest at the bottom, names at the right.
 
-    Only the last `REBALANCES`: more steps than that would run into each other.
+    Only the last `REBALANCES`: more steps would not be legible.
     """
     table = content.allocations
     weights = np.array(table.sector_weights[-REBALANCES:], dtype=np.float64)
@@ -202,7 +202,7 @@ def years(content: ReportContent, width: float, height: float) -> Figure:
 
 
 def _end_of_years(at: Floats) -> float:
-    """Room for a bar each year; a young index has as many as make bars of a usual width."""
+    """Room for a bar each year, and for some more where the index is young: bars stay narrow."""
     return float(max(at[-1], at[0] + _FEWEST_YEARS * 365.0) + 365.0)
 
 

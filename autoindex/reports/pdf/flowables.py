@@ -1,4 +1,4 @@
-"""The pieces pages are made of: typefaces of the text, headings, charts, tables of figures."""
+"""Building blocks of the pages: text styles, headings, charts, tables of figures."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -29,7 +29,7 @@ BODY: Final = _style("body", theme.REGULAR, 9, 12.5, textColor=theme.INK, spaceA
 CELL: Final = _style("cell", theme.REGULAR, 8, 10, textColor=theme.INK)
 
 _FLUSH: Final = [
-    # Also for a cell without text: ReportLab's own font is not embedded.
+    # Also for a cell without text: ReportLab's default font is not embedded.
     ("FONT", (0, 0), (-1, -1), theme.REGULAR),
     ("VALIGN", (0, 0), (-1, -1), "TOP"),
     ("LEFTPADDING", (0, 0), (-1, -1), 0),
@@ -40,12 +40,12 @@ _FLUSH: Final = [
 
 
 def say(text: str, style: ParagraphStyle) -> Paragraph:
-    """A paragraph of plain text: names may hold `&` and `<`; a figure stays with its unit."""
+    """A paragraph of plain text, with `&` and `<` escaped; a figure stays with its unit."""
     return Paragraph(escape(text).replace(" pp", "\N{NO-BREAK SPACE}pp"), style)
 
 
 def in_cell(text: str, width: float) -> Paragraph:
-    """Words in a table's cell of `width` points: about two lines, the rest is cut."""
+    """Text in a table cell of `width` points, cut to about two lines."""
     return say(theme.shortened(text, 1.8 * width, CELL.fontSize), CELL)
 
 
@@ -101,7 +101,7 @@ def grid(
     padding: float = 2.2,
     heads: int = 1,
 ) -> Table:
-    """A table of figures: the first `heads` rows are its head, the first column words."""
+    """A table of figures: `heads` header rows, and text in the first column."""
     commands: list[tuple[Any, ...]] = [
         ("FONT", (0, 0), (-1, -1), theme.REGULAR, 8, 10),
         ("FONT", (0, 0), (-1, heads - 1), theme.BOLD, 7.5, 9),
@@ -128,7 +128,7 @@ def grid(
 
 
 def bold(column: int) -> tuple[Any, ...]:
-    """The style that sets a column of `grid` in bold, but for its head."""
+    """The style of a bold column of `grid`, without its header."""
     return ("FONT", (column, 1), (column, -1), theme.BOLD, 8, 10)
 
 

@@ -1,4 +1,4 @@
-"""What stands on the pages, in order: a story of ReportLab flowables."""
+"""The pages in order: a story of ReportLab flowables."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -27,7 +27,7 @@ from autoindex.reports.wording import day, percent, subtitle, words
 
 _SMALL: Final = GAP / 2
 _YEARS_HEIGHT: Final = 52 * mm
-# Half a column has room for so many symbols and its table; all of them are in the other files.
+# Half a column has room for so many symbols above its table; the other formats have all of them.
 _LISTED: Final = 30
 _UNCOVERED: Final = "benchmark_history"
 
@@ -82,7 +82,7 @@ def _front(content: ReportContent, width: float) -> list[Flowable]:
 def _performance(content: ReportContent, width: float) -> list[Flowable]:
     half = half_of(width)
     start = charts.period_start(content)
-    # A period of a few sessions is drawn among those before it.
+    # A period of a few sessions is drawn with those before it.
     longer = content.series.sessions[start] < content.period.base
     sessions = len(content.series.sessions) - 1 - start
     left = [
@@ -122,16 +122,16 @@ def _risk(content: ReportContent, width: float) -> list[Flowable]:
         report_tables.drawdowns(content, width) if content.drawdowns else say("None so far.", BODY),
         Spacer(0, GAP),
         *_rolling(content, width),
-        *_measures(content, width),
+        *_metrics(content, width),
     ]
 
 
-def _measures(content: ReportContent, width: float) -> list[Flowable]:
+def _metrics(content: ReportContent, width: float) -> list[Flowable]:
     if not content.metrics:
         return []
-    parts: list[Flowable] = [Heading("Measures")]
+    parts: list[Flowable] = [Heading("Metrics")]
     parts += [say(gap.reason, CAPTION) for gap in content.missing if gap.part == _UNCOVERED]
-    return [Spacer(0, _SMALL), KeepTogether([*parts, report_tables.measures(content, width)])]
+    return [Spacer(0, _SMALL), KeepTogether([*parts, report_tables.metrics(content, width)])]
 
 
 def _rolling(content: ReportContent, width: float) -> list[Flowable]:
@@ -153,7 +153,7 @@ def _rolling(content: ReportContent, width: float) -> list[Flowable]:
 
 
 def _months_height(content: ReportContent) -> float:
-    """What the table takes, with the years below it, which should not stand alone."""
+    """The height of the table, with the chart of years below it: the two stay on one page."""
     years = 16 * mm + _YEARS_HEIGHT if len(content.monthly_returns) > 1 else 0.0
     return 22 * mm + 5.1 * mm * len(content.monthly_returns) + years
 

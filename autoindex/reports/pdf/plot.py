@@ -1,6 +1,6 @@
-"""The frame every chart is drawn in: one pixel is one point, and all plots end at the same edges.
+"""The frame of every chart: one pixel is one point, and all plots have the same edges.
 
-Gridlines run to the figure's right edge; their figures stand on them there, beside the plot.
+Gridlines run to the figure's right edge, where their labels are drawn beside the plot.
 """
 
 import warnings
@@ -45,7 +45,7 @@ def style() -> Iterator[None]:
     """The look of the charts; a figure must be both made and drawn inside."""
     theme.register_fonts()
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # A character that the typeface lacks is drawn as its empty box.
+        # A character missing in the typeface is drawn as an empty box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         yield
 
@@ -116,7 +116,7 @@ class Plot:
         self._legend_at += 36.0 + theme.text_width(name, LABEL_SIZE)
 
     def text(self, x: float, y: float, words: str, *, bold: bool = False, **more: Any) -> None:
-        """Words at a place in the plot."""
+        """Text at a position in the plot."""
         self.axes.text(
             x,
             y,
@@ -130,9 +130,9 @@ class Plot:
         )
 
     def time_axis(self, days: Floats, *, until: float | None = None) -> None:
-        """The days along the foot: years, months or single sessions, as the span asks for.
+        """The time axis below the plot, with ticks of years, months or sessions, by the span.
 
-        The axis ends with the last day, or at `until`, without a tick behind the last day.
+        It ends with the last day, or at `until`, without a tick after the last day.
         """
         self.axes.set_xlim(days[0], until or max(days[-1], days[0] + 1.0))
         if until is None:
@@ -173,7 +173,7 @@ class Plot:
     def value_axis(
         self, label: Callable[[float], str], *, zero: bool = False, floor: float | None = None
     ) -> None:
-        """Gridlines at round values; `zero` draws the line at 0 stronger, `floor` is the lowest."""
+        """Gridlines at round values; `zero` stresses the line at 0, `floor` is the lowest value."""
         low, high = self.axes.get_ylim()
         low = low if floor is None else floor
         self.axes.set_ylim(low, high)

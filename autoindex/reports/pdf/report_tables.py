@@ -23,7 +23,7 @@ from autoindex.reports.wording import (
 
 MONTHS: Final = tuple(month_abbr[1:])
 _WINDOWS: Final = ("1Y", "3Y", "5Y", "all")
-# Shown in the headline or under Performance already, or rare enough for the workbook alone.
+# Shown in the headline or under Performance, or only in the workbook.
 _ELSEWHERE: Final = frozenset(
     {
         "total_return",
@@ -68,7 +68,7 @@ def tiles(content: ReportContent, width: float) -> Table:
 
 
 def benchmark_head(content: ReportContent) -> str:
-    """The benchmark's name where it fits over a column."""
+    """The benchmark's name where it fits above a column, else `Benchmark`."""
     name = content.benchmark_name or ""
     return name if 0 < len(name) <= _LONGEST_HEAD else "Benchmark"
 
@@ -99,7 +99,7 @@ def comparisons(content: ReportContent, width: float) -> Table:
 
 
 def facts(content: ReportContent, width: float) -> Table:
-    """What the index is."""
+    """Key facts of the index."""
     benchmark = content.benchmark_name or "none"
     rows = [
         ["", ""],
@@ -133,7 +133,7 @@ _WITHOUT_HEAD: Final = [
 
 
 def largest(content: ReportContent, width: float) -> Table:
-    """The ten heaviest holdings, with a bar each."""
+    """The ten largest holdings, with a bar each."""
     top = content.holdings[:_TOP]
     unit = width / 12
     rows: list[list[Any]] = [
@@ -161,7 +161,7 @@ def largest(content: ReportContent, width: float) -> Table:
 
 
 def drawdowns(content: ReportContent, width: float) -> Table:
-    """The five deepest falls."""
+    """The five deepest drawdowns."""
     rows = [["", "High", "Low", "Recovered", "Depth", "Sessions down", "Sessions back"]]
     rows += [
         [
@@ -179,8 +179,8 @@ def drawdowns(content: ReportContent, width: float) -> Table:
     return grid(rows, [0.6 * unit, *[1.9 * unit] * 6], extra=[bold(4)])
 
 
-def measures(content: ReportContent, width: float) -> Table:
-    """Measures over a year or more, index beside benchmark."""
+def metrics(content: ReportContent, width: float) -> Table:
+    """Metrics over a year or more, index beside benchmark."""
     windows = [w for w in _WINDOWS if any(row.window == w for row in content.metrics)]
     names = dict.fromkeys(row.metric for row in content.metrics if row.metric not in _ELSEWHERE)
     found = {(row.window, row.metric): row for row in content.metrics}
@@ -191,7 +191,7 @@ def measures(content: ReportContent, width: float) -> Table:
     for name in names:
         cells = [found.get((window, name)) for window in windows]
         values = [(cell.index, cell.benchmark) if cell else (None, None) for cell in cells]
-        # Alpha, beta and their like are measured against the benchmark: it has none of its own.
+        # Alpha, beta and the like are against the benchmark, which has none of its own.
         nothing = all(theirs is None for _, theirs in values)
         shown = [
             "" if nothing and at % 2 else metric_value(name, value)
@@ -256,7 +256,7 @@ def _tint(value: float) -> str:
 
 
 def holdings(content: ReportContent, width: float) -> Table:
-    """Every constituent held, with its part in return and risk."""
+    """Every constituent held, with its contributions to return and risk."""
     contribution = {row.symbol: row.contribution for row in content.contributions}
     unit = width / 12
     rows: list[list[Any]] = [
@@ -307,7 +307,7 @@ def holdings(content: ReportContent, width: float) -> Table:
 
 def changes(content: ReportContent, width: float) -> Table:
     """The largest changes of weight at the last rebalance."""
-    assert content.rebalance is not None  # noqa: S101  (pages.py asks first)
+    assert content.rebalance is not None  # noqa: S101  (pages.py checks it)
     unit = width / 12
     rows: list[list[Any]] = [["", "", "Before", "After", "Change"]]
     rows += [

@@ -1,7 +1,7 @@
 """Draws a matplotlib figure on a ReportLab canvas: vectors, and text in the page's own typefaces.
 
 One pixel is one point. Only what our charts use is drawn: paths, their fills and dashes, clipping
-to a rectangle, and text. Images are refused: a chart that needs one does not belong in print.
+to a rectangle, and text. Images are refused: they would not be vectors.
 """
 
 from typing import Any, Final, NoReturn
@@ -149,7 +149,7 @@ class _Renderer(RendererBase):
     def draw_image(
         self, gc: GraphicsContextBase, x: float, y: float, im: Any, transform: Any = None
     ) -> NoReturn:
-        raise NotImplementedError("a chart in print has no images")
+        raise NotImplementedError("a chart of the report has no images")
 
 
 def _cubic(

@@ -1,6 +1,6 @@
-"""The workbook's `Check` sheet: formulas that follow the arithmetic from the other sheets' values.
+"""The workbook's `Check` sheet: formulas that recompute figures from the other sheets' values.
 
-Its formulas have no stored values; a spreadsheet program computes them when it opens the file.
+The formulas have no stored values; a spreadsheet program computes them when it opens the file.
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ _HEAD: Final = ("Check", "Stated", "Recomputed", "Difference", "Agrees")
 
 
 def formulas(content: ReportContent) -> list[tuple[str, str, str]]:
-    """What is checked: a sentence, where the figure stands, and the formula that makes it again."""
+    """The checks: a sentence, the cell of the figure, and the formula that recomputes it."""
     last = len(content.series.sessions) + 1
     base = content.series.sessions.index(content.period.base) + 2
     checks = [
@@ -98,7 +98,7 @@ def _holdings(content: ReportContent) -> list[tuple[str, str, str]]:
 
 
 def add_sheet(book: Workbook, content: ReportContent) -> None:
-    """Add the sheet: one line a check, and below whether all of them agree."""
+    """Add the sheet: one row a check, and below whether all of them agree."""
     page: Worksheet = book.create_sheet(TITLE)
     to_print(page)
     for column, width in zip("ABCDE", (58, 20, 20, 14, 10), strict=True):

@@ -1,4 +1,4 @@
-"""The report as a workbook: a cover, charts, tables of values, one sheet of checking formulas."""
+"""The report as a workbook: a cover, charts, tables of values, a sheet of check formulas."""
 
 from datetime import UTC, datetime
 from pathlib import Path

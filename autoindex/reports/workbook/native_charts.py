@@ -1,4 +1,4 @@
-"""The workbook's own charts, on one sheet, drawn by the spreadsheet program from the tables."""
+"""The workbook's charts, on one sheet, which the spreadsheet program draws from the tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -83,7 +83,7 @@ def _shape(chart: LineChart | BarChart | AreaChart, title: str) -> None:
 
 def _sectors(page: Worksheet) -> AreaChart:
     chart = AreaChart(grouping="percentStacked")
-    # As many as the PDF shows: more would run into each other.
+    # As many as the PDF shows: more would not be legible.
     first = max(page.max_row - REBALANCES + 1, 2)
     _shape(chart, "Sector weights, recent rebalances")
     for column in range(2, page.max_column + 1):
@@ -108,7 +108,7 @@ def _contributions(page: Worksheet) -> BarChart:
     chart.series[0].graphicalProperties.solidFill = theme.ACCENT[1:]
     chart.series[0].invertIfNegative = False
     chart.y_axis.number_format, chart.y_axis.delete = "0.0%", False
-    # Upside down, so that the largest stands on top; the scale stays at the foot.
+    # Reversed, so that the largest is at the top; the scale stays at the bottom.
     chart.y_axis.crosses, chart.x_axis.tickLblSkip = "max", 1
     chart.x_axis.tickLblPos, chart.x_axis.delete = "low", False
     chart.x_axis.scaling.orientation = "maxMin"

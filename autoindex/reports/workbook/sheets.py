@@ -113,7 +113,7 @@ def _drawdowns(book: Workbook, content: ReportContent) -> None:
 def _metrics(book: Workbook, content: ReportContent) -> None:
     columns = [
         ("Window", TEXT),
-        ("Measure", TEXT),
+        ("Metric", TEXT),
         ("Index", PERCENT),
         ("Benchmark", PERCENT),
         ("Name in empyrical", TEXT),
@@ -122,7 +122,7 @@ def _metrics(book: Workbook, content: ReportContent) -> None:
         (window_label(row.window), metric_label(row.metric), row.index, row.benchmark, row.metric)
         for row in content.metrics
     ]
-    page = add_table(book, "Measures", columns, rows, (18, 32, 13, 13, 30))
+    page = add_table(book, "Metrics", columns, rows, (18, 32, 13, 13, 30))
     for line, row in enumerate(content.metrics, start=2):
         if is_ratio(row.metric):
             page.cell(line, 3).number_format = RATIO

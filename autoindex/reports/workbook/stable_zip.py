@@ -1,4 +1,4 @@
-"""Saves a workbook so that the same workbook gives the same bytes: fixed times inside the zip."""
+"""Saves a workbook reproducibly: fixed times inside the zip, so the same bytes each time."""
 
 from datetime import UTC, datetime
 from pathlib import Path

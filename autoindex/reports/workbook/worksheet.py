@@ -1,4 +1,4 @@
-"""One table a sheet: typed cells, number formats, frozen head, filter, ready to print."""
+"""One table a sheet: typed cells, number formats, frozen header, filter, print layout."""
 
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
@@ -27,7 +27,7 @@ HEAD_FONT: Final = Font(name="Calibri", size=10, bold=True, color="FFFFFF")
 HEAD_FILL: Final = PatternFill("solid", fgColor=theme.ACCENT[1:])
 _WIDTH: Final = 13.0
 _POINTS_A_LINE: Final = 14.0
-# A longer table is printed upright, unless it has so many columns that they would be tiny.
+# A longer table is printed in portrait, unless it has too many columns for that.
 _LONG: Final = 60
 _FEW_COLUMNS: Final = 9
 _LIKE_FORMULAS: Final = ("=", "+", "-", "@", "'")
@@ -63,7 +63,7 @@ def add_table(
 
 
 def _head(page: Worksheet, columns: Sequence[tuple[str, str]], widths: Sequence[float]) -> None:
-    """The first row: words to the left, the heads of figures over them, as high as it takes."""
+    """The header row: text to the left, headers of figures to the right, as high as needed."""
     lines = 1
     for column, (head, number_format) in enumerate(columns, start=1):
         width = widths[column - 1] if column <= len(widths) else _WIDTH
@@ -82,10 +82,10 @@ def _head(page: Worksheet, columns: Sequence[tuple[str, str]], widths: Sequence[
 
 
 def to_print(page: Worksheet) -> None:
-    """A4, as wide as the paper and as long as it takes; no gridlines on the screen."""
+    """A4, fit to the paper's width, any number of pages; no gridlines on the screen."""
     page.sheet_view.showGridLines = False
-    upright = page.max_row > _LONG and page.max_column <= _FEW_COLUMNS
-    page.page_setup.orientation = "portrait" if upright else "landscape"
+    portrait = page.max_row > _LONG and page.max_column <= _FEW_COLUMNS
+    page.page_setup.orientation = "portrait" if portrait else "landscape"
     page.page_margins = PageMargins(left=0.5, right=0.5, top=0.5, bottom=0.6)
     page.oddFooter = HeaderFooterItem(
         left=_HeaderFooterPart("&A", size=8), right=_HeaderFooterPart("Page &P of &N", size=8)
@@ -96,7 +96,7 @@ def to_print(page: Worksheet) -> None:
 
 
 def keep_values(page: Worksheet) -> None:
-    """Keep every cell as it was meant: words as words, a number with all its digits."""
+    """Keep every cell's value: text as text, a number with all its digits."""
     for row in page.iter_rows():
         for cell in row:
             if isinstance(cell, Cell) and isinstance(cell.value, str):
@@ -108,7 +108,7 @@ def keep_values(page: Worksheet) -> None:
 
 
 def _keep_words(cell: Cell, words: str) -> None:
-    # openpyxl takes `=1+1` for a formula and `#N/A` for an error.
+    # openpyxl reads `=1+1` as a formula and `#N/A` as an error.
     cell.data_type = "s"
-    # And a spreadsheet program would, once somebody has edited the cell.
+    # A spreadsheet program would, too, once the cell is edited.
     cell.quotePrefix = words.startswith(_LIKE_FORMULAS)

@@ -60,7 +60,7 @@ def test_every_part_is_bookmarked(reader: PdfReader) -> None:
         "Deepest drawdowns",
         "Rolling volatility",
         "Rolling Sharpe ratio",
-        "Measures",
+        "Metrics",
         "Monthly returns",
         "Calendar years",
         "Allocations",

@@ -41,7 +41,7 @@ def test_sheets_in_order(book: Workbook) -> None:
         "Performance",
         "Daily",
         "Drawdowns",
-        "Measures",
+        "Metrics",
         "Monthly returns",
         "Holdings",
         "Contributions",
