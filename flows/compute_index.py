@@ -27,7 +27,7 @@ from autoindex.storage.index import allocations, holdings, index_metrics, levels
 from autoindex.storage.index.allocations import Allocations
 from autoindex.storage.index.holdings import Holdings
 from autoindex.storage.index.index_metrics import Values
-from autoindex.storage.index.recompute_marks import Renewal
+from autoindex.storage.index.recompute_marks import RecomputeMark
 from autoindex.storage.postgres import locks
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets
@@ -90,7 +90,7 @@ class Loaded:
     benchmark: pd.Series | None
     history: pd.Series
     base: Base | None
-    renewal: Renewal
+    mark: RecomputeMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +106,13 @@ class Computed:
 def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
     """Read the closes that the first new session needs, and the stored level to continue from."""
     with run.engine.begin() as connection:
-        renewal = recompute_marks.open_for(connection, request.strategy, request.frequency)
+        mark = recompute_marks.read(connection, request.strategy, request.frequency)
     with run.engine.connect() as connection:
         stored = stored_prices.stored_window(connection)
         if stored is None:
             raise EmptyWindow("start_date", None, None)
         universe = assets.list_assets(connection)
-        base = _base(connection, request, renewal, universe, stored)
+        base = _base(connection, request, mark, universe, stored)
         start, end = _window(connection, request, base, stored)
         held = set(base.units.index) if base else set()
         chosen = [a for a in universe if a.role == "constituent" and (a.active or a.symbol in held)]
@@ -126,14 +126,14 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
             benchmark=_benchmark(connection, universe, stored[0], end),
             history=_history(connection, request, base),
             base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
-            renewal=renewal,
+            mark=mark,
         )
 
 
 def _base(
     connection: Connection,
     request: ComputeIndexRequest,
-    renewal: Renewal,
+    mark: RecomputeMark,
     universe: list[Asset],
     stored: tuple[date, date],
 ) -> Holdings | None:
@@ -142,7 +142,7 @@ def _base(
     It is the last before the requested start, or before the first due session; or the last of all.
     """
     begin = date.max
-    if (wanted := request.start_date or renewal.due_from) is not None:
+    if (wanted := request.start_date or mark.due_from) is not None:
         begin = max(wanted, _first_computable(connection, request, universe, stored[0]))
     found = holdings.before(connection, request.strategy, request.frequency, universe, begin)
     if found is None or found.session < stored[0]:
@@ -250,8 +250,8 @@ def store(run: Runtime, request: ComputeIndexRequest, loaded: Loaded, computed: 
         allocations.store(connection, *which, rows, ids, first)
         newest = computed.levels.index[-1].date()
         index_metrics.store(connection, *which, newest, computed.metrics)
-        if loaded.renewal.is_met_from(request.start_date):
-            recompute_marks.settle(connection, *which, loaded.renewal)
+        if loaded.mark.is_covered_from(request.start_date):
+            recompute_marks.clear(connection, *which, loaded.mark)
 
 
 def _summary(request: ComputeIndexRequest, loaded: Loaded, computed: Computed) -> dict[str, Any]:

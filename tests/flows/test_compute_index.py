@@ -171,9 +171,7 @@ def test_a_correction_is_in_every_index_that_is_computed_next(
         wanted = at_once(corrected(closes, "2021-01-12"), strategy)
         pd.testing.assert_series_equal(renewed, wanted, rtol=1e-12, check_freq=False)
         with run.engine.begin() as connection:
-            assert (
-                recompute_marks.open_for(connection, strategy, Frequency.MONTHLY).due_from is None
-            )
+            assert recompute_marks.read(connection, strategy, Frequency.MONTHLY).due_from is None
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -201,7 +199,7 @@ def test_what_a_cleanup_has_taken_renews_nothing(
         renewed[:"2020-09-01"], published[:"2020-09-01"], check_exact=True
     )
     with run.engine.begin() as connection:
-        assert recompute_marks.open_for(connection, strategy, Frequency.MONTHLY).due_from is None
+        assert recompute_marks.read(connection, strategy, Frequency.MONTHLY).due_from is None
 
 
 def test_a_correction_during_a_computation_is_due_after_it(

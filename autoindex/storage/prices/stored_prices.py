@@ -1,4 +1,4 @@
-"""Daily prices: bulk load that writes only what differs, and reads into a matrix."""
+"""Daily prices: bulk writes of the rows that differ, and reads into a matrix."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ from autoindex.storage.prices.price_diff import Difference
 from autoindex.storage.tables import prices
 from autoindex.storage.universe.assets import Asset
 
-# A factor between old and new closes that is this steady changes no return: see `_first_return`.
+# A factor between old and new closes this steady changes no return: see `_first_return`.
 _STEADY: Final = 1e-3
 
 _CLOSES: Final = {"session": "date", "close": "float8"}
 
-# Index look-ups asset by asset, whatever the planner would think of it.
+# A lateral join, so that PostgreSQL looks each asset up in the index.
 _MATRIX: Final = sql.SQL("""
     select w.id, stored.*
     from unnest({}::int[]) as w (id)
@@ -46,7 +46,7 @@ _DELETE: Final = text("delete from prices where asset_id = :id and session = any
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a load did, row by row; `first_changed` is the earliest session whose return changed."""
+    """Rows of a load by outcome; `first_changed` is the earliest session whose return changed."""
 
     inserted: int = 0
     updated: int = 0
@@ -71,20 +71,20 @@ class Counts:
 
 
 def upsert(connection: Connection, bars: Sequence[Bars], ids: Mapping[str, int]) -> Counts:
-    """Insert new bars and update those that differ; rows that are the same are not touched.
+    """Insert new bars and update those that differ; equal rows are not written.
 
-    `ids` maps symbol to asset; a symbol comes once. Takes turns with other loads until the
-    transaction ends, raises the data version when anything was written, and notes from where
-    indexes have to be renewed.
+    `ids` maps symbols to assets; `bars` has each symbol once. Holds the lock on prices until the
+    transaction ends, raises the data version where a row was written, and marks the session from
+    which indexes have to be recomputed.
     """
     locks.until_commit(connection, locks.PRICES)
-    return _noted(connection, _write(connection, price_diff.find(connection, bars, ids)))
+    return _marked(connection, _write(connection, price_diff.find(connection, bars, ids)))
 
 
 def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
-    """Put a restated history in the place of the stored one, in the caller's transaction.
+    """Replace the stored history by a restated one, in the caller's transaction.
 
-    Stored holdings are restated with it: units times close stays what it was.
+    Stored holdings are restated with it, so that units × close stays the same.
     """
     locks.until_commit(connection, locks.PRICES)
     stored = closes_of(connection, asset_id)
@@ -95,17 +95,17 @@ def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
     if deleted and not written.written:
         versions.bump(connection, versions.PRICES)
     first = _first_return(stored, bars)
-    return _noted(connection, dataclasses.replace(written, deleted=deleted, first_changed=first))
+    return _marked(connection, dataclasses.replace(written, deleted=deleted, first_changed=first))
 
 
-def _noted(connection: Connection, counts: Counts) -> Counts:
+def _marked(connection: Connection, counts: Counts) -> Counts:
     if counts.first_changed is not None:
-        recompute_marks.note(connection, counts.first_changed)
+        recompute_marks.add(connection, counts.first_changed)
     return counts
 
 
 def _write(connection: Connection, found: Sequence[Difference]) -> Counts:
-    """Insert what is new and update what changed; raises the data version where either is."""
+    """Insert new bars and update changed ones; raises the data version where there are any."""
     new = [(one.asset_id, one.bars.select(one.is_new)) for one in found if one.is_new.any()]
     changed = [
         (one.asset_id, one.bars.select(one.is_changed)) for one in found if one.is_changed.any()
@@ -161,17 +161,17 @@ def _restate_units(connection: Connection, asset_id: int, stored: "Closes", bars
 
 
 def _first_return(stored: "Closes", bars: Bars) -> date | None:
-    """The earliest session whose return a restated history changed; None where none did.
+    """The earliest session whose return the restatement changed; None where none did.
 
-    A split multiplies all closes before it by one factor: only where the factor between old and
-    new closes steps, or where a session came or went, is there another return.
+    A split multiplies all closes before it by one factor. So a return changes only where the factor
+    between old and new closes steps, or where a session is new or gone.
     """
     _, ours, theirs = np.intersect1d(stored.sessions, bars.sessions, return_indices=True)
-    came_or_went = np.setxor1d(stored.sessions, bars.sessions)
+    new_or_gone = np.setxor1d(stored.sessions, bars.sessions)
     factors = np.log(bars.close[theirs] / stored.closes[ours])
     steps = stored.sessions[ours][1:][np.abs(np.diff(factors)) > _STEADY]
-    # The stored history could end before a split that the new one has after it: no step of ours.
-    changed = np.concatenate([came_or_went, steps])
+    # A split after the stored history ends is not a step between two of its closes.
+    changed = np.concatenate([new_or_gone, steps])
     return changed.min().item() if len(changed) else None
 
 
@@ -197,9 +197,9 @@ def closes_of(connection: Connection, asset_id: int, start: date | None = None) 
 
 
 def newest_sessions(connection: Connection, assets: Sequence[Asset]) -> dict[str, date]:
-    """The newest stored session by symbol; assets without prices are left out."""
+    """The newest stored session by symbol, without assets that have no prices."""
     symbols = {asset.id: asset.symbol for asset in assets}
-    # One index look-up an asset, where a grouped maximum would read every row.
+    # One index look-up an asset: a grouped maximum would read every row.
     query = text(
         "select a.id, (select max(session) from prices where asset_id = a.id) "
         "from unnest(cast(:ids as int[])) as a(id)"
@@ -209,7 +209,7 @@ def newest_sessions(connection: Connection, assets: Sequence[Asset]) -> dict[str
 
 
 def stored_window(connection: Connection) -> tuple[date, date] | None:
-    """The first and last stored session of all; None where no prices are stored."""
+    """The first and last session with a stored price; None without prices."""
     query = select(func.min(prices.c.session), func.max(prices.c.session))
     first, last = connection.execute(query).one()
     return None if first is None else (first, last)
@@ -220,7 +220,7 @@ def load_closes(
 ) -> pd.DataFrame:
     """Closes of the exchange's sessions from `start` to `end`, one column a symbol, by symbol.
 
-    NaN where there is no bar. Assets are parsed as they arrive, so that the matrix is all it takes.
+    NaN where there is no bar. Rows are parsed as they arrive to save memory.
     """
     index = sessions.between(start, end)
     ordered = sorted(assets, key=lambda asset: asset.symbol)
@@ -247,5 +247,5 @@ def _fill(
     )
     for asset_id, (stored, closes) in binary_copy.unload_packed(connection, query, _CLOSES):
         at = row_of[(binary_copy.as_days(stored) - days[0]).astype(int)]
-        known = at >= 0  # a bar on a day that is no session has no place
+        known = at >= 0  # bars on days that are not sessions are left out
         matrix[at[known], column_of[asset_id]] = closes[known]
