@@ -46,7 +46,7 @@ def _serve(listener: socket.socket, sandbox: Sandbox) -> None:
     config = uvicorn.Config(
         application(sandbox), log_level="warning", access_log=False, server_header=False
     )
-    # The socket listens already: whoever reads this line may connect.
+    # The socket listens already: a reader of this line may connect.
     sys.stdout.write(f"Sandbox of {len(sandbox.listings)} symbols on http://{host}:{port}\n")
     sys.stdout.flush()
     uvicorn.Server(config).run(sockets=[listener])

@@ -21,7 +21,7 @@ class Part:
 
 
 def read(body: bytes) -> dict[str, Part]:
-    """The calls of a body by name; raises 400 where it is no object of objects with a `url`."""
+    """The calls of a body by name; raises 400 unless it is an object of objects with a `url`."""
     try:
         named = json.loads(body)
         return {name: _part(call["url"]) for name, call in named.items()}
@@ -41,10 +41,10 @@ def answered(body: Mapping[str, Any]) -> Entry:
 
 
 def failed(error: ApiError) -> Entry:
-    """The entry of a call that was refused; its form is not documented, this one is likely."""
+    """The entry of a call that was refused, in a likely form: it is not documented."""
     return {"response": error.body(), "status": "error"}
 
 
 def whole(answers: Mapping[str, Entry]) -> dict[str, Any]:
-    """The whole answer, whatever became of its parts."""
+    """The whole response, whatever the outcomes of its parts."""
     return {"code": 200, "status": "success", "data": answers}

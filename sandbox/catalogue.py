@@ -1,4 +1,4 @@
-"""What there is: lists of stocks and indices, and a search in them."""
+"""The catalogue: lists of stocks and indices, and a search in them."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,7 +11,7 @@ _LONGEST_SEARCH: Final = 120
 
 
 def stocks(listings: Mapping[str, Listing], query: Query) -> dict[str, Any]:
-    """`/stocks`: everything that is no index."""
+    """`/stocks`: every listing that is not an index."""
     return _list([one for one in listings.values() if one.type != "Index"], query)
 
 

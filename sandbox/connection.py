@@ -1,4 +1,4 @@
-"""Connections that end without an answer, which ASGI itself has no word for."""
+"""Connections that end without a response, which ASGI itself cannot express."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -12,7 +12,7 @@ class Droppable:
         self._application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Outermost, `send` belongs to uvicorn's request, and that knows its connection.
+        # This is the outermost application, so `send` is a method of uvicorn's request.
         scope[_KEY] = getattr(send, "__self__", None)
         await self._application(scope, receive, send)
 
@@ -20,6 +20,6 @@ class Droppable:
 async def drop(scope: Scope, receive: Receive) -> None:
     """End the connection of this call at once."""
     scope[_KEY].transport.abort()
-    # Until uvicorn knows: it would answer 500 otherwise.
+    # Wait until uvicorn knows: otherwise it would answer 500.
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The sandbox's own switches, under `/sandbox`: they change what the provider's side answers."""
+"""The sandbox's own switches, under `/sandbox`, which change the provider's responses."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -64,7 +64,7 @@ def _set_clock(sandbox: Sandbox, body: bytes) -> None:
 
 
 def _set_plan(sandbox: Sandbox, body: bytes) -> None:
-    # A new meter too: what was spent under the old plan says nothing about this one.
+    # A new meter, too: credits spent under the old plan do not count.
     sandbox.meter = Meter(Plan.model_validate_json(body))
 
 

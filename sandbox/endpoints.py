@@ -1,4 +1,4 @@
-"""Twelve Data's endpoints: what each costs and what it answers."""
+"""Twelve Data's endpoints: the cost and the response of each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MOST_SYMBOLS: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call that has been let in."""
+    """A call that was admitted."""
 
     sandbox: Sandbox
     query: Query
@@ -83,7 +83,7 @@ def earliest_timestamp(asked: Asked) -> Body:
 
 
 def api_usage(asked: Asked) -> Body:
-    """`/api_usage`: the day is told only where the plan limits it."""
+    """`/api_usage`: with the day only where the plan limits it."""
     meter, now = asked.sandbox.meter, asked.sandbox.wall_clock()
     body: Body = {
         "timestamp": f"{now.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
@@ -100,7 +100,7 @@ def api_usage(asked: Asked) -> Body:
 
 
 def technical_indicators(_: Asked) -> Body:
-    """`/technical_indicators`: none; the official client asks for them when it starts."""
+    """`/technical_indicators`: none. The official client asks for them when it starts."""
     return {"data": {}, "status": "ok"}
 
 

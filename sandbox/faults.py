@@ -1,4 +1,4 @@
-"""What can be made to go wrong in the sandbox, and where it does."""
+"""The faults that can be switched on, and where they strike."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -68,7 +68,7 @@ EDGE_PAGE: Final = (
 
 
 class Fault(BaseModel):
-    """One thing that goes wrong, until it has happened `times` times or is taken away."""
+    """One fault, until it has happened `times` times or is switched off."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -92,7 +92,7 @@ class Faults:
         self.all = list(faults)
 
     def strike(self, path: str, symbols: Iterable[str]) -> list[Fault]:
-        """The faults that happen to this call; those that have happened often enough go."""
+        """The faults of this call; those that have happened `times` times are removed."""
         called = list(symbols)
         striking = [
             fault

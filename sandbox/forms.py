@@ -21,7 +21,7 @@ def as_json(body: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def formatted(body: Mapping[str, Any], query: Query) -> Response:
-    """An answer in the format asked for; one symbol's bars are the only thing CSV can say."""
+    """A response in the format asked for; CSV is only for lists and one symbol's bars."""
     if query.word("format", "json", ("json", "csv")) == "json":
         return as_json(body)
     rows = body.get("values") or body.get("data")
@@ -32,7 +32,7 @@ def formatted(body: Mapping[str, Any], query: Query) -> Response:
 
 
 def broken(response: Response, striking: Iterable[Fault]) -> Response:
-    """The answer as the faults of this call leave it."""
+    """The response as the faults of this call change it."""
     for fault in striking:
         body = bytes(response.body)
         match fault.kind:

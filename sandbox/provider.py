@@ -1,4 +1,4 @@
-"""The provider's side of the sandbox: who may call, what it costs, what goes wrong."""
+"""The provider's side of the sandbox: keys, credits, faults."""
 
 import asyncio
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class _Call:
 
 
 class Provider:
-    """Answers as Twelve Data does, or as the faults that are switched on have it answer."""
+    """Responds as Twelve Data does, or as the faults that are switched on say."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -59,7 +59,7 @@ class Provider:
             response = forms.formatted(body, call.query)
         except _Refused as refused:
             response, cost = self._error(refused.error), refused.cost
-        except ApiError as error:  # a form there is none of
+        except ApiError as error:  # an unknown format
             response = self._error(error)
         response = forms.broken(response, call.faults)
         response.headers.update(self._credit_headers(call.key, cost))
@@ -139,7 +139,7 @@ class Provider:
 
 
 class _Refused(Exception):
-    """A call that is answered with an error, and what it costs all the same."""
+    """A call that is answered with an error, and what it costs nevertheless."""
 
     def __init__(self, error: ApiError, cost: int) -> None:
         super().__init__(error.message)

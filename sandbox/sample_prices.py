@@ -1,4 +1,4 @@
-"""The sandbox's prices: what is read from files, and what of it shows at an instant."""
+"""The sandbox's prices: how files are read, and which bars exist at an instant."""
 
 import csv
 import gzip
@@ -61,7 +61,7 @@ class Listing:
     def visible(
         self, now: datetime, split: Split | None = None, *, adjusted: bool = True
     ) -> list[Bar]:
-        """The bars there are at the instant `now`: today's too, unfinished, while trading goes on.
+        """The bars at the instant `now`, with today's unfinished one while trading continues.
 
         A split divides the prices from its session on, and when `adjusted` those before it too.
         """
@@ -85,8 +85,8 @@ def trading_day(now: datetime) -> tuple[date, bool]:
 
 
 def _is_open(now: datetime, day: date) -> bool:
-    # Only the calendar knows half days. It takes a second to load, and the default clock stands
-    # after the close: no reason to let every start wait for it.
+    # Only the calendar knows half days. It takes a second to load, which a start at the default
+    # clock, after the close, does not need.
     from autoindex import sessions  # noqa: PLC0415
 
     return sessions.last_closed(now) < day
@@ -165,7 +165,7 @@ def _long(names: list[str], rows: Iterable[list[str]]) -> Iterator[tuple[str, Ba
 
 
 def _unfinished(before: Bar, final: Bar) -> Bar:
-    """A bar in the middle of its session: the price has gone half of its way."""
+    """A bar in the middle of its session: halfway from the last close to the final one."""
     close = number((float(before.close) + float(final.close)) / 2)
     volume = None if final.volume is None else str(int(float(final.volume)) // 2)
     low, high = sorted((final.open, close), key=float)

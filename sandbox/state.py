@@ -1,4 +1,4 @@
-"""What the sandbox is told to be: its prices, clock, plan, faults, and the calls it has seen."""
+"""The state of the sandbox: its prices, clock, plan, faults and recorded calls."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ _CALLS_KEPT: Final = 10_000
 
 
 def wall_clock() -> datetime:
-    """The instant it really is."""
+    """The real time."""
     return datetime.now(UTC)
 
 
@@ -52,7 +52,7 @@ class Sandbox:
         self.reset()
 
     def reset(self) -> None:
-        """Back to what it was at the start."""
+        """Reset everything to its state at the start."""
         self.clock = self.default_clock
         self.meter = Meter(self.default_plan)
         self.faults = Faults()
@@ -62,11 +62,11 @@ class Sandbox:
         self.calls = deque(maxlen=_CALLS_KEPT)
 
     def bars(self, listing: Listing, *, adjusted: bool = True) -> list[Bar]:
-        """What shows of a listing now."""
+        """The bars of a listing at the sandbox's clock."""
         return listing.visible(self.clock, self.splits.get(listing.symbol), adjusted=adjusted)
 
     def summary(self) -> dict[str, Any]:
-        """How every switch stands."""
+        """The state of every switch."""
         return {
             "clock": self.clock.isoformat(),
             "plan": self.meter.plan.model_dump(),

@@ -1,1 +1,1 @@
-"""The only SQL and the only Redis: tables, migrations, one module per noun, archive, cache."""
+"""Storage: all SQL and all Redis, in one module for each noun."""

@@ -1,7 +1,7 @@
-"""The provider's credits: one budget that all workers share, a ledger of minutes and days in UTC.
+"""The provider's credits: a budget that all workers share, in a ledger of UTC minutes and days.
 
-Reserve, commit, call the provider, correct. The instants are the wall clock's, whatever the
-prices' clock says: the budget is about real requests.
+Reserve, commit, call the provider, correct. All instants are by the wall clock, not the data's
+clock: the budget is for real requests.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.storage.tables import credit_ledger, credit_plan
 
-# A call sent at the very end of a minute is counted by the provider in the next: it is booked in
-# both. The same holds for days.
+# The provider may count a call at the end of a minute in the next one, so it is booked in both. The
+# same holds for days.
 _BORDER: Final = timedelta(seconds=2)
 _PLAN_KNOWN_FOR: Final = timedelta(days=1)
 _NO_LIMIT: Final = 1_000_000_000
@@ -34,7 +34,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class DayUsage:
-    """How many credits of a day are spent, of how many."""
+    """How many credits of a day are used, and the day's limit."""
 
     used: int
     limit: int | None
@@ -42,7 +42,7 @@ class DayUsage:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Credits set aside at an instant. `day_spent` says that it is the day that gave no more."""
+    """Credits reserved at an instant; `day_spent` says that the day's limit granted no more."""
 
     granted: int
     at: datetime
@@ -52,7 +52,7 @@ class Reservation:
 def plan(
     connection: Connection, now: datetime, known_for: timedelta = _PLAN_KNOWN_FOR
 ) -> Plan | None:
-    """The plan as the provider told it; None when it has not been asked for a day."""
+    """The plan as the provider reported it; None where that is more than `known_for` ago."""
     query = select(credit_plan.c.per_minute, credit_plan.c.per_day).where(
         credit_plan.c.asked_at > now - known_for
     )
@@ -68,7 +68,7 @@ def store_plan(
     used_this_minute: int = 0,
     used_today: int | None = None,
 ) -> None:
-    """Keep what the provider told of the plan, and what others with the same key have used."""
+    """Store the plan that the provider reported, and what others with the same key have used."""
     values = {"per_minute": told.per_minute, "per_day": told.per_day, "asked_at": now}
     connection.execute(
         insert(credit_plan)
@@ -83,7 +83,7 @@ def store_plan(
 def reserve(
     connection: Connection, wanted: int, limits: Plan, now: datetime, *, at_least: int = 1
 ) -> Reservation:
-    """Set aside up to `wanted` credits of this minute and this day; none when under `at_least`.
+    """Reserve up to `wanted` credits of this minute and this day, or none below `at_least`.
 
     The rows stay locked until the transaction ends: commit before calling the provider.
     """
@@ -111,12 +111,12 @@ def correct(
     *,
     used_this_minute: int | None = None,
 ) -> None:
-    """Replace what was reserved by what was spent, once the provider has answered.
+    """Replace the reserved credits by the spent ones, once the provider has responded.
 
-    An answer that comes in a later minute, after a retry perhaps, is booked there too: the
-    provider may have counted it in either. `used_this_minute` is the provider's own count, which
-    knows of others with the same key. It is believed only where it is higher, because ours knows of
-    calls that are still on their way, and only where the minute is still that of the reservation.
+    A response in a later minute is booked in both minutes: the provider may have counted it in
+    either. `used_this_minute` is the provider's own count, which includes others with the same key.
+    It is used only where it is higher, because ours includes calls in progress, and only while the
+    minute is that of the reservation.
     """
     reserved = _periods(reservation.at)
     later = sorted({_day(now), _minute(now)} - set(reserved))
@@ -129,7 +129,7 @@ def correct(
 
 
 def exhaust(connection: Connection, limits: Plan, now: datetime, *, daily: bool) -> None:
-    """Book the minute, or the day, as spent: the provider has said so."""
+    """Book the minute, or the day, as spent, as the provider reports."""
     if not daily:
         _raise_to(connection, _minute(now), limits.per_minute)
     else:
@@ -137,9 +137,9 @@ def exhaust(connection: Connection, limits: Plan, now: datetime, *, daily: bool)
 
 
 def day_usage(connection: Connection, now: datetime) -> DayUsage | None:
-    """What of the day's credits is spent; None where the day has no limit, or none is known.
+    """The day's credits and their limit; None where the day has no limit, or none is known.
 
-    The limit is None where the provider has said that the day is spent, of which no limit is known.
+    The limit is None where the provider reports the day as spent, but not its limit.
     """
     query = select(credit_ledger.c.used).where(_is_one_of([_day(now)]))
     used = connection.execute(query).scalar_one_or_none() or 0

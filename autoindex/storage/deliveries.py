@@ -1,7 +1,7 @@
-"""Reports sent by mail: who has claimed to send one, and how it ended.
+"""Deliveries of reports by mail: claims to send one, and their outcomes.
 
-Claim, commit, send, mark, commit. Whoever dies in between leaves a claim without an end: nobody can
-tell whether the mail went out, and it is not sent again.
+Claim, commit, send, mark, commit. A process that dies in between leaves a claim without an outcome:
+whether the mail was sent is unknown, and it is not sent again.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ class Delivery:
 
 
 def claim(connection: Connection, task_id: UUID, recipient: str, message_id: str) -> bool:
-    """Whether the caller is the one who sends; commit before sending.
+    """Whether the caller may send; commit before sending.
 
-    A claim found without an end is marked `unknown`: its holder died on the way, or sends right
-    now and will mark it.
+    An earlier claim without an outcome is marked `unknown`: its holder died, or is still sending
+    and will mark it.
     """
     values = {"task_id": task_id, "recipient": recipient, "message_id": message_id}
     new = insert(deliveries).values(**values, status="claimed")
@@ -48,16 +48,16 @@ def claim(connection: Connection, task_id: UUID, recipient: str, message_id: str
 
 
 def mark(connection: Connection, task_id: UUID, recipient: str, status: Outcome) -> None:
-    """Store how a claimed mail ended; one that was sent stays sent."""
+    """Store the outcome of a claimed mail; one that was sent stays sent."""
     sent_at = func.now() if status == "sent" else None
     unsent = and_(_is(task_id, recipient), deliveries.c.status != "sent")
     connection.execute(update(deliveries).where(unsent).values(status=status, sent_at=sent_at))
 
 
 def release(connection: Connection, task_id: UUID, recipient: str) -> bool:
-    """Give a claim back, so that a later attempt can send; whether there was one.
+    """Release a claim, so that a later attempt can send; whether there was one.
 
-    Only for who holds the claim and knows that the mail server accepted nothing.
+    Only for the holder of the claim, where the mail server accepted nothing.
     """
     open_ = deliveries.c.status.in_(("claimed", "unknown"))
     held = and_(_is(task_id, recipient), open_)

@@ -1,4 +1,4 @@
-"""Create our database and bring its tables to the newest revision."""
+"""Creates the database and upgrades its tables to the newest revision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +18,9 @@ _SCRIPTS: Final = Path(__file__).parent / "migrations"
 
 
 def create_database(url: str) -> bool:
-    """Create the database that `url` names where the server lacks it; whether it was made.
+    """Create the database of `url` where it is missing; whether it was created.
 
-    Only to make it is the server's own database `postgres` needed, and the right to use that.
+    Creating it needs access to the server's database `postgres`.
     """
     if _is_there(url):
         return False
@@ -38,7 +38,7 @@ def create_database(url: str) -> bool:
 
 
 def upgrade(url: str) -> str:
-    """Apply every revision the database lacks, one process at a time; the revision it has then."""
+    """Apply every missing revision, one process at a time; the revision afterwards."""
     with _connected(make_url(url)) as connection, connection.begin():
         locks.until_commit(connection, "migrate")
         config = Config()
@@ -62,7 +62,7 @@ def _is_there(url: str) -> bool:
     try:
         with _connected(make_url(url)):
             return True
-    except OperationalError:  # also where the server is away, which the next question says too
+    except OperationalError:  # or the server is unreachable, which the next connection reports
         return False
 
 

@@ -1,4 +1,4 @@
-"""Reports that were made: what they cover and where their files are."""
+"""Stored reports: the period each covers, and its file."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -33,7 +33,7 @@ class StoredReport:
 
 
 def record(connection: Connection, report: StoredReport) -> None:
-    """Store what a task has made; a second run of the same task replaces it."""
+    """Store a task's report; a second run of the same task replaces it."""
     row = asdict(report)
     statement = insert(reports).values(row)
     connection.execute(

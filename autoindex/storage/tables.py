@@ -50,7 +50,7 @@ assets = Table(
     Column("shares_outstanding_date", Date),
     Column("role", Text, nullable=False),
     Column("active", Boolean, nullable=False, server_default="true"),
-    # Set by a cleanup: no refresh fetches earlier bars, or it would bring back what was removed.
+    # Set by a cleanup: a refresh does not fetch earlier bars, which were removed.
     Column("prices_kept_from", Date),
     _now("updated_at"),
     CheckConstraint("role in ('constituent', 'benchmark')", name="role"),
@@ -72,9 +72,9 @@ prices = Table(
     Index("ix_prices_session", "session"),
 )
 
-# When the provider last answered about an asset: `asked_at` by the data's clock, which closes are
-# compared with (null where it is to be asked anew), `whole_at` (its whole history) by the wall
-# clock, which goes on where that one stands.
+# When the provider last answered about an asset. `asked_at` is by the data's clock, to compare with
+# closes; null where it has to be asked again. `whole_at`, for the whole history, is by the wall
+# clock.
 fetches = Table(
     "fetches",
     metadata,
@@ -92,8 +92,8 @@ index_levels = Table(
     Column("level", Double, nullable=False),
 )
 
-# Of each index: the session from which on prices have changed since it was computed, and how often
-# any were said to have.
+# Recompute marks: the session from which prices have changed since the index was computed, and how
+# often they changed.
 index_renewals = Table(
     "index_renewals",
     metadata,
@@ -104,9 +104,9 @@ index_renewals = Table(
 )
 
 # One row per constituent and rebalance session. `units` is the holding behind one index of level
-# `level`: weight x level / close, so that a series can go on when older closes are gone. A trigger
-# checks the assets, as for prices; see revision 0006. Its pages keep room for splits; see revision
-# 0008.
+# `level`: weight x level / close, so that a series can continue without older closes. A trigger
+# checks the assets, as for prices: see revision 0006. Its pages keep room for splits: see
+# revision 0008.
 allocations = Table(
     "allocations",
     metadata,
@@ -148,7 +148,8 @@ reports = Table(
     _now("created_at"),
 )
 
-# A mail is claimed (committed) before it is handed to the server, so that it is never sent twice.
+# A mail is claimed, and the claim committed, before it is handed over to the mail server, so it is
+# never sent twice.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -161,7 +162,7 @@ deliveries = Table(
     CheckConstraint("status in ('claimed', 'sent', 'refused', 'unknown')", name="status"),
 )
 
-# The app fills this one; Autoindex only ages it.
+# The app fills this table; Autoindex only removes old rows.
 news_articles = Table(
     "news_articles",
     metadata,
@@ -174,7 +175,7 @@ news_articles = Table(
     Column("body", Text),
 )
 
-# Digests of what was asked for, and the key under which Prefect knows the run that came of it.
+# Idempotency keys: digests of requests, and the key by which Prefect knows the run of each.
 bookings = Table(
     "bookings",
     metadata,
@@ -222,7 +223,7 @@ credit_ledger = Table(
     CheckConstraint("used >= 0", name="used"),
 )
 
-# What /api_usage said last: the plan's limits and when they were asked for.
+# The last answer of /api_usage: the plan's limits, and when it was asked.
 credit_plan = Table(
     "credit_plan",
     metadata,
@@ -233,8 +234,8 @@ credit_plan = Table(
     CheckConstraint("singleton", name="singleton"),
 )
 
-# Who holds a running task. `token` goes up with every holder, and whatever an earlier one still
-# writes is refused. Without a holder the row only remembers how many attempts have died.
+# Who holds a running task. `token` rises with every holder: writes of earlier ones are refused.
+# Without a holder, the row only counts the attempts that have died.
 leases = Table(
     "leases",
     metadata,
@@ -255,7 +256,7 @@ checkpoints = Table(
     _now("updated_at"),
 )
 
-# Where a running task is, for whoever follows it: written as it goes, never what decides a status.
+# The progress of a running task, for those who follow it; never decides a status.
 task_progress = Table(
     "task_progress",
     metadata,
@@ -264,12 +265,12 @@ task_progress = Table(
     Column("completed", Integer),
     Column("total", Integer),
     Column("what", Text),
-    # How many lines the task has said; the number of the last one.
+    # How many lines the task has logged: the number of the last one.
     Column("lines", Integer, nullable=False, server_default="0"),
     Column("updated_at", DateTime(timezone=True), nullable=False, index=True),
 )
 
-# What a task has said, numbered without gaps in the order in which it became visible.
+# The lines a task has logged, numbered without gaps in the order in which they became visible.
 task_lines = Table(
     "task_lines",
     metadata,

@@ -36,17 +36,17 @@ def bump(connection: Connection, name: str) -> int:
 
 
 def try_writing(connection: Connection) -> None:
-    """Raise what a write would where there are no tables, or the server takes no writes."""
+    """Raise the error of a write where tables are missing or the database is read-only."""
     connection.execute(text("update data_versions set version = version where false"))
 
 
 def current(connection: Connection, name: str) -> int:
-    """The version there is; 0 before the first change."""
+    """The current version; 0 before the first change."""
     query = select(data_versions.c.version).where(data_versions.c.name == name)
     return connection.execute(query).scalar_one_or_none() or 0
 
 
 def stamp(connection: Connection, name: str) -> Stamp:
-    """The version there is, told apart from one of the same number in another database."""
+    """The current version, distinct from one of the same number in another database."""
     row = connection.execute(_STAMP, {"name": name}).one_or_none()
     return Stamp(0, None) if row is None else Stamp(row.version, row.changed_at)

@@ -1,1 +1,1 @@
-"""The stored index: levels, allocations, metrics, and from where it has to be computed again."""
+"""The stored index: levels, allocations, metrics, and from where it has to be recomputed."""

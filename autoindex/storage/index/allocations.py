@@ -1,4 +1,4 @@
-"""Allocations: the weights decided at each rebalance, and the units behind them."""
+"""Allocations: target weights at each rebalance, and the units behind them."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +16,7 @@ from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import allocations, index_levels
 from autoindex.storage.universe.assets import Asset
 
-# What is held is gathered of so many rebalances at a time, which bounds the memory that takes.
+# So many rebalances are loaded at a time, which bounds memory.
 _REBALANCES_A_LOAD: Final = 64
 _ROWS: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
 _RESTATE: Final = text("""
@@ -46,7 +46,7 @@ def store(
     ids: dict[str, int],
     start: date,
 ) -> None:
-    """Put allocations in the place of what is stored from `start` on; raises the version."""
+    """Replace the stored allocations from `start` on; raises the version."""
     table = allocations.c
     connection.execute(
         delete(allocations).where(
@@ -67,7 +67,7 @@ def store(
 
 
 def _held(rows: Allocations, ids: dict[str, int]) -> dict[str, Any]:
-    """What is held, as columns; what is not held takes no row."""
+    """The holdings as columns: a row for each holding."""
     weights = rows.weights.to_numpy(np.float64)
     at, column = np.nonzero(weights > 0)
     assets = np.array([ids[symbol] for symbol in rows.weights.columns], np.int32)
@@ -88,10 +88,10 @@ def restate(
 ) -> None:
     """Multiply the units of one asset at each rebalance by the factor of its day.
 
-    A rebalance on none of the increasing `days` has the factor of the last one before it; one
-    before them all has the first.
+    `days` are increasing. A rebalance between two of them takes the factor of the earlier one, one
+    before all of them takes the first.
     """
-    # Whatever is decided is decided at a session that has a level: those are many times fewer.
+    # Each rebalance has a level, and levels are many times fewer than allocations.
     levels = index_levels.c
     decided = connection.execute(select(levels.strategy, levels.frequency, levels.session)).all()
     if not decided:

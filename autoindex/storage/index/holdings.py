@@ -1,4 +1,4 @@
-"""Where a stored index stands: its level at a session, and the units held from its close on."""
+"""Holdings: a stored level, and the units held from its close on."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +13,7 @@ from autoindex.storage.universe.assets import Asset
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """`units` by symbol, held since `decided`; what is not held is left out."""
+    """`units` by symbol, held since the decision session `decided`; only symbols that are held."""
 
     session: date
     decided: date

@@ -1,4 +1,4 @@
-"""What an index shows to the outside: pages of levels, allocations and metrics, as plain rows."""
+"""Pages of an index's stored levels, weights and metrics, as plain rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +14,7 @@ from autoindex.storage.tables import metrics as metrics_table
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which part of an index to show: sessions from `start` to `end`, both included.
-
-    Oldest first, or newest first.
-    """
+    """A part of an index: sessions from `start` to `end`, both included, in one of two orders."""
 
     strategy: Strategy
     frequency: Frequency
@@ -28,7 +25,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A page of rows, and how many the whole window has."""
+    """A page of rows, and how many rows the whole window has."""
 
     rows: Sequence[tuple[Any, ...]]
     total: int

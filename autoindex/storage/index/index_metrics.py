@@ -16,7 +16,7 @@ Values = Mapping[str, Mapping[str, float | None]]
 
 @dataclass(frozen=True, slots=True)
 class StoredMetrics:
-    """Metrics as they stood at the close of `session`: {window: {metric: number or None}}."""
+    """Metrics as of the close of `session`: {window: {metric: number or None}}."""
 
     session: date
     values: Values
@@ -29,7 +29,7 @@ def store(
     session: date,
     values: Values,
 ) -> None:
-    """Store the metrics of one session, in the place of what is there; raises the version."""
+    """Store the metrics of one session, replacing earlier ones; raises the version."""
     row = {name: dict(window) for name, window in values.items()}
     statement = insert(metrics).values(
         strategy=strategy, frequency=frequency, session=session, values=row

@@ -28,9 +28,9 @@ class Level:
 def store(
     connection: Connection, strategy: Strategy, frequency: Frequency, levels: pd.Series
 ) -> None:
-    """Put `levels` in the place of what is stored from their first session on; raises the version.
+    """Replace the stored levels from the first session of `levels` on; raises the version.
 
-    Sessions before are not touched: published history stays.
+    Earlier sessions do not change: published history stays.
     """
     if levels.empty:
         return

@@ -1,1 +1,1 @@
-"""Stored prices: what is loaded, how it differs from before, and when the provider was asked."""
+"""Stored prices: loading them, their differences, and when the provider answered."""

@@ -1,4 +1,4 @@
-"""When the provider last answered about each asset: what is asked for next follows from it."""
+"""When the provider last answered about each asset, which decides what is asked for next."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -22,13 +22,13 @@ _NOTE: Final = text("""
 def note(
     connection: Connection, ids: Collection[int], whole: Collection[int], asked_at: datetime
 ) -> None:
-    """The provider has answered about assets, `whole` of which were asked for whole."""
+    """Note that the provider answered about assets, about `whole` with their whole history."""
     values = {"ids": list(ids), "whole": list(whole), "asked_at": asked_at}
     connection.execute(_NOTE, values)
 
 
 def load(connection: Connection, assets: Sequence[Asset]) -> dict[str, Answered]:
-    """The last answer by symbol; assets that were never asked for are left out."""
+    """The last answer by symbol, without assets that were never asked for."""
     symbols = {asset.id: asset.symbol for asset in assets}
     query = select(fetches.c.asset_id, fetches.c.asked_at, fetches.c.whole_at)
     return {

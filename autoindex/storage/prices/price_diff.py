@@ -1,7 +1,7 @@
-"""How fetched bars differ from the stored ones: what is new, what changed, what is gone.
+"""The differences between fetched bars and stored ones: new, changed and gone rows.
 
-The stored rows are streamed out and compared as arrays, which takes a third of the time of a
-staging table and a join, and writes nothing where nothing differs.
+The stored rows are read and compared as arrays. That takes a third of the time of a staging table
+and a join, and writes nothing where nothing differs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _VALUES: Final = {
     "volume": "int8",
 }
 _COLUMNS: Final = {"session": "date", **_VALUES}
-# Index look-ups asset by asset, whatever the planner would think of it.
+# A lateral join, so that PostgreSQL looks each asset up in the index.
 _QUERY: Final = sql.SQL("""
     select w.id, stored.*
     from unnest({}::int[], {}::date[], {}::date[]) as w (id, first, last)
@@ -38,10 +38,10 @@ _QUERY: Final = sql.SQL("""
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One asset's bars beside what is stored of their window.
+    """One asset's bars compared with the stored ones of their window.
 
     `is_new` and `is_changed` are masks over the bars, and `changes_close` one over both.
-    `gone` holds the sessions that are stored and not among the bars.
+    `gone` holds the stored sessions that the bars lack.
     """
 
     asset_id: int
@@ -53,7 +53,7 @@ class Difference:
 
     @property
     def first_changed(self) -> date | None:
-        """The earliest session with another close than before, or with a first one."""
+        """The earliest session with a new or changed close."""
         days = self.bars.sessions[self.changes_close]
         return days[0].item() if len(days) else None
 
@@ -65,9 +65,9 @@ def find(
     *,
     whole: bool = False,
 ) -> list[Difference]:
-    """Compare bars, one of a symbol, with the stored rows of the same days; `whole`: of all days.
+    """Compare bars, one a symbol, with the stored rows of their window, or of all days if `whole`.
 
-    Whoever writes by it must hold the lock of prices since before.
+    To write the differences, the caller must hold the lock on prices before it calls this.
     """
     made = [_unknown(one, ids[one.symbol]) for one in bars if len(one)]
     windows = (
@@ -90,7 +90,7 @@ def _unknown(bars: Bars, asset_id: int) -> Difference:
 def _compared(
     one: Difference, days: NDArray[np.datetime64], values: Sequence[NDArray[Any]]
 ) -> Difference:
-    """Beside what is stored: its days, in any order, and its values column by column."""
+    """Compared with the stored days, in any order, and their values column by column."""
     position = np.minimum(np.searchsorted(one.bars.sessions, days), len(one.bars) - 1)
     known = one.bars.sessions[position] == days
     at = position[known]

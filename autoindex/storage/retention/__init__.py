@@ -1,1 +1,1 @@
-"""What is removed when it is old: archived, verified, deleted, restored; and vacuum."""
+"""Retention: old rows are archived, verified, deleted and restored; vacuum."""

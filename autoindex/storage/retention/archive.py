@@ -1,10 +1,10 @@
-"""The archive: one Parquet file a table and month, with a manifest that says what it must be.
+"""The archive: a Parquet file for each table and month, with a manifest of its content.
 
     <archive>/<table>/<yyyy-mm>/<table>.parquet
     <archive>/<table>/<yyyy-mm>/manifest.json
 
-A file is written under another name, read back, and moved into the place of the old one. While it
-is moved the manifest names both, so that the file found there is always one the manifest knows.
+A file is written under another name, read back, and moved into place. While it is moved, the
+manifest names the old and the new file, so that it always describes the one in place.
 """
 
 import os
@@ -29,12 +29,12 @@ from autoindex.errors import ArchiveUnverified, ConfigurationError
 FILE_URL: Final = "file://"
 _UNFINISHED: Final = ".writing-"
 _ROWS_A_READ: Final = 5_000
-# Something else may be in a file's place.
+# A folder may be in a file's place.
 _ABSENT: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class Content(BaseModel):
-    """What a file holds: its rows, and the SHA-256 of its bytes."""
+    """The content of a file: its number of rows, and the SHA-256 of its bytes."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,12 +42,12 @@ class Content(BaseModel):
     sha256: str
 
 
-# What a month's first file takes the place of.
+# What a month's first file replaces.
 _NO_FILE: Final = Content(rows=0, sha256="")
 
 
 class Manifest(BaseModel):
-    """What a month's file must be; until it is in place, it may still be what it `replaces`."""
+    """The content of a month's file; until it is in place, that may be the one it `replaces`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -79,7 +79,7 @@ class MonthArchive:
     def merge(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema, key: tuple[str, ...]
     ) -> Merged:
-        """Put rows into the month's file beside those it holds; of two with one key the new stays.
+        """Add rows to the month's file; a new row replaces one with the same key.
 
         Raises `ArchiveUnverified` where the stored file is not what its manifest says, or the new
         one does not read back as it was written; the stored file is then left as it was.
@@ -93,9 +93,9 @@ class MonthArchive:
 
     @property
     def has_begun(self) -> bool:
-        """Whether a file was put in place, be it damaged or lost since.
+        """Whether a file was put in place, even if it is damaged or lost since.
 
-        A cleanup that is killed before that leaves a folder, and has deleted nothing.
+        A cleanup that is killed before leaves a folder, and has deleted nothing.
         """
         if self._files.isfile(self.path):
             return True
@@ -187,7 +187,7 @@ class MonthArchive:
         with self._files.open(path, "wb") as target:
             shutil.copyfileobj(source, target)
             if isinstance(self._files, LocalFileSystem):
-                # Rows are deleted on the strength of this file: it must outlive a power cut.
+                # Rows are deleted because this file has them: it must survive a power cut.
                 target.flush()
                 os.fsync(target.fileno())
 
@@ -248,7 +248,7 @@ def _sha256(file: IO[bytes]) -> str:
 def filesystem(archive_url: str) -> tuple[Any, str]:
     """The file system of an archive, and the archive's folder in it."""
     folder = archive_url
-    if folder.startswith(FILE_URL):  # fsspec would take its %20 for a part of the name
+    if folder.startswith(FILE_URL):  # fsspec would not decode its %20
         folder = os.fsdecode(unquote_to_bytes(folder.removeprefix(FILE_URL)))
     if folder.startswith("/"):
         return LocalFileSystem(), folder.rstrip("/")

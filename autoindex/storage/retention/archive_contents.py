@@ -1,4 +1,4 @@
-"""What lies in the archive: its months, and what is not ours; and an archive in the wrong place."""
+"""The contents of the archive: its months and foreign files; and archives in the wrong place."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def months(archive_url: str, table: str) -> list[date]:
 
 
 def foreign(archive_url: str) -> list[str]:
-    """What lies in the archive and is never read: made by others, or never finished."""
+    """Files in the archive that are never read: foreign or unfinished ones."""
     files, root = filesystem(archive_url)
     tables = {aged.name for aged in AGED.values()}
     beside = _names(files, root) - tables
@@ -34,7 +34,7 @@ def foreign(archive_url: str) -> list[str]:
 def check_place(archive_url: str) -> None:
     """Raise `ConfigurationError` where an earlier version has put the archive somewhere else.
 
-    It took `file:///S%20pace` for a folder of that name, where a space is meant.
+    It did not decode `file:///S%20pace`, which means a space.
     """
     wrong = archive_url.removeprefix(FILE_URL).rstrip("/")
     _, folder = filesystem(archive_url)

@@ -1,8 +1,8 @@
-"""Cleanup: what is older than its keep-by date is archived, verified and then deleted.
+"""Cleanup: rows past their keep-by date are archived, verified and then deleted.
 
-A row is deleted only when the archive, read back, holds it as it stands: the rows of the archive's
-file are laid beside the table's, and those that are equal go. So it may be killed anywhere and run
-again, and a row that changes meanwhile is archived once more.
+A row is deleted only where the archive, read back, has the same row: the rows of the archive's file
+are compared with the table's, and equal ones are deleted. So a cleanup may be killed anywhere and
+run again, and a row that changes meanwhile is archived once more.
 """
 
 import time
@@ -36,15 +36,15 @@ from autoindex.storage.retention.archive import MonthArchive
 from autoindex.storage.retention.expiry import AGED, AgedTable
 from autoindex.storage.tables import assets, prices
 
-# Rows that change while they are archived are archived again; this often, then it is no accident.
+# How often rows that change while they are archived are archived again before it is an error.
 _PASSES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What was removed of one type, in rows: `archived` of them were new to the archive.
+    """Rows removed of one type; `archived` of them are new to the archive.
 
-    After a dry run `deleted` says what would be, and nothing was archived.
+    After a dry run, `deleted` counts what would be deleted, and nothing is archived.
     """
 
     type: ArchivedType
@@ -73,8 +73,8 @@ def clean(
 ) -> list[Removed]:
     """Archive and delete the rows dated before `older_than`, month by month, oldest first.
 
-    Batches are transactions of their own, with pauses, so that others go on beside it. Two
-    cleanups take turns. Raises `ArchiveUnverified`, and then deletes no more.
+    Each batch is a transaction, followed by a pause, so that other work continues. Two cleanups
+    run one after the other. Raises `ArchiveUnverified`, and then deletes no more.
     """
     kinds = list(dict.fromkeys(types))
     if dry_run:
@@ -144,7 +144,7 @@ class _Cleaning:
         )
 
     def _which(self, month: date, rows: FromClause) -> ColumnElement[bool]:
-        """Whether one of `rows`, which have the table's columns, is one of the month's to go."""
+        """Whether one of `rows`, which have the table's columns, is of the month and has to go."""
         dated, begin = rows.c[self.aged.dated], self.aged.begin
         return and_(
             dated >= begin(month),
@@ -170,7 +170,7 @@ class _Cleaning:
         return removed
 
     def _keep_from(self, month: date) -> None:
-        """See to it that no refresh fetches what is about to be deleted."""
+        """Stop refreshes from fetching the rows that are about to be deleted."""
         if self.kind != "prices":
             return
         day = min(self.older_than, expiry.next_month(month))
@@ -187,8 +187,8 @@ class _Cleaning:
                 locks.until_commit(connection, locks.PRICES)
             ids = expiry.asset_ids(connection)
             staged = expiry.stage(connection, self.aged, batch, ids)
-            # The month is looked for among the staged rows: equal ones are of the same. Looked for
-            # in the table it would lure the planner to join by date, each symbol with every other.
+            # The month is filtered among the staged rows, which have the same dates. A filter on
+            # the table would lead the planner to join by date, each symbol with every other.
             which = and_(self._which(month, staged), _equal(self.aged, staged))
             deleted = connection.execute(delete(self.aged.table).where(which)).rowcount
             if deleted and self.kind == "prices":

@@ -1,7 +1,6 @@
-"""The tables that age: the date each goes by, and how its rows look in the archive.
+"""The tables whose rows expire: the date that counts, and the form of the rows in the archive.
 
-In the archive a row has no numbers that only this database knows: an asset is named by its symbol,
-an article has no id.
+The archive has no ids of this database: an asset is named by its symbol, an article has no id.
 """
 
 from collections.abc import Generator, Iterator, Mapping
@@ -173,10 +172,10 @@ def asset_ids(connection: Connection) -> dict[str, int]:
 def stage(
     connection: Connection, aged: AgedTable, archived: pa.RecordBatch, ids: Mapping[str, int]
 ) -> TableClause:
-    """Have archived rows in a temporary table, as the table they came from would hold them.
+    """Load archived rows into a temporary table with the columns of the table they came from.
 
-    It stays until it is dropped or the transaction ends. Rows of symbols that `ids` does not know
-    are left out.
+    It stays until it is dropped or the transaction ends. Rows of symbols that `ids` lacks are left
+    out.
     """
     target, columns = sql.Identifier(aged.name), _identifiers(aged)
     staged = sql.Identifier(_STAGED)

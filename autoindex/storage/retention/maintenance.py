@@ -1,4 +1,4 @@
-"""Upkeep: files nobody needs any more, and the database's own housekeeping."""
+"""Maintenance: removes files and records that are no longer needed, and vacuums the database."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from autoindex.storage.runs import idempotency
 from autoindex.storage.tables import metadata
 from autoindex.storage.tables import reports as reports_table
 
-# Which of these runs Prefect keeps.
+# The runs among these that Prefect keeps.
 Kept = Callable[[Sequence[UUID]], Collection[UUID]]
 
 _REPORTS_A_BATCH: Final = 500
@@ -32,10 +32,10 @@ _ROW_OVERHEAD: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Optimised:
-    """The tables' size on disk around an optimisation, and how long that took.
+    """The tables' size on disk before and after an optimisation, and how long it took.
 
-    `bytes_reusable` is about how much inside their files is free for new rows: deleted rows leave
-    room there, and the files shrink only where their ends are free.
+    `bytes_reusable` estimates the space in their files that is free for new rows: a file shrinks
+    only where its end is free.
     """
 
     bytes_before: int
@@ -45,7 +45,7 @@ class Optimised:
 
 
 def clear_temporary(settings: Settings, older_than: datetime, *, dry_run: bool = False) -> int:
-    """Remove what runs that died before `older_than` have left half-written; how many."""
+    """Remove the unfinished files of runs that died before `older_than`; how many."""
     files = [
         path
         for folder in _task_folders(settings.reports_dir)
@@ -69,15 +69,15 @@ def clear_reports(
 ) -> int:
     """Remove reports made before `older_than`, and old report files that no row names; how many.
 
-    A task that is killed before it stores its report leaves such a file. Their folders go where
-    they are empty then.
+    A task that is killed before it stores its report leaves such a file. Folders that become empty
+    are removed, too.
     """
     folder = settings.reports_dir.resolve()
     with engine.connect() as connection:
         expired = stored_reports.count_before(connection, older_than)
         orphans = _orphans(connection, folder, older_than)
     if not dry_run:
-        # Looked at before: taking a file out makes its folder new.
+        # Listed before: removing a file changes the time of its folder.
         emptied = [one for one in _task_folders(folder) if _is_older(one, older_than)]
         _remove(orphans)
         while _remove_some(engine, folder, older_than):
@@ -107,7 +107,7 @@ def _orphans(connection: Connection, folder: Path, older_than: datetime) -> list
 def clear_mails(engine: Engine, older_than: datetime, kept: Kept, *, dry_run: bool = False) -> int:
     """Remove the records of mails claimed before `older_than` whose runs are not `kept`; how many.
 
-    As long as its run is kept it may run again, and must know what it has sent.
+    A run that is kept may run again, and must know what it has sent.
     """
     removed = 0
     for page in _pages(engine, deliveries.older_than(older_than)):
@@ -187,7 +187,7 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 
 
 def optimise(engine: Engine) -> Optimised:
-    """VACUUM (ANALYZE) every table of ours; readers and writers go on beside it."""
+    """VACUUM (ANALYZE) every table; readers and writers are not blocked."""
     started = time.monotonic()
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         before = _bytes(connection)
@@ -204,7 +204,7 @@ def _bytes(connection: Connection) -> int:
 
 
 def _reusable(connection: Connection) -> int:
-    """What ANALYZE has counted, taken from the files' sizes."""
+    """The files' sizes less the size of the rows that ANALYZE has counted."""
     query = text("""
         select coalesce(sum(greatest(
             pg_relation_size(c.oid) - greatest(c.reltuples, 0) * (:overhead + rows.width), 0

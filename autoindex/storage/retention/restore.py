@@ -1,4 +1,4 @@
-"""Bring archived rows back into their table."""
+"""Restores archived rows to their tables."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -21,11 +21,11 @@ from autoindex.storage.tables import assets
 def restore(
     connection: Connection, archive_url: str, kind: ArchivedType, start: date, end: date
 ) -> int:
-    """Bring back the rows dated `start` to `end`, both included; how many were missing.
+    """Restore the rows dated `start` to `end`, both included; how many were missing.
 
-    Rows that are stored stay as they are, and the archive keeps what it holds. Prices come back
-    adjusted for the splits that were known when they were archived, and lower `prices_kept_from`:
-    the next full refresh fetches them anew. Raises `ArchiveUnverified`, or `UnknownSymbols` where
+    Stored rows do not change, and the archive keeps its rows. Prices are adjusted for the splits
+    known when they were archived. They lower `prices_kept_from`, so that the next full refresh
+    fetches them again. Raises `ArchiveUnverified`, or `UnknownSymbols` where
     the universe lacks an asset; nothing is restored then.
     """
     archive_contents.check_place(archive_url)

@@ -1,1 +1,1 @@
-"""What is stored about runs: leases, checkpoints, progress, results, idempotency keys."""
+"""Stored state of runs: leases, checkpoints, progress, results, idempotency keys."""

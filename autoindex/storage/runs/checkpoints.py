@@ -1,6 +1,6 @@
-"""What the attempts of one task leave to the next: retries spent, and work done.
+"""Checkpoints: what a task's attempts pass on to the next one, its retries and finished work.
 
-A task that waits for a retry, or whose process died, goes on elsewhere under the same id.
+A task that waits for a retry, or whose process died, continues elsewhere under the same id.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def count_retry(connection: Connection, task_id: UUID, subtask: str) -> int:
 
 
 def store(connection: Connection, task_id: UUID, done: Mapping[str, Any]) -> None:
-    """Keep what is done so far, in the transaction that does it."""
+    """Store the finished work, in the transaction that does it."""
     row = {"done": dict(done), "updated_at": func.now()}
     statement = insert(checkpoints).values(task_id=task_id, **row)
     connection.execute(
@@ -39,25 +39,25 @@ def store(connection: Connection, task_id: UUID, done: Mapping[str, Any]) -> Non
 
 
 def hand_over(connection: Connection, task_id: UUID, done: Mapping[str, Any]) -> None:
-    """Keep what is done for an attempt that goes on, and may retry as often as this one."""
+    """Store the finished work for a next attempt, which has all its retries."""
     store(connection, task_id, done)
     mine = checkpoints.c.task_id == task_id
     connection.execute(update(checkpoints).where(mine).values(retries={}))
 
 
 def load(connection: Connection, task_id: UUID) -> dict[str, Any]:
-    """What earlier attempts have done; empty where this is the first."""
+    """The work that earlier attempts have finished; empty in the first attempt."""
     query = select(checkpoints.c.done).where(checkpoints.c.task_id == task_id)
     found: dict[str, Any] | None = connection.execute(query).scalar_one_or_none()
     return found or {}
 
 
 def forget(connection: Connection, task_id: UUID) -> None:
-    """Remove what a task has left: it has ended, and would begin anew."""
+    """Remove the checkpoint of a task that has ended: another run would start from scratch."""
     connection.execute(delete(checkpoints).where(checkpoints.c.task_id == task_id))
 
 
 def forget_idle(connection: Connection, age: timedelta) -> int:
-    """Remove what nobody has added to for so long: its tasks have ended; how many."""
+    """Remove checkpoints without a change for so long, whose tasks have ended; how many."""
     idle = checkpoints.c.updated_at < func.now() - age
     return connection.execute(delete(checkpoints).where(idle)).rowcount

@@ -1,7 +1,7 @@
-"""A fence around a task's writes: what a former holder of its lease still commits is refused.
+"""A fence around a task's writes: commits by a former holder of its lease are refused.
 
-And what it has begun is undone, so that a host that is paused in the middle of a transaction keeps
-no locks: its connections are known by the task's name.
+Its open transactions are ended, too, so that a paused host does not keep locks: its connections are
+known by the task's name.
 """
 
 from uuid import UUID
@@ -30,7 +30,7 @@ def guard(engine: Engine, task_id: UUID, token: int) -> None:
         try:
             check(connection, task_id, token)
         except LeaseLost:
-            # SQLAlchemy takes the transaction for ended here, and would leave it open.
+            # SQLAlchemy considers the transaction ended here, and would leave it open.
             connection.connection.rollback()
             raise
 

@@ -1,8 +1,8 @@
-"""Bookings: which run a request has asked for, so that the same request asks for the same run.
+"""Idempotency keys: a booking says which run a request has, so that a repeated one gets the same.
 
-A booking is committed before its run is created, and the run is created under the booking's
-`run_key`: Prefect makes one run of a key, however often it is asked. So whoever dies in between, or
-asks at the same moment, ends with one run.
+A booking is committed before its run is created, under the booking's `run_key`: Prefect creates one
+run for a key, however often it is asked. So a process that dies in between, or concurrent requests,
+end with one run.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from sqlalchemy import (
 from autoindex.storage.tables import bookings
 
 UNKNOWN_FOR: Final = timedelta(minutes=5)
-"""How long a request that may have made a task is known again."""
+"""How long a repeated request finds a task that may have been created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Booking:
     task_id: UUID | None
 
 
-# Texts, because to build and compile these statements takes longer than to run them.
+# Texts: building and compiling these statements takes longer than running them.
 _BOOK = text("""
     insert into bookings (key, asked, run_key) values (:key, :asked, :run_key)
     -- Changes nothing: only for an update does the row that was there come back.
@@ -77,7 +77,7 @@ _SETTLE = text("update bookings set task_id = :task_id where key = :key and run_
 
 
 def book(connection: Connection, key: str, asked: str) -> Booking:
-    """The booking of a key for good: the first request's, also where `asked` differs."""
+    """The permanent booking of a key: the first request's, also where `asked` differs."""
     return _booked(connection, _BOOK, key, asked)
 
 
@@ -95,7 +95,7 @@ def book_until_known(connection: Connection, key: str) -> Booking:
 
 
 def renew(connection: Connection, booking: Booking) -> Booking:
-    """Another run for a booking whose run has left the queue; of several who ask, all get one."""
+    """Another run for a booking whose run has left the queue; concurrent callers get the same."""
     mine = update(bookings).where(
         bookings.c.key == booking.key, bookings.c.run_key == booking.run_key
     )
@@ -107,7 +107,7 @@ def renew(connection: Connection, booking: Booking) -> Booking:
 
 
 def settle(connection: Connection, booking: Booking, task_id: UUID) -> None:
-    """Note which task came of a booking."""
+    """Store the task of a booking."""
     names = {"key": booking.key, "run_key": booking.run_key, "task_id": task_id}
     connection.execute(_SETTLE, names)
 
@@ -118,7 +118,7 @@ def older_than(instant: datetime) -> Select[tuple[str, UUID]]:
 
 
 def forget(connection: Connection, chosen: Sequence[tuple[str, UUID]]) -> int:
-    """Remove bookings, given by key and run, but for those that have another run now; how many."""
+    """Remove bookings, given by key and run, unless they have another run now; how many."""
     which = tuple_(bookings.c.key, bookings.c.run_key).in_(chosen)
     return connection.execute(delete(bookings).where(which)).rowcount
 

@@ -1,7 +1,7 @@
-"""Leases: which worker holds a running task, and a token by which a former holder is told apart.
+"""Leases: which worker holds a running task, with a token that fences former holders.
 
 A lease that is not renewed expires, and another worker may seize it; every holder gets a higher
-token. Whoever writes for a task asks first whether its token is still the newest: see
+token. Writes for a task check first that their token is the newest: see
 `autoindex.storage.runs.fence`. All instants are the database's: the hosts' clocks don't matter.
 """
 
@@ -32,7 +32,7 @@ class Lease:
 
 
 def take(connection: Connection, task_id: UUID, holder: str, lifetime: timedelta) -> Lease | None:
-    """Hold a task that nobody holds; None where another worker's lease is still good."""
+    """Take the lease of a task; None where another worker's lease is still valid."""
     new = insert(leases).values(
         task_id=task_id, token=1, holder=holder, expires_at=_in(lifetime), deaths=0
     )
@@ -51,7 +51,7 @@ def take(connection: Connection, task_id: UUID, holder: str, lifetime: timedelta
 def renew(
     connection: Connection, tokens: Mapping[UUID, int], lifetime: timedelta
 ) -> frozenset[UUID]:
-    """Lengthen leases, given as token by task; which of them are lost to another holder."""
+    """Extend leases, given as token by task; the tasks whose lease is lost to another holder."""
     statement = text(
         "update leases set expires_at = now() + :lifetime"
         " from unnest(cast(:ids as uuid[]), cast(:tokens as bigint[])) as mine(task_id, token)"
@@ -64,17 +64,17 @@ def renew(
 
 
 def give_back(connection: Connection, lease: Lease, *, died: bool = False) -> bool:
-    """Let go of a task that will go on elsewhere; False where the lease was lost before."""
+    """Release a task that will continue elsewhere; False where the lease was lost before."""
     values = {"holder": None, "expires_at": func.now(), "deaths": leases.c.deaths + int(died)}
     held = and_(_is(lease), leases.c.holder.is_not(None))
     return connection.execute(update(leases).where(held).values(values)).rowcount == 1
 
 
 def end(connection: Connection, lease: Lease) -> bool:
-    """Let go of a task that has ended; False where the lease was lost before.
+    """Release a task that has ended; False where the lease was lost before.
 
-    Its tokens stay used up until it is forgotten: should the task be run again, no former holder's
-    is good for it.
+    Its tokens stay used until the row is removed: if the task runs again, those of former holders
+    are invalid.
     """
     values = {
         "holder": None,
@@ -96,9 +96,9 @@ def expired(connection: Connection) -> list[Lease]:
 
 
 def seize(connection: Connection, lost: Lease, holder: str, lifetime: timedelta) -> Lease | None:
-    """Take over an expired lease; None where its holder or another worker was quicker.
+    """Take over an expired lease; None where its holder or another worker was first.
 
-    From then on the former holder's token is refused.
+    The former holder's token is refused from then on.
     """
     statement = (
         update(leases)

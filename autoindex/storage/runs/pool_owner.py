@@ -1,4 +1,4 @@
-"""Which database a work pool belongs to: the pool's description says it."""
+"""The database that a work pool belongs to, as the pool's description names it."""
 
 import re
 from typing import Final
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from autoindex.errors import ConfigurationError
 
-# A row of ours would be copied with a database; these numbers tell the copy from the original.
+# A row of a table would be copied with the database; these numbers differ for a copy.
 _OURS: Final = text(
     "select datname, system_identifier::text || '-' || oid "
     "from pg_database, pg_control_system() where datname = current_database()"
@@ -16,7 +16,7 @@ _NAMED: Final = re.compile(r"the database (?P<database>.+ \((?P<identity>\d+-\d+
 
 
 def description(connection: Connection) -> str:
-    """What the pool says whose runs use this database."""
+    """The description of a pool whose runs use this database."""
     name, identity = connection.execute(_OURS).one()
     return f"Runs of Autoindex, which use the database {name} ({identity})"
 

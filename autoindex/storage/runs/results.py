@@ -1,4 +1,4 @@
-"""Task results: JSON that is served for a while, and a row that stays as long as its run."""
+"""Task results: JSON that expires, in a row that stays as long as its run."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -39,14 +39,14 @@ def store(
 
 
 def read(connection: Connection, task_id: UUID, now: datetime) -> StoredResult | None:
-    """A task's result as it stands at `now`; None where the task has stored none."""
+    """A task's result as of `now`; None where the task has stored none."""
     return read_many(connection, [task_id], now).get(task_id)
 
 
 def read_many(
     connection: Connection, task_ids: Collection[UUID], now: datetime
 ) -> dict[UUID, StoredResult]:
-    """Results of those of the tasks that have stored one, as they stand at `now`."""
+    """The results of the tasks that have stored one, as of `now`."""
     rows = connection.execute(select(task_results).where(task_results.c.task_id.in_(task_ids)))
     return {
         row.task_id: StoredResult(

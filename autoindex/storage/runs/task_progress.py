@@ -1,7 +1,7 @@
-"""Where running tasks are and what they say, and a notification of each change.
+"""Progress and log lines of running tasks, with a notification of each change.
 
-Every change notifies `CHANNEL` with the task's id as its transaction commits. Lines of one task are
-numbered under the lock of its row, so that a reader who has number n misses none up to n.
+Every change notifies `CHANNEL` with the task's id when its transaction commits. A task's lines are
+numbered under the lock of its row, so that a reader of number n has missed none before it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from autoindex.storage.tables import task_lines, task_progress
 
 CHANNEL: Final = "autoindex_progress"
-# A task says some dozens of lines; what a runaway says beyond this is only in Prefect's log.
+# A task logs some dozens of lines; any beyond this are only in Prefect's log.
 MOST_LINES: Final = 1_000
 LONGEST_LINE: Final = 500
 _KEPT_FOR: Final = timedelta(days=7)
@@ -37,9 +37,9 @@ _KEPT_FOR: Final = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a task's newest attempt is; `completed` of `total` counts `what`.
+    """The progress of a task's newest attempt; `completed` of `total` counts `what`.
 
-    `updated_at` is when that was said; a line leaves it as it is.
+    `updated_at` is when that changed; a line does not change it.
     """
 
     step: str | None
@@ -52,7 +52,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line that a task has said; numbers of a task count from 1."""
+    """One log line of a task; numbers count from 1."""
 
     number: int
     at: datetime
@@ -60,7 +60,7 @@ class Line:
     text: str
 
 
-# A text, because to build and compile this statement takes longer than to run it.
+# A text: building and compiling this statement takes longer than running it.
 _READ: Final = text("""
     select task_id, step, completed, total, what, lines, updated_at
     from task_progress where task_id = any(:task_ids)
@@ -68,9 +68,9 @@ _READ: Final = text("""
 
 
 def begin(connection: Connection, task_id: UUID, now: datetime) -> None:
-    """Start an attempt: nothing is done yet, and lines go on after those of earlier attempts.
+    """Start an attempt: nothing is done yet, and lines continue those of earlier attempts.
 
-    Tasks that have said nothing for a week are forgotten.
+    Tasks without a change for a week are removed.
     """
     stale = task_progress.c.updated_at < now - _KEPT_FOR
     connection.execute(delete(task_progress).where(stale, task_progress.c.task_id != task_id))
@@ -78,14 +78,14 @@ def begin(connection: Connection, task_id: UUID, now: datetime) -> None:
 
 
 def enter(connection: Connection, task_id: UUID, step: str, now: datetime) -> None:
-    """Say which step is running."""
+    """Store which step is running."""
     _change(connection, task_id, now, step=step)
 
 
 def count(
     connection: Connection, task_id: UUID, completed: int, total: int, what: str, now: datetime
 ) -> None:
-    """Say how much of a step is done."""
+    """Store how much of a step is done."""
     _change(connection, task_id, now, completed=completed, total=total, what=what)
 
 
@@ -99,13 +99,13 @@ def say(connection: Connection, task_id: UUID, level: str, line: str, now: datet
 
 
 def read(connection: Connection, task_ids: Collection[UUID]) -> dict[UUID, Progress]:
-    """Progress of those of the tasks that have told some."""
+    """The progress of the tasks that have stored any."""
     found = connection.execute(_READ, {"task_ids": list(task_ids)})
     return {task_id: Progress(*told) for task_id, *told in found}
 
 
 def lines_after(connection: Connection, numbers: Mapping[UUID, int]) -> dict[UUID, Sequence[Line]]:
-    """The lines of each task after the number that stands beside it, in order."""
+    """The lines of each task after its number in `numbers`, in order."""
     if not numbers:
         return {}
     known = values(column("task_id", Uuid), column("after", Integer), name="known")
@@ -124,8 +124,8 @@ def lines_after(connection: Connection, numbers: Mapping[UUID, int]) -> dict[UUI
 
 
 def _change(connection: Connection, task_id: UUID, now: datetime, **changed: Any) -> int:
-    """Change a task's row, made where missing, and notify; how many lines it has said."""
-    # Progress that is lost in a crash of the server is no loss, and need not wait for the disk.
+    """Change a task's row, created where missing, and notify; how many lines it has."""
+    # Progress may be lost in a crash of the server, so it need not wait for the disk.
     connection.execute(text("set local synchronous_commit to off"))
     first = {name: 1 if name == "lines" else value for name, value in changed.items()}
     row = upsert(task_progress).values(task_id=task_id, updated_at=now, **first)

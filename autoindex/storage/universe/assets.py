@@ -24,14 +24,14 @@ from autoindex.storage.tables import assets, fetches
 
 Role = Literal["constituent", "benchmark"]
 
-# No company has come near it, and PostgreSQL's bigint holds it.
+# More than any company has; PostgreSQL's bigint holds it.
 _MOST_SHARES: Final = 10**14
 _EARLIEST_SHARES: Final = date(1900, 1, 1)
 _WHOLE: Final = re.compile(r"(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.0+)?")
 
 
 def _whole(written: object) -> object:
-    """A whole number, whatever thousands are separated by commas."""
+    """A whole number, with or without commas between thousands."""
     if not isinstance(written, str):
         return written
     if not _WHOLE.fullmatch(written) or len(written) > 40:
@@ -56,7 +56,7 @@ SharesDate = Annotated[PastDate, AfterValidator(_not_before_1900)]
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One member of the universe."""
+    """One asset of the universe."""
 
     id: int
     symbol: str
@@ -78,7 +78,7 @@ class UniverseRow(BaseModel):
 
     symbol: Symbol
     exchange: Exchange
-    # The third letter of a minor unit is a small one: GBp, ILA, ZAc.
+    # A minor unit may end in a small letter: GBp, ZAc.
     currency: str = Field(pattern="^[A-Z]{2}[A-Za-z]$")
     name: Name
     sector: Sector | None = None
@@ -90,7 +90,7 @@ class UniverseRow(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How many rows an import has inserted, updated and left alone."""
+    """How many rows an import inserted, updated and left unchanged."""
 
     inserted: int
     updated: int
@@ -98,7 +98,7 @@ class Imported:
 
 
 def import_universe(connection: Connection, rows: Sequence[UniverseRow]) -> Imported:
-    """Insert new assets and update known ones, by symbol; none is removed."""
+    """Insert new assets and update stored ones, by symbol; none is removed."""
     known = {asset.symbol: asset for asset in list_assets(connection)}
     fields = [name for name in UniverseRow.model_fields if name != "symbol"]
     new = [row for row in rows if row.symbol not in known]
@@ -117,9 +117,9 @@ def import_universe(connection: Connection, rows: Sequence[UniverseRow]) -> Impo
             ),
             [row.model_dump() for row in (*new, *changed)],
         )
-        # What the provider had to say was about another exchange, perhaps.
-        asked_anew = fetches.c.asset_id.in_([known[row.symbol].id for row in changed])
-        connection.execute(update(fetches).where(asked_anew).values(asked_at=None))
+        # The provider's last answer may have been about another exchange.
+        ask_again = fetches.c.asset_id.in_([known[row.symbol].id for row in changed])
+        connection.execute(update(fetches).where(ask_again).values(asked_at=None))
     return Imported(len(new), len(changed), len(rows) - len(new) - len(changed))
 
 
@@ -141,7 +141,7 @@ def resolve(connection: Connection, symbols: Iterable[str] | None = None) -> lis
 
 
 def deactivate(connection: Connection, symbols: Sequence[str]) -> int:
-    """Take assets out of the active universe; raises `UnknownSymbols` and then changes nothing."""
+    """Deactivate assets; raises `UnknownSymbols` without a change where one is not active."""
     resolve(connection, symbols)
     chosen = assets.c.symbol.in_(list(symbols))
     return connection.execute(update(assets).where(chosen).values(active=False)).rowcount

@@ -1,4 +1,4 @@
-"""A universe's CSV file: read whole, or refused with every line that is wrong."""
+"""Reads a universe's CSV file, or reports every invalid line."""
 
 import csv
 import io
@@ -18,9 +18,9 @@ _SEPARATORS: Final = ",;\t"
 _COLUMNS: Final = tuple(UniverseRow.model_fields)
 _REQUIRED: Final = [name for name, one in UniverseRow.model_fields.items() if one.is_required()]
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
-# How a workbook begins, as .xlsx and as .xls.
+# The first bytes of a workbook, .xlsx and .xls.
 _WORKBOOK: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-# What is clearer than the words of the library.
+# Clearer than the messages of the library.
 _RIGHT: Final = {
     "symbol": "must be a ticker in capitals, as in AAPL or BRK.B",
     "currency": "must be the code of a currency, as in USD or GBp",
@@ -29,16 +29,16 @@ _RIGHT: Final = {
 }
 
 Rows = Mapping[int, UniverseRow]
-"""Rows by the line of the file that they begin in."""
+"""Rows by their first line in the file."""
 Wrong = tuple[int, str]
 """A line, and what is wrong with it."""
 
 
 def read(path: Path, stored: Sequence[Asset] = ()) -> list[UniverseRow]:
-    """Read a universe's CSV file, to be imported beside what is `stored`.
+    """Read a universe's CSV file and check it together with the `stored` assets.
 
-    Commas, semicolons or tabs separate the values. Raises `InvalidRequest` that names up to ten
-    wrong lines at once, each with the column of its first wrong value.
+    Commas, semicolons or tabs separate the values. Raises `InvalidRequest`, which names up to ten
+    invalid lines, each with the column of its first invalid value.
     """
     lines, wrong = _lines(_text(path))
     columns = _columns(path, lines.pop(0)[1] if lines else [])
@@ -57,7 +57,7 @@ def read(path: Path, stored: Sequence[Asset] = ()) -> list[UniverseRow]:
 
 
 def _text(path: Path) -> str:
-    """What is in the file; what is not UTF-8 is kept, to be named by its line."""
+    """The file's text; bytes that are not UTF-8 are kept, so that the error can name their line."""
     content = _bytes(path)
     if content.startswith(_WORKBOOK):
         raise InvalidRequest(path.name, "is a workbook: save it as “CSV UTF-8”")
@@ -86,7 +86,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _lines(text: str) -> tuple[list[tuple[int, list[str]]], list[Wrong]]:
-    """Every line that is not blank, its cells without white space around them."""
+    """Every line that is not blank, with stripped cells."""
     first = text[: min(i for i in (text.find("\n"), text.find("\r"), len(text)) if i >= 0)]
     separator = max(_SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
@@ -104,7 +104,7 @@ def _lines(text: str) -> tuple[list[tuple[int, list[str]]], list[Wrong]]:
 
 
 def _columns(path: Path, head: list[str]) -> list[str]:
-    """The columns by the first line; a spreadsheet may have left some without a name."""
+    """The column names of the first line; a spreadsheet may leave some empty."""
     names = [name.lower() for name in head]
     named = [name for name in names if name]
     missing = [name for name in _REQUIRED if name not in named]
@@ -121,7 +121,7 @@ def _columns(path: Path, head: list[str]) -> list[str]:
 
 
 def _row(columns: Sequence[str], cells: Sequence[str]) -> UniverseRow:
-    """Raises `ValueError` whose text goes on after the line's number."""
+    """A row; raises `ValueError` with the text that follows the line number."""
     if len(cells) != len(columns):
         more = "more" if len(cells) > len(columns) else "fewer"
         raise ValueError(f": has {more} values than there are columns ({len(columns)})")
@@ -155,7 +155,7 @@ def _twice(rows: Rows) -> Iterator[Wrong]:
 
 
 def _other_currencies(rows: Rows, stored: Sequence[Asset]) -> Iterator[Wrong]:
-    """Rows in another currency than the universe is: levels would add up pounds and dollars."""
+    """Rows in another currency than the universe: levels would add pounds to dollars."""
     kept = [one.currency for one in _kept(rows, stored)]
     ours = next(iter(kept or [row.currency for row in rows.values()]), "")
     for number, row in rows.items():
@@ -173,7 +173,7 @@ def _second_benchmarks(rows: Rows, stored: Sequence[Asset]) -> Iterator[Wrong]:
 
 
 def _kept(rows: Rows, stored: Sequence[Asset]) -> Iterator[Asset]:
-    """The active members that the file does not name."""
+    """The active assets that the file does not name."""
     named = {row.symbol for row in rows.values()}
     return (one for one in stored if one.active and one.symbol not in named)
 
