@@ -160,7 +160,7 @@ def test_what_cannot_be_gone_on_from_is_named() -> None:
             Frequency.DAILY,
             base=Base(at, 100.0, pd.Series({"A": 1.0})),
         )
-    with pytest.raises(ValueError, match="what is held: XOM"):
+    with pytest.raises(ValueError, match="lack holdings: XOM"):
         run(
             closes,
             Strategy.EQUAL_WEIGHT,
