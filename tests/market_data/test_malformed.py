@@ -1,4 +1,4 @@
-"""Whatever a provider sends, over a real connection: our errors or sane bars, nothing else."""
+"""Whatever a provider sends, over a real connection: our errors or valid bars, nothing else."""
 
 import json
 import socket
