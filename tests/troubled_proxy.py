@@ -13,7 +13,7 @@ _OF_THE_CONNECTION = frozenset({"connection", "transfer-encoding", "content-enco
 
 
 class TroubledProxy:
-    """Passes requests on, but for those of which `fails` says so: they get a 500.
+    """Passes requests on, but for those of which `fails` says so: they get `answer`.
 
     `failed` are their paths.
     """
@@ -21,6 +21,7 @@ class TroubledProxy:
     def __init__(self, target: httpx.URL) -> None:
         self.fails: Callable[[str, str], bool] = lambda _method, _path: False
         self.failed: list[str] = []
+        self.answer = (500, b'{"exception_message": "Internal Server Error"}')
         proxy = self
         http = httpx.Client(
             base_url=target.copy_with(path="/"), timeout=HANG_SECONDS, trust_env=False
@@ -33,7 +34,8 @@ class TroubledProxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 if proxy.fails(self.command, self.path):
                     proxy.failed.append(self.path)
-                    self._answer(500, {}, b'{"exception_message": "Internal Server Error"}')
+                    status, page = proxy.answer
+                    self._answer(status, {}, page)
                     return
                 headers = _passed_on(dict(self.headers))
                 answer = http.request(self.command, self.path, headers=headers, content=body)

@@ -26,7 +26,7 @@ from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.settings import Settings, misspelt
 from autoindex.storage.postgres import engines, listening, pooler
 from autoindex.storage.runs import pool_owner, worker_notify
-from flows.attempts.transient_errors import PrefectError, is_transient
+from flows.attempts.transient_errors import PrefectError, is_login_refused
 from worker import presence, priority
 from worker.configuration import AutoindexJobConfiguration, base_job_template
 from worker.drain import Drain
@@ -51,6 +51,7 @@ _RETRY_SECONDS: Final = 1.0
 # The runs that a later answer names may have been claimed, and have ended, meanwhile.
 _ANSWER_SECONDS: Final = 20.0
 _WAKE_PAUSE_SECONDS: Final = 0.05
+_LOGIN_REFUSED: Final = "Prefect refuses its password, see PREFECT_API_AUTH_STRING"
 
 
 class AutoindexWorkerResult(BaseWorkerResult):
@@ -201,7 +202,8 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
     async def _sync_and_initialize(self) -> None:
         """As Prefect does, which gives up after some minutes: the next heartbeat is the retry.
 
-        A worker that may claim nothing goes offline.
+        While the server is restarted a proxy may answer 404 or 429. A worker that may claim nothing
+        goes offline.
         """
         try:
             if self._lease_manager.trouble is None:
@@ -211,9 +213,11 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
                 self._worker_channel = None
                 await self._sign_off()
         except PrefectError as error:
-            if not self.is_setup or not is_transient(error):
+            if is_login_refused(error):
+                raise SystemExit(f"the worker ends: {_LOGIN_REFUSED}") from None
+            if not self.is_setup:
                 raise
-            self._logger.debug("Prefect does not answer a heartbeat: %s", error)
+            self._logger.debug("Prefect does not take a heartbeat: %s", error)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """As Prefect does; a run that can't be claimed is claimed by a later poll."""

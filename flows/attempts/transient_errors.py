@@ -1,5 +1,6 @@
 """Errors that are worth a retry; the one module that names the exceptions of Prefect's client."""
 
+from http import HTTPStatus
 from typing import Final
 
 import httpx
@@ -19,12 +20,18 @@ NO_ANSWER: Final = (
 )
 """Prefect's server did not answer. Not a wrong address or header: the same call fails again."""
 
+_LOGIN_REFUSED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _TRANSIENT: Final = (TransientError, *UNAVAILABLE, *NO_ANSWER, ConnectionError, TimeoutError)
 
 
 def is_transient(error: object) -> bool:
     """Whether the same call is worth a retry."""
     return isinstance(error, _TRANSIENT) or _is_server_error(error)
+
+
+def is_login_refused(error: httpx.HTTPError) -> bool:
+    """Whether Prefect, which is there, refuses who asks."""
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code in _LOGIN_REFUSED
 
 
 def unavailable_part(error: Exception) -> str | None:

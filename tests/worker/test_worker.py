@@ -623,6 +623,43 @@ def test_a_worker_outlives_a_prefect_server_that_answers_with_errors(
         troubled.end()
 
 
+def test_a_worker_outlives_whatever_a_proxy_says_while_prefect_is_away(
+    one_yard: Yard, note: str
+) -> None:
+    for one in one_yard.started:
+        one.end()
+    api = httpx.URL(one_yard.api_url)
+    with TroubledProxy(api) as proxy:
+        worker = one_yard.start(
+            "behind",
+            PREFECT_API_URL=str(api.copy_with(port=proxy.port)),
+            PREFECT_WORKER_HEARTBEAT_SECONDS="1",
+        )
+        holding = one_yard.post("end_when_told", note=note)  # whose end is looked for meanwhile
+        pid(one_yard, note)
+        proxy.answer = (404, b"<html>No such service</html>")  # as before it is known again
+        proxy.fails = lambda _method, _path: True
+        for path in (f"/{one_yard.pool}", "/get_scheduled_flow_runs", "/flow_runs/filter"):
+            one_yard.until(lambda path=path: _ends(worker) or _count(proxy, path) > 4)  # type: ignore[misc]
+        assert not _ends(worker), worker.text
+        proxy.fails = lambda _method, _path: False
+        Path(note + ".go").touch()
+        one_yard.until_state(holding, "Completed")
+        # A password that was changed is no outage.
+        proxy.answer = (401, b"{}")
+        proxy.fails = lambda _method, _path: True
+        assert worker.process.wait(HANG_SECONDS) == 1
+    assert "the worker ends: Prefect refuses its password" in worker.text.splitlines()[-1]
+
+
+def _ends(worker: Started) -> bool:
+    return worker.process.poll() is not None
+
+
+def _count(proxy: TroubledProxy, path: str) -> int:
+    return sum(failed.endswith(path) for failed in proxy.failed)
+
+
 def test_with_all_slots_taken_what_is_urgent_and_came_last_begins_first(
     one_yard: Yard, note: str
 ) -> None:
