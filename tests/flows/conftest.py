@@ -1,9 +1,7 @@
 """Flows as a worker would run them: each in a process of its own, on a real Prefect server."""
 
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +10,7 @@ from uuid import UUID
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
+from anyio.from_thread import start_blocking_portal
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun
@@ -20,22 +19,18 @@ from prefect.utilities.importtools import import_object
 
 from autoindex.settings import Settings
 from flows.visibility.finished_runs import TAG
-from tests.bounds import HANG_SECONDS
 from worker import POOL
+from worker.launcher import Starter
+from worker.run_spec import Order
 
-# The child of a fork, which ends without running exit handlers, but sends its logs first, as a warm
-# worker's runs do.
-FORKED = """
-import os, runpy, threading
-pid = os.fork()
-if pid == 0:
-    try:
-        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
-    finally:
-        threading._shutdown()
-        os._exit(0)
-os.waitpid(pid, 0)
-"""
+# What the tests run, loaded once for all of them, as in a worker.
+LOADED = (
+    "flows.cleanup.clean_up",
+    "flows.compute_index.compute_index",
+    "flows.generate_report.generate_report",
+    "flows.refresh_market_data.refresh_market_data",
+    "tests.flows.leaking.leaking",
+)
 
 
 @dataclass
@@ -45,6 +40,7 @@ class Worker:
     client: SyncPrefectClient
     api_url: str
     settings: Settings
+    carry_out: Callable[[Order], int]
     deployed: list[UUID] = field(default_factory=list)
 
     def deploy(self, entrypoint: str, name: str, every: timedelta | None = None) -> UUID:
@@ -79,18 +75,10 @@ class Worker:
         """Run it to its end; how it ended."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         env = kept | self.settings.environment() | {"PREFECT_API_URL": self.api_url}
-        env |= {"PREFECT__FLOW_RUN_ID": str(run.id), **(changed or {})}
-        done = subprocess.run(
-            [sys.executable, "-c", FORKED],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=HANG_SECONDS,
-            check=False,
-        )
+        status = self.carry_out(Order(task_id=run.id, env=env | dict(changed or {})))
         ended = self.client.read_flow_run(run.id)
         assert ended.state is not None
-        assert ended.state.is_final(), done.stdout + done.stderr
+        assert ended.state.is_final(), status
         return ended
 
 
@@ -99,10 +87,25 @@ def _schedule(every: timedelta) -> IntervalSchedule:
     return IntervalSchedule(interval=every, anchor_date=datetime.now(UTC) - every / 2)
 
 
+@pytest.fixture(scope="session")
+def carry_out() -> Iterator[Callable[[Order], int]]:
+    """Carries out a worker's order in a fork of a zygote; the exit status."""
+    starter = Starter(LOADED)
+
+    async def in_a_fork(order: Order) -> int:
+        return await (await starter.start(order)).ended
+
+    with start_blocking_portal() as portal:
+        yield lambda order: portal.call(in_a_fork, order)
+        portal.call(starter.close)
+
+
 @pytest.fixture
-def worker(prefect_api: str, settings: Settings) -> Iterator[Worker]:
+def worker(
+    prefect_api: str, settings: Settings, carry_out: Callable[[Order], int]
+) -> Iterator[Worker]:
     with SyncPrefectClient(prefect_api) as client:
-        made = Worker(client, prefect_api, settings)
+        made = Worker(client, prefect_api, settings, carry_out)
         yield made
         for deployment in made.deployed:  # and with it what it still has to run
             client.delete_deployment(deployment)
