@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -45,9 +46,9 @@ def fresh_settings(folder: Any) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(memory_folder: Path) -> Iterator[Stack]:
     # A folder of any name will do.
-    settings = fresh_settings(tmp_path_factory.mktemp("S pace ü&+%41#?"))
+    settings = fresh_settings(memory_folder / "S pace ü&+%41#?")
     with local_stack.running(settings, Progress(Console(file=StringIO()))) as running:
         universe_command.import_sandbox(running.settings)
         # At a full hour a scheduled run would come between a test and its own.

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import psutil
@@ -73,8 +74,9 @@ def up(folder: Path, ports: list[int], command: Sequence[str] = COMMAND) -> Iter
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "var"
+def folder(memory_folder: Path) -> Iterator[Path]:
+    with TemporaryDirectory(dir=memory_folder) as made:
+        yield Path(made) / "var"
 
 
 def test_nothing_outlives_a_stack_and_the_next_one_works(folder: Path) -> None:
