@@ -31,6 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "end_to_end" in item.path.parts:
             item.add_marker("end_to_end")
+            item.add_marker("server")
 
 
 def fresh_settings(folder: Any) -> Settings:

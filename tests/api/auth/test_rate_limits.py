@@ -20,7 +20,7 @@ def redis_url() -> Iterator[SecretStr]:
         yield SecretStr(url(path))
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.server)])
 def settings(request: pytest.FixtureRequest) -> Settings:
     shared = request.getfixturevalue("redis_url") if request.param == "redis" else None
     return Settings(requests_per_minute=5, tasks_per_minute=2, redis_url=shared)
@@ -73,6 +73,7 @@ async def test_a_refusal_says_when_the_next_request_fits(limits: RateLimits) -> 
     assert 50 <= refused.value.retry_after_seconds <= 61
 
 
+@pytest.mark.server
 async def test_facades_share_a_window_in_redis(redis_url: SecretStr) -> None:
     settings = Settings(requests_per_minute=5, redis_url=redis_url)
     async with opened(settings) as one, opened(settings) as other:

@@ -27,7 +27,11 @@ class Scene:
     stage: Stage
 
 
-@pytest.fixture(params=["memory", "prefect"])
+# Named here: who asks for a fixture by its value is not seen to use it.
+ON_PREFECT = pytest.param("prefect", marks=[pytest.mark.server, pytest.mark.xdist_group("facade")])
+
+
+@pytest.fixture(params=["memory", ON_PREFECT])
 async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
     if request.param == "memory":
         twin = InMemory()

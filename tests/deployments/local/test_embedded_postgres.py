@@ -22,6 +22,8 @@ from deployments.local.child import ChildFailed
 from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.bounds import HANG_SECONDS
 
+pytestmark = pytest.mark.server
+
 
 def connect(server: EmbeddedPostgres) -> psycopg.Connection:
     return psycopg.connect(host=str(server.socket_dir), user="postgres", autocommit=True)

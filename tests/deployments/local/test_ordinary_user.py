@@ -12,7 +12,10 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="root's way is Linux's")
+pytestmark = [
+    pytest.mark.server,
+    pytest.mark.skipif(sys.platform != "linux", reason="root's way is Linux's"),
+]
 
 NOBODY = pwd.getpwnam("nobody")
 # Imports first: where the user changes, `.venv` may be out of reach.
