@@ -11,7 +11,7 @@ unexport PYTHONHOME PYTHONPATH
 # Many tests wait for servers to start: two cores carry three of them.
 TEST_PROCESSES ?= 3
 
-.PHONY: help demo up test chaos lint types format bench lock clean
+.PHONY: help demo up check test chaos lint types format bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -23,8 +23,11 @@ demo: .venv/runtime  ## the main job on real sample prices, through the REST fac
 up: .venv/runtime  ## the whole stack in the foreground, until Ctrl-C
 	@$(BIN)/autoindex up --with-parent
 
+check: lint types  ## lint, types and every test that needs no server: while you work
+	$(BIN)/python -m pytest --numprocesses 2 -m "not server"
+
 test: .venv/dev  ## every test: unit, storage, flows, API, the whole stack
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 chaos: .venv/dev  ## 100 tasks in a storm of 40 faults, to every part there is (OPTIONS="--seed 2")
 	$(BIN)/python -m tests.end_to_end.chaos $(OPTIONS)
