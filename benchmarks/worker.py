@@ -1,7 +1,6 @@
 """Our worker beside Prefect's process worker: the same flow, server and number of slots."""
 
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from benchmarks import worker_flow
 from benchmarks.ports import free_ports
 from benchmarks.table import Ratio, main, say
 from deployments.local import stack
+from deployments.local.child import Child
 from deployments.local.console import Progress
 from deployments.local.stack import Stack
 from worker import POOL
@@ -168,25 +168,23 @@ def _stock_worker(bench: Bench) -> Iterator[None]:
         "PREFECT_WORKER_QUERY_SECONDS": "0.5",
         "PREFECT_WORKER_PREFETCH_SECONDS": "0",
     }
-    log = bench.made.settings.data_dir / "stock.log"
-    with log.open("wb") as output:
-        worker = subprocess.Popen(
-            [*_STOCK, "--limit", str(LIMIT)],
-            cwd=PROJECT,
-            env=bench.made.env | chosen,
-            stdout=output,
-            stderr=output,
-        )
+    worker = Child(
+        "Prefect's worker",
+        [*_STOCK, "--limit", str(LIMIT)],
+        log=bench.made.settings.data_dir / "stock.log",
+        cwd=PROJECT,
+        env=bench.made.env | chosen,
+    )
     try:
         deadline = time.monotonic() + _READY_SECONDS
-        while "started!" not in log.read_text():
+        while "started!" not in worker.log.read_text():
+            worker.check_alive()
             if time.monotonic() > deadline:
-                raise SystemExit(f"Prefect's worker did not start:\n{log.read_text()}")
+                raise SystemExit(f"Prefect's worker did not start:\n{worker.log.read_text()}")
             time.sleep(0.1)
         yield
     finally:
-        worker.terminate()
-        worker.wait()
+        worker.stop()  # within a bound: it has been seen to ignore SIGTERM
 
 
 if __name__ == "__main__":
