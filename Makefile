@@ -26,7 +26,7 @@ up: .venv/runtime  ## the whole stack in the foreground, until Ctrl-C
 check: lint types  ## lint, types and every test that needs no server: while you work
 	$(BIN)/python -m pytest --numprocesses 2 -m "not server"
 
-test: .venv/dev  ## every test: unit, storage, flows, API, the whole stack
+test: .venv/dev .venv/client-generator  ## every test: unit, storage, flows, API, the whole stack
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 chaos: .venv/dev  ## 100 tasks in a storm of 40 faults, to every part there is (OPTIONS="--seed 2")
@@ -39,7 +39,7 @@ lint: .venv/dev  ## style and formatting
 types: .venv/dev  ## static types
 	$(BIN)/mypy
 
-format: .venv/dev  ## mend what lint can mend
+format: .venv/dev  ## fix what lint can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -47,11 +47,12 @@ bench: .venv/bench  ## ratios against raw floors and other libraries
 	$(BIN)/python -m benchmarks
 
 lock: .venv/dev  ## pin the newest versions that work together
-	$(BIN)/uv pip compile $(LOCK) --extra build --output-file requirements.lock
-	$(BIN)/uv pip compile $(LOCK) --extra build --extra dev --output-file requirements-dev.lock
-	$(BIN)/uv pip compile $(LOCK) --extra build --extra dev --extra bench \
+	$(BIN)/uv pip compile pyproject.toml $(LOCK) --extra build --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml $(LOCK) --extra build --extra dev --output-file requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml $(LOCK) --extra build --extra dev --extra bench \
 		--constraint requirements-dev.lock --output-file requirements-bench.lock
-LOCK := pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+	$(BIN)/uv pip compile $(LOCK) --group client-generator --output-file requirements-client-generator.lock
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove the virtual environment and everything the local stack has stored
 	rm -rf .venv var
@@ -70,6 +71,13 @@ clean:  ## remove the virtual environment and everything the local stack has sto
 	@echo "Installing the tools for development into .venv (once)"
 	@$(LOCKED) requirements-dev.lock
 	@touch $@
+
+# Without it the one test that makes a client says that it is missing.
+.venv/client-generator: .venv/bin/python requirements-client-generator.lock
+	@echo "Installing the generator of API clients into an environment of its own (once)"
+	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --disable-pip-version-check --quiet --no-input \
+		install --no-deps --require-hashes --requirement requirements-client-generator.lock && touch $@ || \
+		{ rm -rf $@; echo "the generator of API clients can't be installed here" >&2; }
 
 # Benchmarks run without it too, and say what they lack.
 .venv/bench: .venv/dev requirements-bench.lock

@@ -26,8 +26,8 @@ def parameters(function: object) -> list[str]:
 
 
 def test_prefect_is_the_version_that_was_read() -> None:
-    assert prefect.__version__ == "3.8.8"
-    assert '"prefect==3.8.8"' in (PROJECT / "pyproject.toml").read_text()
+    assert prefect.__version__ == "3.9.1"
+    assert '"prefect==3.9.1"' in (PROJECT / "pyproject.toml").read_text()
 
 
 def test_the_engine_has_the_pieces_that_a_run_uses() -> None:
