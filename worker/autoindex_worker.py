@@ -67,9 +67,6 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
 
     type = "autoindex"
     job_configuration = AutoindexJobConfiguration
-    _description = "Runs Autoindex's flows, each in a process forked from a warm one."
-    _display_name = "Autoindex"
-    _documentation_url = ""
 
     @classmethod
     def get_default_base_job_template(cls) -> dict[str, Any]:
@@ -91,6 +88,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
             raise SystemExit(f"the worker does not start: {error}") from None
         super().__init__(work_pool_name, **options)
         self._drain = Drain(self._settings.drain_seconds)
+        self._owns_pool = False
         self._polling = asyncio.Lock()
         self._wake = asyncio.Event()
 
@@ -152,16 +150,37 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
     async def _check_database(self) -> None:
         await pooler.check(self._settings)
 
-    async def _initialize_after_sync(self) -> None:
-        """Announce the worker to the notice of absent workers, as soon as Prefect knows it."""
-        if self._work_pool is not None and not self._has_successfully_synced:
-            await self._check_owner(self._work_pool.description or "")
-        await super()._initialize_after_sync()
-        if self._has_successfully_synced:
-            await presence.announce(self.client, self.work_pool.id)
+    async def sync_with_backend(self) -> None:
+        """Send a heartbeat to Prefect, which gives up after some failures: the next one is a retry.
+
+        While the server is restarted a proxy may answer 404 or 429. A worker that may claim nothing
+        goes offline.
+        """
+        try:
+            if self._lease_manager.trouble is not None:
+                await self._go_offline()
+                return
+            await super().sync_with_backend()
+            if self._work_pool is not None:
+                await self._check_owner(self._work_pool.description or "")
+                await presence.announce(self.client, self._work_pool.id)
+        except PrefectError as error:
+            if is_login_refused(error):
+                raise SystemExit(f"the worker ends: {_LOGIN_REFUSED}") from None
+            if not self.is_setup:
+                raise
+            self._logger.debug("Prefect does not take a heartbeat: %s", error)
+
+    async def _go_offline(self) -> None:
+        if self._worker_channel is not None:
+            self._worker_channel.stop()
+            self._worker_channel = None
+            await self._sign_off()
 
     async def _check_owner(self, pools: str) -> None:
-        """End where the pool's runs use another database."""
+        """Allow claims, or end if the pool's runs use another database."""
+        if self._owns_pool:
+            return
         ours = await until_available(
             lambda: self._lease_manager.call(pool_owner.description),
             "the worker waits for the database",
@@ -171,6 +190,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         except ConfigurationError as error:
             await self._sign_off()
             raise SystemExit(f"the worker does not start: {error}") from None
+        self._owns_pool = True
 
     async def teardown(self, *exc_info: Any) -> None:
         """Stop the services and what still runs; another worker continues it."""
@@ -185,39 +205,18 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         await presence.sign_off(self.client, self._work_pool_name, self.name)
 
     def _is_busy(self) -> bool:
-        runs = self._executor.runs or self._submitting_flow_run_ids
-        return bool(runs or self.limiter.borrowed_tokens)
+        return self.limiter.borrowed_tokens > 0
+
+    def _may_claim(self) -> bool:
+        is_allowed = self._owns_pool and self._lease_manager.trouble is None
+        return is_allowed and not self._drain.has_begun and self.limiter.available_tokens >= 1
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Claim due runs, as long as there are slots."""
         if self._drain.is_done:
             raise Drained
         async with self._polling:
-            may_claim = self._lease_manager.trouble is None and not self._drain.has_begun
-            if not may_claim or self.limiter.available_tokens < 1:
-                self._last_polled_time = datetime.now(UTC)
-                return []
             return await super().get_and_submit_flow_runs()
-
-    async def _sync_and_initialize(self) -> None:
-        """As Prefect does, which gives up after some minutes: the next heartbeat is the retry.
-
-        While the server is restarted a proxy may answer 404 or 429. A worker that may claim nothing
-        goes offline.
-        """
-        try:
-            if self._lease_manager.trouble is None:
-                await super()._sync_and_initialize()
-            elif self._worker_channel is not None:
-                self._worker_channel.stop()
-                self._worker_channel = None
-                await self._sign_off()
-        except PrefectError as error:
-            if is_login_refused(error):
-                raise SystemExit(f"the worker ends: {_LOGIN_REFUSED}") from None
-            if not self.is_setup:
-                raise
-            self._logger.debug("Prefect does not take a heartbeat: %s", error)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """As Prefect does; a run that can't be claimed is claimed by a later poll."""
@@ -226,12 +225,10 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         except PrefectError as error:
             self._logger.warning("run %s can't be claimed: %s", flow_run.id, error)
             self._submitting_flow_run_ids.discard(flow_run.id)
-            self._release_limit_slot(flow_run.id)
-
-    async def _mark_flow_run_as_cancelled(self, flow_run: FlowRun, *args: Any, **more: Any) -> None:
-        """As Prefect does for a run without a deployment, whose slot Prefect would keep."""
-        self._release_limit_slot(flow_run.id)
-        await super()._mark_flow_run_as_cancelled(flow_run, *args, **more)
+        finally:
+            # Prefect keeps the slot of a run without a deployment.
+            if flow_run.id not in self._executor.runs:
+                self._release_limit_slot(flow_run.id)
 
     async def _propose_crashed_state(
         self,
@@ -245,6 +242,8 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         """A fork takes no time: a state before it would only cost a request."""
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        if not self._may_claim():
+            return []
         try:
             # The next poll is the retry.
             with without_client_retries():
@@ -258,10 +257,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
             self._logger.debug("Prefect does not answer: %s", error)
             await asyncio.sleep(_RETRY_SECONDS)
             return []
-        # A run that was rescheduled a moment ago may still have its slot here.
-        held = set(self.limiter.statistics().borrowers)
-        free = [entry for entry in found if entry.flow_run.id not in held]
-        return priority.by_priority(free, datetime.now(UTC))
+        return priority.by_priority(found, datetime.now(UTC))
 
     async def run(
         self,
@@ -300,7 +296,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not self._has_successfully_synced or self._drain.has_begun:
+            if not self._may_claim():
                 continue
             if not await self.get_and_submit_flow_runs() and self.limiter.available_tokens:
                 # Nothing was due, as in a paused pool: many notifications are one poll.

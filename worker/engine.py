@@ -1,7 +1,24 @@
 """Prefect's engine as a run's process uses it: the one module that imports Prefect's private parts.
 
-Held to one version by `pyproject.toml`, and to its signatures by tests/deployments. Where the
-import fails all the same, `worker.run` goes Prefect's own way.
+If the import fails, `worker.run` uses Prefect's own engine. Prefect's version is pinned in
+`pyproject.toml`. These are the private parts in use; tests/worker/test_engine.py checks that each
+exists, with the signature we expect, and that the list is complete:
+
+    in this module
+        observe_flow_run_suspension   replaced: a run would wait a tenth of a second for it, twice
+        control_listener._set_intent  a run that was told to stop leaves its state to the worker
+        _httpx_settings, _client      one client a run, with certificates that were loaded once
+        _transport_for_url            of httpx: an absent server is asked again each second
+    overridden by the worker
+        _get_scheduled_flow_runs      a poll is asked once, and the longest-waiting run goes first
+        _submit_run                   a claim that fails is no reason to end the worker
+        _propose_crashed_state        a run that could not be started has another attempt
+        _propose_submitting_state     one request less for each start
+    used by the worker
+        _release_limit_slot, _submitting_flow_run_ids   where a claim fails
+        _work_pool, _work_pool_name, _work_queues       which pool and queues it serves
+        _worker_channel               a worker without a database sends no heartbeat
+        _logger
 """
 
 import contextvars

@@ -62,8 +62,8 @@ class Executor:
         pending = f"run {task_id} waits for the database"
         lease = await until_available(lambda: self._lease_manager.take(task_id), pending)
         if lease is None:
-            started("elsewhere")
             await self._claims.give_back(task_id)
+            started("elsewhere")
             return "elsewhere"
         supervisor = Supervisor(limits, self._outages)
         self._runs[task_id] = supervisor
