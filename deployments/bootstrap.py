@@ -1,4 +1,4 @@
-"""Bring databases, work pool, queues, notices and deployments to what they shall be; repeatable."""
+"""Create or update databases, work pool, queues, notices and deployments; safe to repeat."""
 
 import os
 import subprocess
@@ -40,10 +40,10 @@ _NO_REASON: Final = "the Prefect server can't be used: see PREFECT_API_URL"
 
 
 def bootstrap(settings: Settings, progress: Progress) -> None:
-    """Create or mend everything Autoindex needs; a second call changes nothing.
+    """Create or update everything Autoindex needs; a second call changes nothing.
 
     Needs a running PostgreSQL and a running Prefect server (`PREFECT_API_URL`); raises
-    `ConfigurationError` where one of them does not answer.
+    `ConfigurationError` if one of them does not answer.
     """
     api = get_current_settings().api.url
     if api is None:
@@ -61,7 +61,7 @@ def bootstrap(settings: Settings, progress: Progress) -> None:
             step.done(notices.sentence)
         with progress.step("Deployments", "`prefect deploy --all`") as step:
             step.done(deploy(os.environ))
-        alerting.arm(settings, api, anew=notices.changed)
+        alerting.arm(settings, api, again=notices.changed)
 
 
 @contextmanager
@@ -78,10 +78,10 @@ def _prefect_answers(api_url: str) -> Iterator[None]:
 
 
 def prepare_database(settings: Settings) -> str:
-    """Create our database where it is missing and bring its tables up to date.
+    """Create our database if it is missing, and migrate its tables.
 
-    Raises `ConfigurationError` where PostgreSQL does not answer, or is behind a pooler that is not
-    for us.
+    Raises `ConfigurationError` if PostgreSQL does not answer, or is behind a pooler that keeps no
+    session.
     """
     with answering(settings):
         migrate.create_database(settings.database())
@@ -98,7 +98,7 @@ def prefect_database(settings: Settings) -> str:
 
 
 def create_prefect_database(settings: Settings) -> None:
-    """Create the local Prefect server's database where it is missing."""
+    """Create the local Prefect server's database if it is missing."""
     url = make_url(settings.database()).set(database="prefect")
     with answering(settings):
         migrate.create_database(url.render_as_string(hide_password=False))
@@ -151,7 +151,7 @@ def _queues(client: SyncPrefectClient, wanted: Mapping[str, int]) -> None:
             queue = client.create_work_queue(name, priority=priority, work_pool_name=POOL)
         if queue.priority != priority:
             client.update_work_queue(queue.id, priority=priority)
-    # Moving one queue shifts the others, so what counts is what stands there at the end.
+    # Moving one queue shifts the others, so the result is checked.
     found = {name: _read_queue(client, name) for name in wanted}
     priorities = {name: queue.priority if queue else None for name, queue in found.items()}
     if priorities != dict(wanted):

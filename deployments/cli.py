@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from traceback import format_exception
 from types import TracebackType
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.markup import escape
 from autoindex.errors import ArchiveUnverified, AutoindexError
 from autoindex.masking import masked
 from autoindex.settings import Settings, misspelt
-from deployments.local import data_folder, demo_settings, environment
+from deployments.local import data_folder, environment, ports
 from worker.parent_death import set_parent_death_signal
 
 # Modules that import Prefect or pandas are imported by the commands that need them, so that
@@ -30,6 +30,11 @@ app = typer.Typer(
 )
 universe = typer.Typer(help="The stocks the index may hold.", no_args_is_help=True)
 app.add_typer(universe, name="universe")
+# The demonstration uses the embedded parts, whatever the environment is set to.
+_NOT_IN_DEMO: Final = (
+    *("database_url", "redis_url", "twelve_data_api_key", "clock", "archive_url"),
+    *("jwt_secret", "jwt_jwks_url", "smtp_host", "slack_webhook_url", "sentry_dsn"),
+)
 
 
 def main() -> None:
@@ -50,7 +55,7 @@ def main() -> None:
 
 
 def _prepare_output() -> None:
-    """Write whatever the terminal lacks as `?`; let no file take the place of a closed stream."""
+    """Write what the terminal can't show as `?`; keep files off the numbers of closed streams."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -67,7 +72,7 @@ def _show_masked(
 
 
 WithParent = Annotated[
-    bool, typer.Option("--with-parent", help="Stop too when what started this command ends.")
+    bool, typer.Option("--with-parent", help="Stop when the parent process ends.")
 ]
 
 
@@ -88,14 +93,21 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up until Ctrl-C.")] = False,
     with_parent: WithParent = False,
 ) -> None:
-    """Do the main job on real sample prices, through the REST facade, and show what came of it."""
+    """Refresh, compute and report on real sample prices, through the REST facade."""
     if with_parent:
         set_parent_death_signal(signal.SIGTERM)
-    settings = demo_settings.of(Settings())
+    settings = _demo_settings(Settings())
     _enter_stack(settings)
     from deployments.local import demo as demonstration  # noqa: PLC0415
 
     demonstration.run(settings, Console(), keep=keep)
+
+
+def _demo_settings(settings: Settings) -> Settings:
+    """Of the given settings only the addresses; sample prices get a folder of their own."""
+    free = {field: ports.free_or_next(field, settings) for field in ports.FIELDS}
+    folder = settings.data_dir / "demo"
+    return settings.model_copy(update=free | dict.fromkeys(_NOT_IN_DEMO) | {"data_dir": folder})
 
 
 def _enter_stack(settings: Settings) -> None:
@@ -104,15 +116,15 @@ def _enter_stack(settings: Settings) -> None:
 
 
 def _settings() -> Settings:
-    """The settings, and this process's environment without what misleads it."""
+    """The settings; also removes misleading variables from this process's environment."""
     settings = Settings()
-    environment.settle(settings)
+    environment.sanitize(settings)
     return settings
 
 
 @app.command()
 def bootstrap() -> None:
-    """Create or mend databases, tables, work pool, queues and deployments; repeatable."""
+    """Create or update tables, work pool, queues, notices and deployments; safe to repeat."""
     settings = _settings()
     environment.check_network()
     from deployments import bootstrap as setup  # noqa: PLC0415
@@ -132,7 +144,7 @@ def migrate() -> None:
 
 @app.command()
 def token(
-    user: Annotated[str, typer.Option(help="Whose token it is.")],
+    user: Annotated[str, typer.Option(help="The user that the token names.")],
     scope: Annotated[
         list[str],
         typer.Option(help="tasks:read, tasks:run, tasks:admin or metrics:read; repeat for more."),
@@ -154,7 +166,7 @@ def token(
 
 @app.command()
 def archive() -> None:
-    """Show what the cleanup has archived, every file read back and verified."""
+    """List what the cleanup has archived, and verify every file."""
     from deployments.commands import archive_command  # noqa: PLC0415
 
     settings = _settings()
@@ -168,7 +180,7 @@ def archive() -> None:
 
 @app.command()
 def restore(
-    kind: Annotated[Literal["prices", "news", "logs"], typer.Argument(help="What to bring back.")],
+    kind: Annotated[Literal["prices", "news", "logs"], typer.Argument(help="What to restore.")],
     start: Annotated[
         datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first day, as 2020-01-31.")
     ],
@@ -176,15 +188,15 @@ def restore(
         datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last day, included.")
     ],
 ) -> None:
-    """Bring archived rows of some days back; rows that are stored stay as they are."""
+    """Restore archived rows of a range of days; stored rows stay as they are."""
     from deployments.commands import archive_command  # noqa: PLC0415
 
-    print(archive_command.bring_back(_settings(), kind, start.date(), end.date()))
+    print(archive_command.restore_rows(_settings(), kind, start.date(), end.date()))
 
 
 @universe.command("import")
 def import_universe(file: Annotated[Path, typer.Argument(help="CSV file.", exists=True)]) -> None:
-    """Read stocks from a CSV file; existing ones are updated, none is removed."""
+    """Import stocks from a CSV file: existing ones are updated, none is removed."""
     from deployments.commands import universe_command as assets  # noqa: PLC0415
 
     print(assets.import_file(_settings(), file))

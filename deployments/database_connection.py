@@ -14,7 +14,7 @@ from autoindex.storage.postgres import engines
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[Connection]:
-    """One transaction; raises `ConfigurationError` where the database does not answer."""
+    """One transaction; raises `ConfigurationError` if the database does not answer."""
     engine = engines.engine(settings, "autoindex-cli")
     try:
         with answering(settings), engine.begin() as connection:
@@ -25,7 +25,7 @@ def connected(settings: Settings) -> Iterator[Connection]:
 
 @contextmanager
 def answering(settings: Settings) -> Iterator[None]:
-    """Raise `ConfigurationError`, naming the database and the way out, where it does not answer."""
+    """Raise `ConfigurationError`, with the setting to look at, if the database does not answer."""
     try:
         yield
     except ProgrammingError as error:

@@ -5,6 +5,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 
 def client(api_url: str) -> SyncPrefectClient:
-    """A client of the server at `api_url`, which tells its password: `PREFECT_API_AUTH_STRING`."""
+    """A client of the server at `api_url`, which sends the password (`PREFECT_API_AUTH_STRING`)."""
     with temporary_settings({PREFECT_API_URL: api_url}):
         return get_client(sync_client=True)

@@ -1,4 +1,4 @@
-"""Apply the list of notices to a Prefect server, or take it off again; repeatable."""
+"""Apply the list of notices to a Prefect server, or remove them; safe to repeat."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,24 +21,24 @@ from flows.visibility.finished_runs import TAG
 from worker import POOL
 
 BLOCK: Final = "autoindex-slack"
-# A crash is trouble only where nobody takes the run up again, and a pool without workers only where
-# none comes back: restarts and upgrades are neither.
+# A crash is a problem only if no worker retries the run, and a pool without workers only if none
+# comes back: restarts and upgrades are neither.
 GRACE: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was done, in a sentence, and whether any automation was made or changed."""
+    """A sentence about what was done, and whether any automation was created or updated."""
 
     sentence: str
     changed: bool
 
 
 def apply(settings: Settings, api_url: str, grace: timedelta = GRACE) -> Applied:
-    """Bring the server's automations to what the list says.
+    """Create, update or remove automations so that the server has what the list says.
 
     Without `AUTOINDEX_SLACK_WEBHOOK_URL` ours are removed, the webhook with them. One that was
-    switched off by hand stays off. `grace` is what a crashed run has to be taken up again, and a
+    switched off by hand stays off. `grace` is the time for a crashed run to be retried, and for a
     work pool to get a new worker.
     """
     with prefect_server.client(api_url) as client:
@@ -55,11 +55,11 @@ def apply(settings: Settings, api_url: str, grace: timedelta = GRACE) -> Applied
         return _bring_to(client, wanted)
 
 
-def arm(settings: Settings, api_url: str, *, anew: bool) -> None:
-    """Say that all is well as far as anybody knows, so that the first failure is noticed.
+def arm(settings: Settings, api_url: str, *, again: bool) -> None:
+    """Emit a sign of health for each deployment and queue, so that its first failure is noticed.
 
-    To be called when the deployments are there; without Slack it does nothing. Unless `anew` it is
-    said only of what it was not said of before: an open incident would be noticed once more.
+    Call it once the deployments exist; without Slack it does nothing. Unless `again`, it skips
+    what was armed before: an open incident would send its notice a second time.
     """
     if settings.slack_webhook_url is None:
         return
@@ -74,7 +74,7 @@ def arm(settings: Settings, api_url: str, *, anew: bool) -> None:
             for queue in client.read_work_queues(work_pool_name=POOL)
         ]
         about += [(events.DATA, []), (events.CREDITS, [])]
-        known = set() if anew else _armed(client)
+        known = set() if again else _armed(client)
         armed = [
             events.as_json(events.ALERTS_ARMED, resource, related)
             for resource, related in about
@@ -84,14 +84,14 @@ def arm(settings: Settings, api_url: str, *, anew: bool) -> None:
 
 
 def _armed(client: SyncPrefectClient) -> set[str]:
-    """Of what it was said, as far back as Prefect keeps events."""
+    """What was armed before, as far back as Prefect keeps events."""
     asked = {"filter": {"event": {"name": [events.ALERTS_ARMED]}, "order": "DESC"}, "limit": 50}
     found = client.request("POST", "/events/filter", json=asked).raise_for_status().json()
     return {event["resource"]["prefect.resource.id"] for event in found["events"]}
 
 
 def _related(deployment: str) -> list[dict[str, str]]:
-    """What a run's own events say of its deployment, which is what the triggers look at."""
+    """The related resources that a run's own events have, which the triggers match."""
     return [
         {"prefect.resource.id": deployment, "prefect.resource.role": "deployment"},
         {"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},

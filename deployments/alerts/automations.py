@@ -1,4 +1,4 @@
-"""THE list of notices: what has to happen for the operators to be told, and in which words.
+"""The list of notices to operators: the events that trigger each, and its text.
 
 Each is a Prefect automation that posts to Slack's incoming webhook. One incident gives one notice:
 a trigger's `after` names the signs of health, and only the first sign of trouble after one of them
@@ -24,12 +24,12 @@ ALERT_TAG: Final = "autoindex-alert"
 _RUN: Final = "prefect.flow-run."
 _BY_DEPLOYMENT: Final = frozenset({"related:deployment:prefect.resource.id"})
 _BY_RESOURCE: Final = frozenset({"prefect.resource.id"})
-# A trigger waits this long for trouble after a sign of health: for ever.
+# How long a trigger waits for trouble after a sign of health: without end.
 _FOR_EVER: Final = timedelta(days=3650)
 _NO_WORD: Final = timedelta(hours=6)
 _LONGEST_REASON: Final = 500
 
-# A run's own words, made safe for Slack, whose control characters these three are.
+# A run's own text, with Slack's three control characters escaped.
 _ESCAPED: Final = 'replace("&", "&amp;") | replace("<", "&lt;") | replace(">", "&gt;")'
 _RUN_NAMED: Final = f"(flow_run.name | {_ESCAPED})"
 _RUN_REASON: Final = f'((flow_run.state.message or "") | {_ESCAPED} | truncate({_LONGEST_REASON}))'
@@ -38,11 +38,11 @@ _OWN_REASON: Final = f"(event.payload.reason | {_ESCAPED})"
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One notice: the events that call for it, and what is said.
+    """One notice: the events that trigger it, and its text.
 
-    `said` and `link` are Jinja expressions over the triggering event. With a `grace` it is sent
-    when health has not come back by its end. Incidents are told apart by the labels of `for_each`;
-    without any, Prefect would send a notice with a grace also where nothing has happened.
+    `said` and `link` are Jinja expressions over the triggering event. With a `grace`, the notice is
+    sent if no sign of health comes within it. Each value of the labels in `for_each` is an incident
+    of its own; without labels, Prefect would send a notice with a grace although nothing happened.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Notice:
         )
 
     def _trigger(self) -> EventTrigger:
-        # With a grace it is the absence of health after trouble that fires, else trouble itself.
+        # With a grace the absence of health after trouble fires, otherwise trouble itself.
         proactive = self.grace is not None
         return EventTrigger(
             posture=Posture.Proactive if proactive else Posture.Reactive,
@@ -100,7 +100,7 @@ _TAKEN_UP: Final = _FAILED | _run_events(
 
 def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
     """Every notice, for one work pool; `ui_url` is where operators reach Prefect's UI."""
-    # Not Prefect's own filter `ui_url`: it knows only what its server was told of where its UI is.
+    # Not Prefect's own filter `ui_url`, which needs a setting of the server.
     run = f'"{ui_url}/runs/flow-run/" ~ flow_run.id'
     yield Notice(
         name="Autoindex: a task failed",
@@ -137,8 +137,8 @@ def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
         name="Autoindex: no worker is online",
         description="The work pool has lost its last worker.",
         trouble=frozenset({"prefect.work-pool.not-ready"}),
-        # Prefect forgets which events it has seen when it is restarted, and holds those back that
-        # follow one of before: the worker's own word follows none.
+        # After a restart Prefect holds back events that follow one from before it: the worker's
+        # own event follows none.
         health=frozenset({"prefect.work-pool.ready", events.WORKER_STARTED}),
         about={"prefect.resource.id": events.pool_resource(pool_id)},
         grace=grace,

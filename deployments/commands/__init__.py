@@ -1,1 +1,1 @@
-"""What commands of `autoindex` do, beside those of the local stack."""
+"""The commands of `autoindex` other than those of the local stack."""

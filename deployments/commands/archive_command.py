@@ -1,4 +1,4 @@
-"""`autoindex archive` and `autoindex restore`: what was cleaned up, and how it comes back."""
+"""`autoindex archive` and `autoindex restore`: list and restore what the cleanup has archived."""
 
 from datetime import date
 from typing import Final
@@ -35,15 +35,15 @@ def table(settings: Settings) -> tuple[Table, list[str]]:
 
 
 def ignored(settings: Settings) -> str | None:
-    """What lies in the archive and is not read, in a sentence; None where there is nothing."""
+    """A sentence that names files in the archive that are not read; None if there are none."""
     found = [n if n.isprintable() else ascii(n) for n in archive_contents.foreign(settings.archive)]
     more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
     names = ", ".join(found[:_MOST_NAMES]) + more
     return f"Ignored, not made or not finished by Autoindex: {names}" if found else None
 
 
-def bring_back(settings: Settings, kind: ArchivedType, start: date, end: date) -> str:
-    """Restore a range, all of it or nothing; what that did, in a sentence."""
+def restore_rows(settings: Settings, kind: ArchivedType, start: date, end: date) -> str:
+    """Restore a range completely or not at all; a sentence with the result."""
     if start > end:
         raise InvalidRequest("--from", f"{start} lies after --to {end}")
     with connected(settings) as connection:

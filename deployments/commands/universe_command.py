@@ -17,8 +17,8 @@ SANDBOX_FILE: Final = Path(sandbox.__file__).parent / "data" / "universe.csv"
 
 
 def import_file(settings: Settings, file: Path) -> str:
-    """Import a CSV file, whole or not at all; what that did, in a sentence."""
-    universe_file.read(file)  # what is wrong with it is said also where no database is there
+    """Import a CSV file completely or not at all; a sentence with the result."""
+    universe_file.read(file)  # errors in the file are reported without a database, too
     with connected(settings) as connection:
         rows = universe_file.read(file, assets.list_assets(connection))
         done = assets.import_universe(connection, rows)
@@ -46,7 +46,7 @@ def table(settings: Settings) -> Table:
 
 
 def summary(settings: Settings) -> str:
-    """How many are active, in a sentence; how to import some where none is."""
+    """A sentence with the numbers of active stocks, or how to import some."""
     with connected(settings) as connection:
         roles = Counter(asset.role for asset in assets.list_assets(connection) if asset.active)
     if not roles:
@@ -55,7 +55,7 @@ def summary(settings: Settings) -> str:
 
 
 def deactivate(settings: Settings, symbols: Sequence[str]) -> str:
-    """Take stocks out; what that did, in a sentence."""
+    """Deactivate stocks; a sentence with the result."""
     with connected(settings) as connection:
         count = assets.deactivate(connection, symbols)
     return f"{count} deactivated"

@@ -1,4 +1,4 @@
-"""What a person sees while something is waited for: one line a step, with its time."""
+"""Progress on the terminal: one line a step, with its time."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Progress:
 
 
 class Step:
-    """One step; `update` changes what is shown beside its name, `done` what stays."""
+    """One step; `update` sets the text beside its name, `done` the text that stays."""
 
     def __init__(self, console: Console, name: str, waits_for: str) -> None:
         self._console = console
@@ -33,7 +33,7 @@ class Step:
         self._outcome = ""
         self._began = time.monotonic()
         self._waits_for = waits_for or "starting"
-        self._status: Status = console.status(self)  # drawn anew all the time: see __rich__
+        self._status: Status = console.status(self)  # redrawn all the time: see __rich__
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -41,11 +41,11 @@ class Step:
         return self
 
     def update(self, waits_for: str) -> None:
-        """Say what is waited for now."""
+        """Show what is waited for now."""
         self._waits_for = waits_for
 
     def done(self, outcome: str) -> None:
-        """Say what came of it, shown when the step ends."""
+        """Set the result, which is shown when the step ends."""
         self._outcome = outcome
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""The stack's data folder: its owner's alone, and with nothing of anybody else in it."""
+"""The stack's data folder: for its owner only, and with nothing else in it."""
 
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,10 +13,10 @@ _SHOWN: Final = 3
 
 
 def check(folder: Path) -> None:
-    """Make the folder where it is missing, close it to other users, and mark it as a stack's.
+    """Create the folder if it is missing, close it to other users, and mark it as a stack's.
 
-    Raises `ConfigurationError` where it is not ours to write to or to close, and where it holds
-    what Autoindex has not made: from `/` the default is `/var`.
+    Raises `ConfigurationError` if we can't write to it or close it, or if it holds files that
+    Autoindex has not made: from `/` the default is `/var`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

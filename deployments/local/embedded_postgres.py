@@ -71,7 +71,7 @@ class EmbeddedPostgres:
         return url.render_as_string()
 
     def start(self) -> None:
-        """Create the data folder where there is none, start it, wait until it answers."""
+        """Create the data folder if it is missing, start the server, wait until it answers."""
         self._claim_socket_dir()
         if not (self.data_dir / "PG_VERSION").exists():
             self._create()
@@ -97,7 +97,7 @@ class EmbeddedPostgres:
             self._child = None
 
     def _claim_socket_dir(self) -> None:
-        # Whoever can write there could pass for the server, and everybody on it is its superuser.
+        # Who can write there can impersonate the server, and each client is its superuser.
         self.socket_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         found = self.socket_dir.stat()
         if found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -107,7 +107,7 @@ class EmbeddedPostgres:
             )
 
     def _create(self) -> None:
-        # Into another folder, then renamed: a half-made one is never taken for a whole.
+        # Into another folder, then renamed: an incomplete one is never used.
         unfinished = self.data_dir.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the processes of a stack take over from the shell that starts it, and what they do not."""
+"""Which environment variables of the shell the processes of a stack inherit."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
 from worker.prefect_yaml import PROJECT
 
-# Another interpreter or other modules, another server, other charts than ours.
+# They choose another interpreter, other modules, another server or other charts.
 _MISLEADING: Final = ("PYTHON", "UVICORN_", "WEB_CONCURRENCY", "MATPLOTLIBRC", "PROMETHEUS_")
-# libpq and asyncpg read them in every process; the embedded server's URL says all there is to say.
+# libpq and asyncpg read them in every process; the embedded server's URL is complete.
 _POSTGRESQL: Final = "PG"
 _PROXIES: Final = frozenset(
     f"{scheme}_PROXY" for scheme in ("ALL", "HTTP", "HTTPS", "WS", "WSS", "SOCKS", "NO")
@@ -20,7 +20,7 @@ _PROXIES: Final = frozenset(
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _SETTINGS: Final = ("AUTOINDEX_", "PREFECT_")
-# Whoever is spoken to through them may be behind a proxy, or known to a private authority.
+# Their hosts may be behind a proxy, or have a certificate of a private authority.
 _OUTSIDE: Final = (
     *("database_url", "redis_url", "twelve_data_api_key", "jwt_jwks_url", "archive_url"),
     *("smtp_host", "slack_webhook_url", "sentry_dsn"),
@@ -28,10 +28,10 @@ _OUTSIDE: Final = (
 
 
 def clean(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """An environment without what would lead our processes astray.
+    """An environment without variables that mislead our processes.
 
-    Proxies and certificates stay where a setting names somebody beyond this machine, and then
-    never hold for the loopback address.
+    Proxies and certificates stay if a setting names another host. They never apply to the loopback
+    address.
     """
     kept = {name: value for name, value in environ.items() if not _misleads(name, settings)}
     if not _PROXIES.isdisjoint(name.upper() for name in kept):
@@ -41,13 +41,13 @@ def clean(environ: Mapping[str, str], settings: Settings) -> dict[str, str]:
 
 
 def inherited(settings: Settings) -> dict[str, str]:
-    """What a part of the stack sees of the environment: no settings but those it is given."""
+    """The shell's variables that a part of the stack gets: no settings, which it is given apart."""
     cleaned = clean(os.environ, settings)
     return {name: value for name, value in cleaned.items() if not name.startswith(_SETTINGS)}
 
 
-def settle(settings: Settings) -> None:
-    """Clean this process's own environment, and forget the modules that others have put in its way.
+def sanitize(settings: Settings) -> None:
+    """Remove misleading variables from this process, and entries of PYTHONPATH from `sys.path`.
 
     Call it before anything is imported that only some commands need.
     """
@@ -61,18 +61,18 @@ def settle(settings: Settings) -> None:
 
 
 def enter(settings: Settings) -> None:
-    """Make this process one of the stack's: it sees what its parts see.
+    """Give this process the environment of a part of the stack.
 
-    Call it before Prefect is imported, which looks around at once. Raises `ConfigurationError`
-    where the shell's proxies or certificates can't be used.
+    Call it before Prefect is imported, which reads the environment at once. Raises
+    `ConfigurationError` if the shell's proxies or certificates can't be used.
     """
-    settle(settings)
+    sanitize(settings)
     _replace(inherited(settings) | {"PREFECT_HOME": str(settings.data_dir / "prefect")})
     check_network()
 
 
 def check_network() -> None:
-    """Raise `ConfigurationError` where no client can be made with the proxies and certificates."""
+    """Raise `ConfigurationError` if no HTTP client can use the proxies and certificates."""
     import httpx  # noqa: PLC0415 - most commands do without
 
     for name in _CERTIFICATES:

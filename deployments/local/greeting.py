@@ -1,4 +1,4 @@
-"""What whoever started a stack is told: where everything is, and the lines to go on with."""
+"""The greeting of a started stack: its addresses, and commands to paste."""
 
 from pathlib import Path
 from shlex import quote
@@ -12,7 +12,7 @@ from deployments.local.stack import Stack
 
 
 def greet(running: Stack, console: Console) -> None:
-    """Say where the parts are, what is switched off, and what to paste into another terminal."""
+    """Print the addresses, what is switched off, and commands for another terminal."""
     settings = running.settings
     prices = "the sandbox's sample prices" if settings.sandbox else "Twelve Data"
     login = local_secret.prefect_login(settings.data_dir)
@@ -27,7 +27,7 @@ def greet(running: Stack, console: Console) -> None:
         f"In another terminal, in {Path.cwd()}:\n\n{_lines(running)}\n\n"
         "Ctrl-C stops everything."
     )
-    # A line broken by us could not be pasted.
+    # A wrapped line could not be pasted.
     console.print(text, highlight=False, soft_wrap=True)
 
 
@@ -40,7 +40,7 @@ def _lines(running: Stack) -> str:
         'curl -s -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" '
         f'-d \'{{"mode": "smart"}}\' {running.api_url}/api/v1/background/refresh',
     ]
-    if folder != Path("var").resolve():  # what another terminal takes, unless it is told
+    if folder != Path("var").resolve():  # another terminal's default
         lines.insert(0, f"export AUTOINDEX_DATA_DIR={quote(str(folder))}")
     return "\n".join(f"  {line}" for line in lines)
 

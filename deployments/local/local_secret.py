@@ -1,4 +1,4 @@
-"""The local stack's own secrets, made once and kept beside its data for its owner."""
+"""The local stack's own secrets, made once and kept in its data folder for its owner."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ def ensure(data_dir: Path) -> str:
 
 
 def find(data_dir: Path) -> str | None:
-    """The signing secret, or None where no stack was ever started."""
+    """The signing secret, or None if no stack was ever started."""
     return _read(_signing(data_dir))
 
 
@@ -52,15 +52,15 @@ def _read(path: Path) -> str | None:
         return None
     except PermissionError as error:
         raise ConfigurationError(
-            f"{path} belongs to another user: ask whoever started that stack, "
+            f"{path} belongs to another user: ask who started that stack, "
             "or set AUTOINDEX_DATA_DIR to the folder of your own"
         ) from error
 
 
 def fill_in(settings: Settings) -> Settings:
-    """The settings with the local stack's secret, where none is set.
+    """The settings with the local stack's secret, unless one is set.
 
-    Raises `ConfigurationError` where no stack has made one.
+    Raises `ConfigurationError` if no stack has made one.
     """
     if settings.jwt_secret is not None or settings.jwt_jwks_url is not None:
         return settings

@@ -1,4 +1,4 @@
-"""The user that PostgreSQL runs as where we are root, as whom it does not run."""
+"""The user that PostgreSQL runs as if we are root: it refuses to run as root."""
 
 import os
 import pwd
@@ -24,7 +24,7 @@ _WAY_OUT: Final = (
 
 
 def to_create(parent_death_signal: signal.Signals) -> list[str]:
-    """The words before a command that makes a data folder; none where we are not root."""
+    """The prefix of a command that creates a data folder; empty if we are not root."""
     if os.geteuid() != 0:
         return []
     _check_rights()
@@ -32,9 +32,9 @@ def to_create(parent_death_signal: signal.Signals) -> list[str]:
 
 
 def to_serve(folder: Path, parent_death_signal: signal.Signals) -> list[str]:
-    """The words before the server's command, which then runs as the owner of its data.
+    """The prefix of the server's command, which makes it run as the owner of its data.
 
-    What belongs to root, or to the user that other services share, gets an owner of its own.
+    A folder of root's, or of the user that other services share, gets an owner of its own.
     """
     if os.geteuid() != 0:
         return []
@@ -50,7 +50,7 @@ def _unused() -> int:
 
 
 def _give(folder: Path, user: int) -> None:
-    # The folder itself comes last: where this is cut short, the next start does it again.
+    # The folder itself comes last: if this is interrupted, the next start repeats it.
     for parent, folders, files in os.walk(folder, topdown=False):
         for name in (*files, *folders):
             os.chown(Path(parent) / name, user, user, follow_symlinks=False)

@@ -12,7 +12,7 @@ _LOOPBACK: Final = "127.0.0.1"
 
 
 def check(settings: Settings) -> None:
-    """Raise `ConfigurationError` where a part of the stack could not listen."""
+    """Raise `ConfigurationError` if a part of the stack could not listen."""
     ports: dict[int, str] = {}
     for field in FIELDS if settings.sandbox else FIELDS[:-1]:
         port, variable = getattr(settings, field), f"AUTOINDEX_{field.upper()}"
@@ -28,6 +28,13 @@ def check(settings: Settings) -> None:
 def host(field: str, settings: Settings) -> str:
     """The address that the part with this port listens on."""
     return settings.api_host if field == "api_port" else _LOOPBACK
+
+
+def free_or_next(field: str, settings: Settings) -> int:
+    """The port that a field asks for, or the next free one; steps of ten keep the three apart."""
+    first: int = getattr(settings, field)
+    address = host(field, settings)
+    return next(port for port in range(first, 65_536, 10) if is_free(port, address))
 
 
 def is_free(port: int, host: str) -> bool:

@@ -1,4 +1,4 @@
-"""The local stack: every part as a child process, started in order, waited for by its health."""
+"""The local stack: every part is a child process, started in order, once the last is healthy."""
 
 import os
 import pwd
@@ -39,7 +39,7 @@ _BROKEN_STOP_SECONDS: Final = 3.0
 
 
 class Stack:
-    """The running parts, how to reach them, and what their processes are told."""
+    """The running parts, their addresses, and the environment of their processes."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -108,14 +108,14 @@ class Stack:
             try:
                 answer = httpx.get(url, timeout=5, trust_env=False)
             except httpx.TransportError:
-                heard = "not listening yet"
+                state = "not listening yet"
             else:
                 if answer.is_success:
                     return
-                heard = answer.text[:120]
+                state = answer.text[:120]
             if time.monotonic() > deadline:
-                raise ChildFailed(f"{url} did not become ready in {_READY_SECONDS:.0f} s: {heard}")
-            step.update(f"{url}: {heard}")
+                raise ChildFailed(f"{url} did not become ready in {_READY_SECONDS:.0f} s: {state}")
+            step.update(f"{url}: {state}")
             time.sleep(_POLL_SECONDS)
 
 
@@ -146,7 +146,7 @@ def running(settings: Settings, progress: Progress) -> Iterator[Stack]:
 
 @contextmanager
 def _named(stack: Stack) -> Iterator[None]:
-    """Name the part that has ended, where it was talked to in vain."""
+    """Name the part that has ended, if that is why a request failed."""
     try:
         yield
     except ConfigurationError:
@@ -178,7 +178,7 @@ def _start(stack: Stack, progress: Progress) -> None:
         stack.start("Worker", "prefect", "worker", "start", *chosen)
         step.update("`prefect deploy --all`")
         deployed = bootstrap.deploy(stack.env)
-        alerting.arm(settings, api, anew=notices.changed)
+        alerting.arm(settings, api, again=notices.changed)
         step.done(deployed)
     with progress.step("Worker and facade", "a worker online") as step:
         stack.wait(f"{stack.api_url}/ready", step)
@@ -195,7 +195,7 @@ def _start_servers(stack: Stack) -> None:
 
 
 def _stop(stack: Stack, progress: Progress) -> None:
-    # Where a part has ended by itself, the others may wait for it in vain.
+    # Parts that wait for one that has ended would not stop.
     seconds = STOP_SECONDS if stack.is_whole else _BROKEN_STOP_SECONDS
     with progress.step("Stopping") as step:
         for child in reversed(stack.children):
@@ -205,7 +205,7 @@ def _stop(stack: Stack, progress: Progress) -> None:
 
 def _local(settings: Settings) -> Settings:
     """The settings with what a local stack makes itself: its secret and its source of prices."""
-    # Who presses Ctrl-C waits for it; what is handed back goes on at the next start.
+    # Ctrl-C waits for the drain; runs that are handed back continue at the next start.
     drain_seconds = min(settings.drain_seconds, _DRAIN_SECONDS)
     made: dict[str, object] = {"api_docs": True, "drain_seconds": drain_seconds}
     if settings.jwt_secret is None and settings.jwt_jwks_url is None:
@@ -217,8 +217,8 @@ def _local(settings: Settings) -> Settings:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What the parts' processes see: this stack's settings only, whatever the shell has set."""
-    # Prefect's worker keeps a folder of one name for all users in the usual place.
+    """The environment of the parts: this stack's settings only, whatever the shell has set."""
+    # Prefect's worker keeps a folder in /tmp whose name is the same for all users.
     settings.temporary_dir.mkdir(parents=True, exist_ok=True)
     ours = settings.environment() | {"TMPDIR": str(settings.temporary_dir)}
     return environment.inherited(settings) | ours | _prefect_environment(settings)
@@ -231,14 +231,14 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": bootstrap.prefect_database(settings),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": _prefect_ui(settings.prefect_port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # Prefect copies its pages there, by default beside its code, for the first user alone.
+        # Prefect copies its UI there: by default beside its code, where only one user can write.
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(settings.data_dir / "prefect" / "ui"),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-        # After 15 seconds, as is the default, a run is not late: all slots may be taken.
+        # A run is not late after 15 seconds, the default: all slots may be taken.
         "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "300",
         "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
-        # A server that is restarted is away for longer than the default of five tries.
+        # A restart takes longer than the default of five retries.
         "PREFECT_CLIENT_MAX_RETRIES": "8",
         "DO_NOT_TRACK": "1",
         # One BLAS thread: the same input gives the same numbers, bit for bit.
@@ -252,12 +252,12 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
 
 
 def _prefect_ui(port: int) -> str:
-    """The origins of its own pages; by default Prefect answers every origin."""
+    """The origins of its own UI; by default Prefect answers every origin."""
     return ",".join(f"http://{host}:{port}" for host in ("127.0.0.1", "localhost"))
 
 
 def _check_user(settings: Settings) -> None:
-    """Raise `ConfigurationError` where a database has to be made and its maker has no name."""
+    """Raise `ConfigurationError` if a database is to be created by a user without a name."""
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -288,7 +288,7 @@ def _claimed(settings: Settings) -> Iterator[None]:
 
 
 def _check_source(settings: Settings) -> None:
-    # Prices of two sources in one table could never be told apart again.
+    # Prices of two sources in one table could not be separated later.
     source = "the sandbox" if settings.sandbox else "Twelve Data"
     marker = settings.data_dir / "source"
     if not marker.exists():

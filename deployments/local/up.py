@@ -13,7 +13,7 @@ from deployments.local.stop_signals import stopped_by_signals
 
 
 def run(settings: Settings, console: Console) -> None:
-    """Start the stack, say where everything is, and stay until Ctrl-C or until a part ends."""
+    """Start the stack, print its addresses, and wait for Ctrl-C or until a part ends."""
     with stopped_by_signals(), stack.running(settings, Progress(console)) as running:
         greet(running, console)
         stay(running)

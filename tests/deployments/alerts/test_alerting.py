@@ -137,7 +137,7 @@ def stage(
     assert alerting.apply(slack_settings, api, GRACE).sentence.startswith("to Slack: 8 created")
     with SyncPrefectClient(api) as client:
         made = Stage(client, slack, prefect_database)
-        alerting.arm(slack_settings, api, anew=True)
+        alerting.arm(slack_settings, api, again=True)
         deadline = time.monotonic() + HANG_SECONDS
         while not alerting._armed(client):  # Prefect stores events some seconds later
             assert time.monotonic() < deadline
@@ -232,7 +232,7 @@ def test_a_second_set_up_repeats_no_notice_of_an_open_incident(
     first = stage.tell(events.CREDITS_LEFT, events.CREDITS)
     open_ = stage.tell(*said, "the incident", follows=first)
     stage.heard("credits nearly spent", "the incident")
-    alerting.arm(slack_settings, api, anew=False)
+    alerting.arm(slack_settings, api, again=False)
     after = stage.tell(*said, "after the set-up", follows=open_)
     well = stage.tell(events.CREDITS_LEFT, events.CREDITS, follows=after)
     stage.tell(*said, "the next incident", follows=well)

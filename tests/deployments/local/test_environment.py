@@ -110,5 +110,5 @@ def test_a_user_without_a_home_gets_one(
     with monkeypatch.context() as patch:
         patch.setattr(os, "environ", {**os.environ})
         patch.delenv("HOME", raising=False)
-        environment.settle(settings)
+        environment.sanitize(settings)
         assert os.environ["HOME"] == str(settings.data_dir)
