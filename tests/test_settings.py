@@ -11,7 +11,7 @@ from autoindex.settings import Settings, misspelt
 RANDOM = "k3PzQ8vN1mXr7cTyB5aHw2LdJf9sGe4uVo6iYbWq"
 # Each setting, what it must not be, and words of what is said about it.
 WRONG = {
-    "AUTOINDEX_DATA_DIR": (["~no-such-user/var"], "leads nowhere"),
+    "AUTOINDEX_DATA_DIR": (["~no-such-user/var"], "cannot be resolved"),
     "AUTOINDEX_DATABASE_URL": (
         [
             "mysql://me:hunter2@there/mine",
@@ -242,10 +242,12 @@ def test_a_folder_below_one_that_is_gone_is_named(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with pytest.raises(ConfigurationError, match=r"^AUTOINDEX_DATA_DIR: var leads nowhere"):
+    with pytest.raises(ConfigurationError, match=r"^AUTOINDEX_DATA_DIR: var cannot be resolved"):
         Settings()
     monkeypatch.setenv("AUTOINDEX_DATA_DIR", "~nobody-of-this-name/var")
-    with pytest.raises(ConfigurationError, match=r"^AUTOINDEX_DATA_DIR: ~nobody.* leads nowhere"):
+    with pytest.raises(
+        ConfigurationError, match=r"^AUTOINDEX_DATA_DIR: ~nobody.* cannot be resolved"
+    ):
         Settings()
     monkeypatch.setenv("AUTOINDEX_DATA_DIR", str(tmp_path))
     assert Settings().data_dir == tmp_path
