@@ -186,6 +186,15 @@ def test_full_refreshes_take_up_where_the_last_left_off_and_leave_credits_for_sm
         assert desk.asked() == expected
 
 
+def test_who_is_refused_has_had_its_turn(desk: Desk) -> None:
+    desk.plan(per_minute=100)
+    desk.sandbox.faults({"kind": "unknown", "symbols": ["MSFT"]})
+    assert list(desk.result(desk.ask(), mode="full")["refused"]) == ["MSFT"]
+    desk.sandbox.reset()
+    desk.result(desk.ask(), mode="full")
+    assert desk.asked() == SYMBOLS
+
+
 def test_a_delisted_symbol_is_asked_for_once_after_each_close(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
