@@ -1,5 +1,6 @@
 """Warm starts that fail, and come back."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from tests.bounds import HANG_SECONDS
 from worker import launcher
 from worker.launcher import Launcher, LaunchError
 from worker.process import Process
@@ -87,3 +89,24 @@ async def test_an_order_that_is_not_answered_gets_no_process_at_all(
         assert await run.ended == -launcher.signal.SIGKILL
         monkeypatch.undo()
         await end(await made.start(run_spec()))
+
+
+async def test_a_start_that_nobody_waits_for_any_more_leaves_no_process() -> None:
+    async with starter_of([LOOK_AROUND]) as made:
+        first = await made.start(run_spec())
+        zygote = zygote_of(first)
+        await end(first)
+        zygote.suspend()
+        given_up = asyncio.create_task(made.start(run_spec()))
+        while not made._zygote._starting:  # type: ignore[union-attr]
+            await asyncio.sleep(0)
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        zygote.resume()
+        run = await made.start(run_spec())
+        deadline = asyncio.get_running_loop().time() + HANG_SECONDS
+        while [child.pid for child in zygote.children()] != [run.pid]:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.05)
+        await end(run)
