@@ -1,29 +1,33 @@
 """The commands that look at the archive and bring rows back, as an operator types them."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import date
+from io import StringIO
 
 import pytest
 from sqlalchemy import Engine
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
-from tests.bounds import HANG_SECONDS
+from deployments import cli
 from tests.storage.conftest import Scene
 
 
 def autoindex(settings: Settings, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "deployments.cli", *words],
-        env={**os.environ, **settings.environment(), "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=HANG_SECONDS,
-        check=False,
-    )
+    """What the command says and how it ends, run in this process: it imports a lot."""
+    out, err = StringIO(), StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr("sys.argv", ["autoindex", *words])
+        patch.setattr("sys.excepthook", sys.excepthook)
+        for name, value in {**settings.environment(), "COLUMNS": "100"}.items():
+            patch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    status = int(ended.value.code or 0)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
