@@ -20,12 +20,12 @@ from prefect.utilities.importtools import import_object
 from autoindex.settings import Settings
 from flows.visibility.finished_runs import TAG
 from worker import POOL
-from worker.launcher import Starter
-from worker.run_spec import Order
+from worker.launcher import Launcher
+from worker.run_spec import RunSpec
 
 # What the tests run, loaded once for all of them, as in a worker.
 LOADED = (
-    "flows.cleanup.clean_up",
+    "flows.cleanup.cleanup",
     "flows.compute_index.compute_index",
     "flows.generate_report.generate_report",
     "flows.refresh_market_data.refresh_market_data",
@@ -40,7 +40,7 @@ class Worker:
     client: SyncPrefectClient
     api_url: str
     settings: Settings
-    carry_out: Callable[[Order], int]
+    execute: Callable[[RunSpec], int]
     deployed: list[UUID] = field(default_factory=list)
 
     def deploy(self, entrypoint: str, name: str, every: timedelta | None = None) -> UUID:
@@ -75,7 +75,7 @@ class Worker:
         """Run it to its end; how it ended."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         env = kept | self.settings.environment() | {"PREFECT_API_URL": self.api_url}
-        status = self.carry_out(Order(task_id=run.id, env=env | dict(changed or {})))
+        status = self.execute(RunSpec(task_id=run.id, env=env | dict(changed or {})))
         ended = self.client.read_flow_run(run.id)
         assert ended.state is not None
         assert ended.state.is_final(), status
@@ -88,24 +88,24 @@ def _schedule(every: timedelta) -> IntervalSchedule:
 
 
 @pytest.fixture(scope="session")
-def carry_out() -> Iterator[Callable[[Order], int]]:
-    """Carries out a worker's order in a fork of a zygote; the exit status."""
-    starter = Starter(LOADED)
+def execute() -> Iterator[Callable[[RunSpec], int]]:
+    """Executes a run in a fork of a zygote; the exit status."""
+    launcher = Launcher(LOADED)
 
-    async def in_a_fork(order: Order) -> int:
-        return await (await starter.start(order)).ended
+    async def in_a_fork(spec: RunSpec) -> int:
+        return await (await launcher.start(spec)).ended
 
     with start_blocking_portal() as portal:
-        yield lambda order: portal.call(in_a_fork, order)
-        portal.call(starter.close)
+        yield lambda spec: portal.call(in_a_fork, spec)
+        portal.call(launcher.close)
 
 
 @pytest.fixture
 def worker(
-    prefect_api: str, settings: Settings, carry_out: Callable[[Order], int]
+    prefect_api: str, settings: Settings, execute: Callable[[RunSpec], int]
 ) -> Iterator[Worker]:
     with SyncPrefectClient(prefect_api) as client:
-        made = Worker(client, prefect_api, settings, carry_out)
+        made = Worker(client, prefect_api, settings, execute)
         yield made
         for deployment in made.deployed:  # and with it what it still has to run
             client.delete_deployment(deployment)
