@@ -56,6 +56,7 @@ ATTRIBUTES = [
     (SyncPrefectClient, "_client"),
 ]
 OTHERS = {"_httpx_settings"}
+BASE_SOURCE = inspect.getsource(BaseWorker)
 # Where Prefect calls what we override or replace.
 CALLS = [
     (BaseWorker, "workload=self.get_and_submit_flow_runs"),
@@ -149,8 +150,7 @@ def private(name: str) -> bool:
 def private_names(path: Path) -> Iterator[str]:
     """Names of Prefect's that a module uses: of its worker, or of anything but its own objects."""
     ours = {"_exit", "_mapping", "_shutdown"}  # of os, SQLAlchemy and threading
-    of_a_worker = path.name == "autoindex_worker.py"
-    base = inspect.getsource(BaseWorker)
+    base = BASE_SOURCE if path.name == "autoindex_worker.py" else ""
     for node in ast.walk(ast.parse(path.read_text())):
         name = getattr(node, "attr", None) or getattr(node, "name", None) or ""
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -158,7 +158,7 @@ def private_names(path: Path) -> Iterator[str]:
         if not private(name) or name in ours:
             continue
         is_own = not isinstance(node, ast.Attribute) or is_self(node.value)
-        if not is_own or (of_a_worker and re.search(rf"(self\.|def |    ){name}\b", base)):
+        if not is_own or re.search(rf"(self\.|def |    ){name}\b", base):
             yield name
 
 
