@@ -55,9 +55,11 @@ async def prefect(answer: bytes | None) -> AsyncIterator[None]:
     # No time-out of the client, so that the worker's own is the one that ends a hang.
     with temporary_settings({PREFECT_API_URL: url, PREFECT_API_REQUEST_TIMEOUT: 3600}):
         yield
-    done.set()
-    await asyncio.gather(*tasks)
+    # First, so that no connection comes that nobody closes.
     server.close()
+    done.set()
+    while tasks:
+        await tasks.pop()
 
 
 async def _holds() -> None:
