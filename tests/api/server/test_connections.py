@@ -158,7 +158,7 @@ POST = b"POST /api/v1/background/refresh HTTP/1.1\r\nHost: a\r\n"
     ],
 )
 async def test_what_is_no_request_is_a_problem(facade: Facade, sent: bytes) -> None:
-    assert "no HTTP request" in problem(await facade.say(sent), 400)
+    assert "not an HTTP request" in problem(await facade.say(sent), 400)
     assert await facade.answers()
 
 
