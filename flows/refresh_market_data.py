@@ -13,6 +13,7 @@ from autoindex.errors import (
     BudgetSpent,
     ConfigurationError,
     CreditsExhausted,
+    EmptyWindow,
     IndexImpossible,
     ProviderUnavailable,
     SoftTimeLimit,
@@ -245,8 +246,8 @@ def _recompute_index(run: Runtime) -> dict[str, Any]:
     """Recompute the published index from the earliest session whose return has changed."""
     try:
         return recompute(run, ComputeIndexRequest())
-    except IndexImpossible as error:
-        # Prices may arrive symbol by symbol: too few of them are no failure of the refresh.
+    except (IndexImpossible, EmptyWindow) as error:
+        # Prices may arrive symbol by symbol: too few or none are no failure of the refresh.
         get_run_logger().warning("the index was not computed: %s", error)
         return {"not_computed": str(error)}
 

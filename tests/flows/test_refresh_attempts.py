@@ -186,6 +186,18 @@ def test_full_refreshes_take_up_where_the_last_left_off_and_leave_credits_for_sm
         assert desk.asked() == expected
 
 
+def test_a_refresh_without_credits_or_stored_prices_defers_all_and_is_no_failure(
+    desk: Desk,
+) -> None:
+    desk.plan(per_minute=100, per_day=1)
+    desk.result(desk.ask(), mode="full")
+    with desk.engine.begin() as connection:
+        connection.execute(text("delete from prices"))
+    result = desk.result(desk.ask(), mode="full")
+    assert sorted(result["deferred"]) == SYMBOLS
+    assert "no prices are stored" in result["not_computed"]
+
+
 def test_who_is_refused_has_had_its_turn(desk: Desk) -> None:
     desk.plan(per_minute=100)
     desk.sandbox.faults({"kind": "unknown", "symbols": ["MSFT"]})
