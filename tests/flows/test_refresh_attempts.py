@@ -195,7 +195,7 @@ def test_a_refresh_without_credits_or_stored_prices_defers_all_and_is_no_failure
         connection.execute(text("delete from prices"))
     result = desk.result(desk.ask(), mode="full")
     assert sorted(result["deferred"]) == SYMBOLS
-    assert "no prices are stored" in result["not_computed"]
+    assert "no prices are stored" in result["index"]["not_computed"]
 
 
 def test_who_is_refused_has_had_its_turn(desk: Desk) -> None:

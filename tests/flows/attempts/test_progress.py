@@ -36,7 +36,7 @@ def test_a_run_tells_its_steps_its_progress_and_its_own_lines(
 def test_a_run_goes_on_where_nobody_can_be_told(caplog: pytest.LogCaptureFixture) -> None:
     away = create_engine("postgresql+psycopg://postgres@127.0.0.1:1/nowhere")
     worker = logging.getLogger("prefect.flow_runs")
-    with caplog.at_level(logging.INFO), progress.opened(away, UUID(int=1)):
+    with caplog.at_level(logging.INFO), progress.reporting(away, UUID(int=1)):
         for _ in range(3):
             worker.info("stored 3 bars", extra={"send_to_api": False})
             progress.step("fetch")
