@@ -94,9 +94,9 @@ def test_a_batch_taken_apart_pays_for_every_part(
     run: Runtime, client: TwelveData, sandbox: Switches
 ) -> None:
     sandbox.faults({"kind": "too_many_symbols", "times": 1})
-    brought = fetch(client, Budget(run, 60), FOUR)
-    assert brought.reply is not None
-    assert len(brought.reply.fetched) == 4
+    outcome = fetch(client, Budget(run, 60), FOUR)
+    assert outcome.reply is not None
+    assert len(outcome.reply.fetched) == 4
     calls = sandbox.requests()
     assert [len(call["symbols"]) for call in calls] == [4, 2, 2]
     # The sandbox does not charge what it refuses for its length; the headers say so.
@@ -153,12 +153,12 @@ def test_as_many_symbols_as_there_are_credits_for(
 ) -> None:
     with run.engine.begin() as connection:
         ledger.store_plan(connection, Plan(3, 3), datetime.now(UTC))
-    brought = fetch(client, Budget(run, 60), FOUR)
-    assert brought.reply is not None
-    assert [one.due.symbol for one in brought.reply.fetched] == ["AAPL", "AMD", "MSFT"]
-    assert brought.later is not None
-    assert brought.later.symbols == ("PEP",)
-    assert fetch(client, Budget(run, 60), brought.later).stop == DAY_SPENT
+    outcome = fetch(client, Budget(run, 60), FOUR)
+    assert outcome.reply is not None
+    assert [one.due.symbol for one in outcome.reply.fetched] == ["AAPL", "AMD", "MSFT"]
+    assert outcome.later is not None
+    assert outcome.later.symbols == ("PEP",)
+    assert fetch(client, Budget(run, 60), outcome.later).stop == DAY_SPENT
 
 
 def test_the_time_limit_stops_before_the_next_call(
@@ -177,10 +177,10 @@ def test_a_failure_too_late_to_be_retried_defers(
     run: Runtime, client: TwelveData, sandbox: Switches
 ) -> None:
     sandbox.faults({"kind": "edge_page"})
-    brought = fetch(client, Budget(run, 30), FOUR, may_defer=True)
-    assert brought.reply is None
-    assert brought.later == FOUR
-    assert str(brought.stop).startswith("the time limit; the provider responded with 502")
+    outcome = fetch(client, Budget(run, 30), FOUR, may_defer=True)
+    assert outcome.reply is None
+    assert outcome.later == FOUR
+    assert str(outcome.stop).startswith("the time limit; the provider responded with 502")
     with pytest.raises(ProviderUnavailable):  # nothing was done: that is no success
         fetch(client, Budget(run, 30), FOUR, may_defer=False)
 
