@@ -117,15 +117,19 @@ def _main_job(running: Stack, progress: Progress) -> None:
     console.print("\nThe main job, through the REST facade:")
     with progress.step("Refresh (full)") as step:
         refreshed = app.follow(app.start("refresh", {"mode": "full"}), step)
-        step.done(
-            f"{refreshed['symbols_processed']} symbols, "
-            f"{refreshed['records_updated']:,} records in {refreshed['duration_seconds']:.1f} s"
-        )
+        step.done(_refreshed(refreshed))
     with progress.step("Compute index") as step:
         computed = app.follow(app.start("compute-index", {}), step)
         step.done(f"{computed['first_session']} to {computed['last_session']}")
     files = _reports(app, running, progress)
     _show(console, computed, files)
+
+
+def _refreshed(result: Mapping[str, Any]) -> str:
+    """The same where they are stored already: a schedule's run or an earlier demo may be first."""
+    records = result["records_updated"] + result["records_unchanged"]
+    seconds = result["duration_seconds"]
+    return f"{result['symbols_processed']} symbols, {records:,} records in {seconds:.1f} s"
 
 
 def _reports(app: App, running: Stack, progress: Progress) -> list[Path]:

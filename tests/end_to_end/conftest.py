@@ -72,18 +72,19 @@ def switch_schedules(running: Stack, to: str) -> None:
 
 
 def pause_schedules(running: Stack) -> None:
-    """And no run of theirs is left: Prefect may just be adding one when it is told to pause."""
+    """And wait until no run of theirs is left: one may just be added, or have been started."""
     deadline = time.monotonic() + HANG_SECONDS
     switch_schedules(running, "pause")
-    while _scheduled(running):
-        assert time.monotonic() < deadline, _scheduled(running)
+    while left := _scheduled(running):
+        assert time.monotonic() < deadline, left
         time.sleep(0.5)
         switch_schedules(running, "pause")
 
 
 def _scheduled(running: Stack) -> list[str]:
-    """The names of runs that schedules have made and nobody has begun."""
-    asked = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    """The names of runs that schedules have made and that have not ended."""
+    not_ended = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]
+    asked = {"flow_runs": {"state": {"type": {"any_": not_ended}}}}
     with prefect_client(running) as prefect:
         found = prefect.post("flow_runs/filter", json=asked).raise_for_status().json()
     return [run["name"] for run in found if run["auto_scheduled"]]
