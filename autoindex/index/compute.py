@@ -76,13 +76,15 @@ def compute(
 
     Weights are decided with closes up to and including the decision session, and earn their first
     return from it to the next one. A new index has the base value 100 on the first session on which
-    a symbol has a full lookback. That is its first decision session; the others are the first
-    sessions of each period. Without such a session everything is empty. A decision session without
-    an eligible symbol keeps the holdings. With a `base`, only levels after its session are
-    returned, chain-linked to its level: published history does not change.
+    a symbol can be weighted: it has a full lookback, and shares where they are needed. That is its
+    first decision session; the others are the first sessions of each period. Where no symbol ever
+    has a full lookback, everything is empty. A decision session on which no symbol can be weighted
+    keeps the holdings. With a `base`, only levels after its session are returned, chain-linked to
+    its level: published history does not change.
 
-    Raises `IndexImpossible` where a decision lacks the input of the strategy, or the holdings of
-    the base cannot be valued; `ValueError` where `closes` lack the session or a symbol of the base.
+    Raises `IndexImpossible` where a new index needs shares that no symbol has, the holdings of the
+    base cannot be valued, or a solver does not converge; `ValueError` where `closes` lack the
+    session or a symbol of the base.
     """
     if not closes.columns.is_monotonic_increasing:
         closes = closes[sorted(closes.columns)]
@@ -110,12 +112,17 @@ class _Run:
         self.strategy = strategy
         known = pd.Series(dtype=np.float64) if shares is None else shares
         self.shares = known.reindex(self.symbols).to_numpy(np.float64)
+        self.weightable = strategies.weightable(strategy, self.eligible, self.shares)
 
     def start(self, decisions: Rows) -> IndexSeries:
-        """A new index, from the first session on which a symbol is eligible."""
-        weightable = self.eligible.any(axis=1)
-        start = int(weightable.argmax()) if weightable.any() else len(self.index)
-        first = np.flatnonzero(weightable)[:1]
+        """A new index, from the first session on which a symbol can be weighted."""
+        first = np.flatnonzero(self.weightable)[:1]
+        if not len(first) and self.eligible.any():
+            raise IndexImpossible(
+                f"{self.strategy}: no constituent has shares outstanding; "
+                "add them to the universe's CSV file and import it again"
+            )
+        start = int(first[0]) if len(first) else len(self.index)
         at = np.concatenate([first, decisions[decisions > start]])
         return self._series(start, BASE_VALUE, np.zeros(len(self.symbols)), at, first=start)
 
@@ -148,7 +155,7 @@ class _Run:
         self, start: int, level: float, held: Vector, decisions: Rows, first: int
     ) -> IndexSeries:
         """The series from `level` at session `start`; `held` are the units behind a level of 1."""
-        possible = self.eligible[decisions].any(axis=1)
+        possible = self.weightable[decisions]
         at = decisions[possible]
         # The units behind a level of 1: from the start, and from each decision on.
         units = np.empty((1 + len(at), len(self.symbols)))
@@ -198,12 +205,18 @@ class _Run:
 
     def _notes(self, undecided: Rows) -> tuple[str, ...]:
         kept = [
-            f"{session:%Y-%m-%d}: no symbol has a full lookback; the holdings are kept"
-            for session in self.index[undecided]
+            f"{self.index[session]:%Y-%m-%d}: {self._reason(session)}; the holdings are kept"
+            for session in undecided
         ]
         if self.history.gaps:
             kept.append(f"{self.history.gaps} missing bars carried forward")
         return tuple(kept)
+
+    def _reason(self, session: int) -> str:
+        """Why no symbol can be weighted."""
+        if self.eligible[session].any():
+            return "no symbol with a full lookback has shares outstanding"
+        return "no symbol has a full lookback"
 
 
 def _chunks(sessions: Rows, symbols: int) -> Iterator[slice]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoindex.index import market_cap, momentum, risk_parity, volatility
 from autoindex.index.decisions import Decisions, Matrix
@@ -29,10 +30,23 @@ LOOKBACK: Final = {
 }
 
 
+def weightable(
+    strategy: Strategy, eligible: NDArray[np.bool_], shares: Matrix
+) -> NDArray[np.bool_]:
+    """At which sessions a strategy can weight any of the eligible symbols, sessions × symbols.
+
+    `market_cap` and `composite` need one with shares outstanding (NaN where unknown). A composite
+    without that part would be another index than the one that is described.
+    """
+    if strategy in BY_SHARES:
+        return np.asarray(eligible.any(axis=1, where=shares > 0))
+    return np.asarray(eligible.any(axis=1))
+
+
 def weights(strategy: Strategy, decisions: Decisions) -> Matrix:
     """Weights before limits, decisions × symbols: ≥ 0, 0 for ineligible symbols; rows sum to 1.
 
-    Raises `IndexImpossible` where a decision lacks the input of the strategy.
+    Each decision must be `weightable`. Raises `IndexImpossible` where a solver does not converge.
     """
     return _RULES[strategy](decisions)
 

@@ -202,8 +202,51 @@ def test_too_few_closes_give_an_empty_index(closes: pd.DataFrame) -> None:
 def test_shares_are_needed_where_they_weight() -> None:
     closes = random_closes(11)
     for strategy in (Strategy.MARKET_CAP, Strategy.COMPOSITE):
-        with pytest.raises(IndexImpossible, match="shares outstanding"):
+        with pytest.raises(IndexImpossible, match="add them to the universe's CSV file"):
             compute(closes, strategy=strategy, frequency=Frequency.DAILY)
     known = shares_of(closes)[:2]
     some = run(closes, Strategy.MARKET_CAP, Frequency.DAILY, shares=known)
     assert set(some.weights.columns[(some.weights > 0).any()]) == {"S00", "S01"}
+
+
+BY_SHARES = pytest.mark.parametrize("strategy", [Strategy.MARKET_CAP, Strategy.COMPOSITE])
+
+
+@BY_SHARES
+def test_holdings_are_kept_where_only_stocks_without_shares_can_be_weighted(
+    strategy: Strategy,
+) -> None:
+    """B alone has shares. It has no bar from 24 February on, and A has no shares."""
+    closes = random_closes(12, symbols=2).set_axis(["A", "B"], axis=1)
+    closes.loc["2020-02-24":"2020-03-20", "B"] = np.nan
+    shares = pd.Series({"B": 1e6})
+    new = run(closes, strategy, Frequency.WEEKLY, shares=shares)
+    reason = "no symbol with a full lookback has shares outstanding; the holdings are kept"
+    # The sixth session without a bar is 2 March.
+    kept = [f"{day}: {reason}" for day in ("2020-03-02", "2020-03-09", "2020-03-16")]
+    assert list(new.notes[:3]) == kept
+    assert f"{new.weights[:'2020-03-20'].index[-1]:%Y-%m-%d}" == "2020-02-24"
+    held = new.units[:"2020-02-24"].iloc[-1]
+    worth = (closes.ffill() @ held)["2020-02-24":"2020-03-20"]
+    np.testing.assert_allclose(new.levels[worth.index], worth, rtol=1e-12)
+
+
+@BY_SHARES
+def test_the_index_starts_where_a_stock_with_shares_can_be_weighted(strategy: Strategy) -> None:
+    closes = random_closes(13, symbols=2).set_axis(["A", "B"], axis=1)
+    closes.iloc[:50, 1] = np.nan
+    new = run(closes, strategy, Frequency.MONTHLY, shares=pd.Series({"B": 1e6}))
+    first = closes.index[50 + lookback_sessions(strategy) - 1]
+    assert new.levels.index[0] == new.weights.index[0] == first
+    assert new.levels.iloc[0] == 100
+    assert new.weights.loc[first, "B"] > 0
+
+
+@BY_SHARES
+def test_a_stored_index_keeps_its_holdings_without_any_shares(strategy: Strategy) -> None:
+    closes = random_closes(14)
+    base = Base(closes.index[70], 120.0, pd.Series({"S00": 1.0}))
+    new = run(closes, strategy, Frequency.WEEKLY, shares=pd.Series(dtype=float), base=base)
+    expected = 120 * closes["S00"].iloc[71:] / closes["S00"].iloc[70]
+    np.testing.assert_allclose(new.levels, expected, rtol=1e-12)
+    assert new.weights.empty

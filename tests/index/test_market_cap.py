@@ -1,8 +1,5 @@
 """Market capitalisation."""
 
-import pytest
-
-from autoindex.errors import IndexImpossible
 from autoindex.index import market_cap
 from tests.index.markets import decide
 
@@ -15,8 +12,3 @@ def test_shares_times_close() -> None:
 def test_unknown_shares_get_no_weight() -> None:
     found = market_cap.weights(decide([[10, 20, 5]], [100, float("nan"), 200]))
     assert found[0].tolist() == [0.5, 0, 0.5]
-
-
-def test_no_shares_at_all_says_what_to_do() -> None:
-    with pytest.raises(IndexImpossible, match="add them to the universe's CSV file"):
-        market_cap.weights(decide([[10, 20]], [float("nan")] * 2))
