@@ -114,8 +114,10 @@ class Performance(BaseModel):
 
     session: date = Field(examples=["2022-12-28"])
     values: dict[str, dict[str, float | None]] = Field(
-        description="By window, then by name; null where the history is too short.",
-        examples=[{"since_inception": {"sharpe_ratio": 0.71, "max_drawdown": -0.43}}],
+        description="By window, then by name. null where the history is too short: "
+        "`annual_return`, `calmar_ratio` and `alpha` below 252 returns in the window, volatility, "
+        "`beta`, tracking error and the other ratios below 60.",
+        examples=[{"all": {"sharpe_ratio": 0.71, "max_drawdown": -0.43}}],
     )
 
 

@@ -1,7 +1,8 @@
 """Performance metrics, by empyrical's names and definitions.
 
-Annual figures assume 252 sessions a year. Standard deviations have ddof 1, the downside deviation
-is over all sessions, drawdowns are compounded, VaR and CVaR historical; the risk-free rate is 0.
+Annual figures assume 252 sessions a year, and nothing shorter than a year is annualised. Standard
+deviations have ddof 1, the downside deviation is over all sessions, drawdowns are compounded, VaR
+and CVaR historical; the risk-free rate is 0.
 """
 
 import warnings
@@ -17,8 +18,20 @@ from autoindex.index.eligibility import LONGEST_GAP
 Values = dict[str, float | None]
 
 SESSIONS_A_YEAR: Final = 252
-# Below this, there is no standard deviation.
-FEWEST_RETURNS: Final = 2
+# A deviation of fewer returns, and a ratio with it, says more about chance than about the index.
+FEWEST_FOR_RISK: Final = 60
+# A metric is None below so many returns; those not named here take two.
+FEWEST_RETURNS: Final = {
+    "annual_return": SESSIONS_A_YEAR,
+    "annual_volatility": FEWEST_FOR_RISK,
+    "sharpe_ratio": FEWEST_FOR_RISK,
+    "sortino_ratio": FEWEST_FOR_RISK,
+    "calmar_ratio": SESSIONS_A_YEAR,
+    "alpha": SESSIONS_A_YEAR,
+    "beta": FEWEST_FOR_RISK,
+    "tracking_error": FEWEST_FOR_RISK,
+    "information_ratio": FEWEST_FOR_RISK,
+}
 WINDOWS: Final[dict[str, pd.DateOffset | None]] = {
     "all": None,
     "1M": pd.DateOffset(months=1),
@@ -35,16 +48,13 @@ def metrics(levels: pd.Series, benchmark: pd.Series | None = None) -> dict[str, 
 
     `levels` are by session, at least one, without NaN. `benchmark` holds closes by session, at the
     index's sessions, gaps of up to five carried forward. Returns and drawdowns are fractions. A
-    metric is None where it cannot be computed: the window is longer than the history, has fewer
-    than two returns, or has no variation to divide by. Metrics against the benchmark are also None
-    without a benchmark, or where it does not cover the window. A benchmark that begins up to five
-    sessions late covers it, and is compared from its first close on.
+    metric is None where it cannot be computed: the window is longer than the history, has too few
+    returns for the metric, or has no variation to divide by. Metrics against the benchmark are also
+    None without a benchmark, or where it does not cover the window. A benchmark that begins up to
+    five sessions late covers it, and is compared from its first close on.
     """
     reference = None if benchmark is None else at_sessions(benchmark, levels.index)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # empyrical divides by zero for a flat series; the result is not finite, so it becomes None.
-        warnings.simplefilter("ignore")
-        return {name: _window(levels, reference, name) for name in WINDOWS}
+    return {name: _window(levels, reference, name) for name in WINDOWS}
 
 
 def at_sessions(closes: pd.Series, sessions: pd.Index) -> pd.Series:
@@ -68,7 +78,7 @@ def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values
     theirs = reference[first:].pct_change(fill_method=None).iloc[1:]
     both = theirs.notna()
     pair = returns[both], theirs[both]
-    return values | {metric: _number(rule, *pair) for metric, rule in RELATIVE.items()}
+    return values | {metric: value(metric, *pair) for metric in RELATIVE}
 
 
 def _covers(closes: pd.Series) -> bool:
@@ -82,9 +92,7 @@ def benchmark_metrics(levels: pd.Series, benchmark: pd.Series) -> dict[str, Valu
     All are None over a window with a session without a close.
     """
     closes = at_sessions(benchmark, levels.index)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # as above
-        return {name: _of_benchmark(closes, begin(levels, name)) for name in WINDOWS}
+    return {name: _of_benchmark(closes, begin(levels, name)) for name in WINDOWS}
 
 
 def _of_benchmark(closes: pd.Series, first: pd.Timestamp | None) -> Values:
@@ -94,7 +102,7 @@ def _of_benchmark(closes: pd.Series, first: pd.Timestamp | None) -> Values:
 
 
 def _own(returns: pd.Series) -> Values:
-    return {metric: _number(rule, returns) for metric, rule in OWN.items()}
+    return {metric: value(metric, returns) for metric in OWN}
 
 
 def begin(levels: pd.Series, name: str) -> pd.Timestamp | None:
@@ -108,11 +116,18 @@ def begin(levels: pd.Series, name: str) -> pd.Timestamp | None:
     return pd.Timestamp(before[-1]) if len(before) else None
 
 
-def _number(rule: Callable[..., float], *series: pd.Series) -> float | None:
-    if len(series[0]) < FEWEST_RETURNS:
+def value(metric: str, *returns: pd.Series) -> float | None:
+    """One metric of returns, without NaN, and of the benchmark's where it is against them.
+
+    None below the metric's fewest returns, and where it is not finite.
+    """
+    if len(returns[0]) < FEWEST_RETURNS.get(metric, 2):
         return None
-    value = float(rule(*series))
-    return value if np.isfinite(value) else None
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # empyrical divides by zero for a flat series; the result is not finite, so it becomes None.
+        warnings.simplefilter("ignore")
+        found = float((OWN | RELATIVE)[metric](*returns))
+    return found if np.isfinite(found) else None
 
 
 def current_drawdown(returns: pd.Series) -> float:

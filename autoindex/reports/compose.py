@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from autoindex import labels
+from autoindex.index.metrics import FEWEST_FOR_RISK
 from autoindex.reports import method, summary
 from autoindex.reports.content import (
     Allocations,
@@ -87,7 +88,6 @@ def compose(inputs: ReportInputs) -> ReportContent:
 
 def _headline(history: History, comparisons: tuple[Comparison, ...], series: Series) -> Headline:
     windows = {row.key: row for row in comparisons}
-    volatility, sharpe = risk.volatility_and_sharpe(history.level)
     return Headline(
         level=float(history.level[-1]),
         period_return=windows["period"].index_return or 0.0,
@@ -95,8 +95,8 @@ def _headline(history: History, comparisons: tuple[Comparison, ...], series: Ser
         period_difference=windows["period"].difference,
         year_to_date_return=windows["year_to_date"].index_return,
         annual_return=windows["inception"].index_annual_return,
-        annual_volatility=volatility,
-        sharpe_ratio=sharpe,
+        annual_volatility=windows["inception"].index_annual_volatility,
+        sharpe_ratio=performance.metric("sharpe_ratio", history.level),
         max_drawdown=min(series.drawdown),
         current_drawdown=series.drawdown[-1],
     )
@@ -137,7 +137,7 @@ def _missing(content: ReportContent, history: History) -> tuple[Missing, ...]:
         "holdings": (content.holdings, "closes do not reach back to the last rebalance"),
         "risk": (
             content.risk_sessions,
-            f"it takes {attribution.SHORTEST_RISK} common sessions of closes",
+            f"it takes {FEWEST_FOR_RISK} common sessions of closes",
         ),
         "rebalance": (content.rebalance, "it takes two rebalances and the closes in between"),
     }

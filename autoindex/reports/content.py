@@ -43,9 +43,9 @@ class Comparison(Part):
     index_return: Number
     benchmark_return: Number
     difference: Number = Field(description="Index minus benchmark, arithmetically.")
-    index_annual_return: Number = Field(description="Only for windows of a year or more.")
+    index_annual_return: Number = Field(description="`null` below 252 returns.")
     benchmark_annual_return: Number
-    index_annual_volatility: Number = Field(description="Only for windows of a year or more.")
+    index_annual_volatility: Number = Field(description="`null` below 60 returns.")
     benchmark_annual_volatility: Number
 
 
@@ -57,9 +57,11 @@ class Headline(Part):
     benchmark_period_return: Number
     period_difference: Number
     year_to_date_return: Number
-    annual_return: Number = Field(description="Compounded, since inception, 252 sessions a year.")
-    annual_volatility: Number
-    sharpe_ratio: Number
+    annual_return: Number = Field(
+        description="Compounded, since inception, 252 sessions a year; `null` below 252 returns."
+    )
+    annual_volatility: Number = Field(description="`null` below 60 returns.")
+    sharpe_ratio: Number = Field(description="`null` below 60 returns.")
     max_drawdown: FiniteFloat
     current_drawdown: FiniteFloat
 
@@ -92,7 +94,7 @@ class Drawdown(Part):
 
 
 class Metric(Part):
-    """One measure over one window, index beside benchmark."""
+    """One measure over one window, index beside benchmark; `null` where the window is too short."""
 
     window: str
     metric: str = Field(description="Named as in empyrical.")
@@ -224,7 +226,8 @@ class ReportContent(Part):
     turnovers: tuple[Turnover, ...]
     yearly_turnover: tuple[YearlyTurnover, ...]
     annual_turnover: Number = Field(
-        description="One-way: mean of `turnovers` times the rebalances of a year (252, 52, 12, 4)."
+        description="One-way: mean of `turnovers` times the rebalances of a year (252, 52, 12, 4); "
+        "`null` below so many."
     )
     missing: tuple[Missing, ...]
     quality_notes: tuple[str, ...]

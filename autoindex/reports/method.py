@@ -4,7 +4,7 @@ from typing import Final
 
 from autoindex.reports.content import Paragraph
 from autoindex.reports.inputs import ReportInputs
-from autoindex.reports.wording import day, words
+from autoindex.reports.wording import ENOUGH, day, words
 
 _STRATEGIES: Final = {
     "composite": (
@@ -44,8 +44,8 @@ def _index(inputs: ReportInputs) -> str:
 
 def _metrics() -> str:
     return (
-        "Returns are compounded from closing levels. Annual figures assume 252 sessions a year; "
-        "windows shorter than a year are not annualised. Volatility is the sample standard "
+        "Returns are compounded from closing levels. Annual figures assume 252 sessions a year, "
+        f"and nothing shorter is annualised: {ENOUGH}. Volatility is the sample standard "
         "deviation of daily returns. The Sharpe ratio takes a risk-free rate of zero. A drawdown "
         "is measured from the highest close so far. Value at risk and expected shortfall are "
         "historical. Names and definitions follow the empyrical library."

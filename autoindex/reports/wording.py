@@ -1,12 +1,20 @@
 """Formats figures, dates and labels for people."""
 
+from collections.abc import Iterable
 from datetime import date
+from typing import Final
 
 from autoindex.reports.content import Number, Period, ReportContent
 from autoindex.requests import ReportType
 
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
+# The numbers are those of `index.metrics`, whose imports the terminal does without.
+ENOUGH: Final = (
+    "annual return, Calmar ratio and alpha take 252 returns, volatility and other ratios 60, a "
+    "year's turnover a year of rebalances"
+)
+FOOTNOTE: Final = f"{NOTHING} Not enough data: {ENOUGH}."
 
 _CURRENT = {
     ReportType.DAILY: "day",
@@ -66,6 +74,11 @@ def points(value: Number) -> str:
 def day(value: date | None) -> str:
     """`28 Dec 2022`; a dash where there is no date."""
     return NOTHING if value is None else f"{value.day} {value:%b %Y}"
+
+
+def footnote(values: Iterable[Number]) -> str:
+    """Why some of these figures are a dash; empty where none is."""
+    return FOOTNOTE if any(value is None for value in values) else ""
 
 
 def words(name: str) -> str:

@@ -10,10 +10,12 @@ from uuid import uuid4
 
 import httpx
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from api.auth import tokens
 from autoindex.errors import AutoindexError
+from autoindex.reports import wording
 from autoindex.settings import Settings
 from deployments.local import stack
 from deployments.local.console import Progress, Step
@@ -173,18 +175,24 @@ _HEADLINES: Final = {
 
 
 def _show(console: Console, computed: Mapping[str, Any], files: list[Path]) -> None:
+    _show_index(console, computed)
+    console.print("\nThe reports")
+    for path in files:
+        console.print(f"  {_from_here(path)}", highlight=False, soft_wrap=True)
+
+
+def _show_index(console: Console, computed: Mapping[str, Any]) -> None:
     console.print("\nThe index (composite, monthly)", highlight=False)
     table = Table.grid(padding=(0, 4, 0, 2), pad_edge=True)
     table.add_column()
     table.add_column(justify="right")
     table.add_row("Level", f"{computed['level']:,.2f}  ({computed['last_session']})")
-    for name, (label, form) in _HEADLINES.items():
-        value = computed["metrics"].get(name)
-        table.add_row(label, "-" if value is None else form.format(value))
+    values = [computed["metrics"].get(name) for name in _HEADLINES]
+    for (label, form), value in zip(_HEADLINES.values(), values, strict=True):
+        table.add_row(label, wording.NOTHING if value is None else form.format(value))
     console.print(table)
-    console.print("\nThe reports")
-    for path in files:
-        console.print(f"  {_from_here(path)}", highlight=False, soft_wrap=True)
+    if short := wording.footnote(values):
+        console.print(Padding(short, (0, 2)), highlight=False)
 
 
 def _from_here(path: Path) -> Path:

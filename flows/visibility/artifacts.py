@@ -31,7 +31,8 @@ def index(weights: pd.DataFrame, metrics: Mapping[str, float | None]) -> None:
         {"measure": wording.metric_label(name), "value": wording.metric_value(name, value)}
         for name, value in metrics.items()
     ]
-    create_table_artifact(measures, key="index-metrics", description="Measures since inception")
+    text = f"Measures since inception. {wording.footnote(metrics.values())}".rstrip()
+    create_table_artifact(measures, key="index-metrics", description=text)
     if weights.empty:
         return
     newest = weights.iloc[-1].sort_values(ascending=False)

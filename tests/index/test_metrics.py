@@ -8,6 +8,11 @@ import pytest
 from autoindex.index.metrics import OWN, WINDOWS, benchmark_metrics, metrics
 
 RELATIVE = ("alpha", "beta", "tracking_error", "information_ratio")
+TAKE_252 = {"annual_return", "calmar_ratio", "alpha"}
+TAKE_60 = {
+    *("annual_volatility", "sharpe_ratio", "sortino_ratio"),
+    *("beta", "tracking_error", "information_ratio"),
+}
 
 # Where each window begins when the last session is Wednesday 28 December 2022: its return is the
 # first one after the close of this session.
@@ -22,12 +27,15 @@ BEGINS = {
 }
 
 
-def expected_of(returns: pd.Series, reference: pd.Series) -> dict[str, float]:
-    """Every metric by empyrical, or by its textbook formula where empyrical has none."""
+def expected_of(returns: pd.Series, reference: pd.Series) -> dict[str, float | None]:
+    """Every metric by empyrical, or by its textbook formula where empyrical has none.
+
+    None where the returns are fewer than the metric takes.
+    """
     active = returns - reference
     wealth = (1 + returns).cumprod()
     alpha, beta = empyrical.alpha_beta(returns, reference)
-    return {
+    values: dict[str, float] = {
         "total_return": wealth.iloc[-1] - 1,
         "annual_return": empyrical.annual_return(returns),
         "annual_volatility": empyrical.annual_volatility(returns),
@@ -45,6 +53,11 @@ def expected_of(returns: pd.Series, reference: pd.Series) -> dict[str, float]:
         "tracking_error": active.std(ddof=1) * 252**0.5,
         "information_ratio": active.mean() / active.std(ddof=1) * 252**0.5,
     }
+    fewest = dict.fromkeys(TAKE_60, 60) | dict.fromkeys(TAKE_252, 252)
+    return {
+        name: value if len(returns) >= fewest.get(name, 2) else None
+        for name, value in values.items()
+    }
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -57,6 +70,27 @@ def test_empyrical_gives_the_same(closes: pd.DataFrame, benchmark: pd.Series, wi
     found = metrics(levels, benchmark)[window]
     assert list(found) == list(expected)
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("count", "empty"),
+    [
+        (59, TAKE_252 | TAKE_60),
+        (60, TAKE_252),
+        (251, TAKE_252),
+        (252, set()),
+    ],
+)
+def test_nothing_shorter_than_a_year_is_annualised(
+    closes: pd.DataFrame, benchmark: pd.Series, count: int, empty: set[str]
+) -> None:
+    levels, reference = closes["GE"].iloc[-count - 1 :], benchmark.iloc[-count - 1 :]
+    found = metrics(levels, reference)["all"]
+    assert {name for name, value in found.items() if value is None} == empty
+    expected = expected_of(levels.pct_change().iloc[1:], reference.pct_change().iloc[1:])
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-13)
+    own = benchmark_metrics(levels, reference)["all"]
+    assert {name for name, value in own.items() if value is None} == empty - set(RELATIVE)
 
 
 def test_the_definitions(closes: pd.DataFrame, benchmark: pd.Series) -> None:
@@ -91,15 +125,21 @@ def test_the_definitions(closes: pd.DataFrame, benchmark: pd.Series) -> None:
 
 
 def test_by_hand() -> None:
-    """100, 110, 99, 108.9: +10 %, −10 %, +10 %. Mean 1/30, deviation √(1/75) = 0.11547."""
+    """100, 110, 99, 108.9: +10 %, −10 %, +10 %; then the same 84 times."""
     days = pd.DatetimeIndex(["2022-12-22", "2022-12-23", "2022-12-27", "2022-12-28"])
     found = metrics(pd.Series([100, 110, 99, 108.9], days))["all"]
     assert found["total_return"] == pytest.approx(0.089)
-    assert found["annual_return"] == pytest.approx(1.089**84 - 1)
-    assert found["annual_volatility"] == pytest.approx((252 / 75) ** 0.5)
-    assert found["sharpe_ratio"] == pytest.approx((75 * 252) ** 0.5 / 30)
+    assert {found[name] for name in TAKE_252 | TAKE_60} == {None}
     assert found["max_drawdown"] == pytest.approx(-0.1)
     assert found["current_drawdown"] == pytest.approx(108.9 / 110 - 1)
+    days = pd.bdate_range("2021-12-01", periods=3 * 84 + 1)
+    levels = 100 * np.cumprod([1, *[1.1, 0.9, 1.1] * 84])
+    found = metrics(pd.Series(levels, days))["all"]
+    # 252 returns are a year. Mean 1/30; the squares of 1/15, −2/15 and 1/15 add up to 2/75.
+    deviation = (84 * 2 / 75 / 251) ** 0.5
+    assert found["annual_return"] == pytest.approx(1.089**84 - 1)
+    assert found["annual_volatility"] == pytest.approx(deviation * 252**0.5)
+    assert found["sharpe_ratio"] == pytest.approx(252**0.5 / 30 / deviation)
     assert {found[name] for name in RELATIVE} == {None}
 
 
@@ -130,7 +170,7 @@ def test_a_window_longer_than_the_history_is_empty(closes: pd.DataFrame) -> None
 
 
 def test_levels_that_never_move_have_no_ratios(closes: pd.DataFrame) -> None:
-    flat = closes["PG"].iloc[-100:] * 0 + 100
+    flat = closes["PG"].iloc[-300:] * 0 + 100
     found = metrics(flat, closes["KO"])["all"]
     assert found["annual_return"] == found["annual_volatility"] == found["max_drawdown"] == 0
     assert found["sharpe_ratio"] is found["sortino_ratio"] is found["calmar_ratio"] is None

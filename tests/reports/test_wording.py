@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from autoindex.index import metrics
 from autoindex.reports import wording
 
 MINUS = "\N{MINUS SIGN}"
@@ -58,3 +59,11 @@ def test_days_and_labels() -> None:
     assert wording.in_a_sentence("Week 52 of 2022") == "week 52 of 2022"
     assert wording.in_a_sentence("December 2022") == "December 2022"
     assert wording.short_percent(-0.025) == f"{MINUS}2.5%"
+
+
+def test_the_footnote_names_the_fewest_returns() -> None:
+    fewest = {name: metrics.FEWEST_RETURNS[name] for name in ("annual_return", "sharpe_ratio")}
+    assert f"take {fewest['annual_return']} returns" in wording.FOOTNOTE
+    assert f"other ratios {fewest['sharpe_ratio']}," in wording.FOOTNOTE
+    assert wording.footnote([0.5, 0.0]) == ""
+    assert wording.footnote([0.5, None]) == wording.FOOTNOTE

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from autoindex import labels
-from autoindex.index.metrics import SESSIONS_A_YEAR
+from autoindex.index.metrics import FEWEST_FOR_RISK, SESSIONS_A_YEAR
 from autoindex.reports.content import Contribution, Holding, Number, Period
 from autoindex.reports.figures.history import Floats, History, number
 from autoindex.reports.figures.portfolio import Portfolio
 from autoindex.reports.inputs import AssetFacts
 
 NO_SECTOR: Final = "Not classified"
-SHORTEST_RISK: Final = 60
 
 
 def name_of(symbol: str, assets: Mapping[str, AssetFacts]) -> str:
@@ -136,7 +135,7 @@ def risk(weights: Floats, closes: Floats) -> tuple[Floats, Floats, int | None]:
     returns = window[1:] / window[:-1] - 1.0
     returns = returns[np.isfinite(returns).all(axis=1)]
     nothing = np.full(len(weights), np.nan)
-    if len(returns) < SHORTEST_RISK:
+    if len(returns) < FEWEST_FOR_RISK:
         return nothing, nothing, None
     covariance = np.atleast_2d(np.cov(returns, rowvar=False, ddof=1))
     marginal = covariance @ weights

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 
 from autoindex import sessions as exchange
-from autoindex.index.metrics import SESSIONS_A_YEAR
+from autoindex.index import metrics as measures
 from autoindex.reports.content import Comparison, Metric, MonthlyReturns, Number, Period
 from autoindex.reports.figures.history import Floats, History, number
-from autoindex.reports.figures.risk import volatility_and_sharpe
 from autoindex.requests import ReportType
 
 Metrics = Mapping[str, Mapping[str, float | None]]
@@ -22,8 +21,6 @@ _AROUND: Final = {
     ReportType.WEEKLY: ("M", "month"),
     ReportType.MONTHLY: ("Q", "quarter"),
 }
-# Shorter windows are not annualised: that would exaggerate.
-_SHORTEST_YEAR_DAYS: Final = 360
 
 
 def comparisons(
@@ -31,9 +28,9 @@ def comparisons(
 ) -> tuple[Comparison, ...]:
     """The period, the previous one, the month or quarter to date, the year to date, longer windows.
 
-    Returns and volatilities are fractions. Annual figures are None for windows shorter than a year
-    and for the periods to date. Everything is None for a window that begins before the index, and
-    for the benchmark where a close is missing.
+    Returns and volatilities are fractions. Annual figures are None where the window has too few
+    returns for them. Everything is None for a window that begins before the index, and for the
+    benchmark where a close is missing.
     """
     rows = [_between("period", period.label, history, period)]
     label = f"{previous.label} (previous)" if previous else "Previous period"
@@ -80,20 +77,7 @@ def _between(key: str, label: str, history: History, period: Period | None) -> C
 
 
 def _since(key: str, label: str, history: History, base: int | None) -> Comparison:
-    row = _window(key, label, history, base, len(history) - 1)
-    if key.endswith("_to_date") or row.base is None or row.last is None:
-        return row
-    if base is None or (row.last - row.base).days < _SHORTEST_YEAR_DAYS:
-        return row
-    sessions = len(history) - 1 - base
-    return row.model_copy(
-        update={
-            "index_annual_return": annual(row.index_return, sessions),
-            "benchmark_annual_return": annual(row.benchmark_return, sessions),
-            "index_annual_volatility": volatility_and_sharpe(history.level[base:])[0],
-            "benchmark_annual_volatility": volatility_and_sharpe(history.benchmark[base:])[0],
-        }
-    )
+    return _window(key, label, history, base, len(history) - 1)
 
 
 def _window(key: str, label: str, history: History, base: int | None, last: int) -> Comparison:
@@ -107,21 +91,27 @@ def _window(key: str, label: str, history: History, base: int | None, last: int)
         index_return=ours,
         benchmark_return=theirs,
         difference=None if ours is None or theirs is None else ours - theirs,
-        index_annual_return=None,
-        benchmark_annual_return=None,
-        index_annual_volatility=None,
-        benchmark_annual_volatility=None,
+        index_annual_return=_metric("annual_return", history.level, base, last),
+        benchmark_annual_return=_metric("annual_return", history.benchmark, base, last),
+        index_annual_volatility=_metric("annual_volatility", history.level, base, last),
+        benchmark_annual_volatility=_metric("annual_volatility", history.benchmark, base, last),
     )
+
+
+def _metric(name: str, values: Floats, base: int | None, last: int) -> Number:
+    return None if base is None else metric(name, values[base : last + 1])
+
+
+def metric(name: str, values: Floats) -> Number:
+    """One metric of all returns between closes; None with a NaN, or with too few returns for it."""
+    if np.isnan(values).any():
+        return None
+    return measures.value(name, pd.Series(values[1:] / values[:-1] - 1.0))
 
 
 def returned(values: Floats, base: int, last: int) -> Number:
     """Return from the close at position `base` to that at `last`; None where either is NaN."""
     return number(values[last] / values[base] - 1.0)
-
-
-def annual(total: Number, sessions: int) -> Number:
-    """Compound annual return of a total return over so many sessions, 252 a year."""
-    return None if total is None else number((1.0 + total) ** (SESSIONS_A_YEAR / sessions) - 1.0)
 
 
 def metrics(ours: Metrics, theirs: Metrics) -> tuple[Metric, ...]:

@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from autoindex.index.metrics import SESSIONS_A_YEAR
-from autoindex.reports.content import Drawdown, Number, Series
+from autoindex.reports.content import Drawdown, Series
 from autoindex.reports.figures.history import (
     Floats,
     History,
-    number,
     numbers,
     rebased,
 )
 
+# A quarter: more than the fewest returns that a volatility takes.
 _SHORT_WINDOW: Final = 63
 
 
@@ -73,17 +73,6 @@ def series(history: History) -> Series:
         rolling_sharpe=numbers(sharpe),
         rolling_sessions=window,
     )
-
-
-def volatility_and_sharpe(values: Floats) -> tuple[Number, Number]:
-    """Annual volatility (ddof 1) and Sharpe ratio of all returns.
-
-    Both are None below two returns or with a NaN; the Sharpe ratio also without volatility.
-    """
-    if len(values) < 3:
-        return None, None
-    volatility, sharpe = _rolling(values, len(values) - 1)
-    return number(volatility[-1]), number(sharpe[-1])
 
 
 def _rolling(values: Floats, window: int) -> tuple[Floats, Floats]:

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from autoindex.index.metrics import SESSIONS_A_YEAR
 from autoindex.reports.content import Number, Rebalance, Turnover, WeightChange, YearlyTurnover
 from autoindex.reports.figures.attribution import name_of
 from autoindex.reports.figures.history import Floats
@@ -14,7 +15,7 @@ from autoindex.reports.inputs import AssetFacts
 from autoindex.requests import Frequency
 
 _REBALANCES_A_YEAR: Final = {
-    Frequency.DAILY: 252,
+    Frequency.DAILY: SESSIONS_A_YEAR,
     Frequency.WEEKLY: 52,
     Frequency.MONTHLY: 12,
     Frequency.QUARTERLY: 4,
@@ -51,12 +52,12 @@ def by_year(rows: tuple[Turnover, ...]) -> tuple[YearlyTurnover, ...]:
 def annual(rows: tuple[Turnover, ...], frequency: str) -> Number:
     """Mean turnover of a rebalance times the rebalances of a year: 252, 52, 12 or 4.
 
-    None without a rebalance.
+    None below so many rebalances: nothing shorter than a year is annualised.
     """
-    if not rows:
+    a_year = _REBALANCES_A_YEAR[Frequency(frequency)]
+    if len(rows) < a_year:
         return None
-    mean = sum(row.turnover for row in rows) / len(rows)
-    return mean * _REBALANCES_A_YEAR[Frequency(frequency)]
+    return sum(row.turnover for row in rows) / len(rows) * a_year
 
 
 def last_rebalance(portfolio: Portfolio, assets: Mapping[str, AssetFacts]) -> Rebalance | None:

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from autoindex.reports import captions, theme
 from autoindex.reports.content import ReportContent
 from autoindex.reports.pdf import charts, plot
-from autoindex.reports.wording import day, percent, points, return_label, subtitle
+from autoindex.reports.wording import day, footnote, percent, points, return_label, subtitle
 
 _WIDTH: Final = 480.0
 _HEIGHT: Final = 220.0
@@ -25,6 +25,8 @@ def subject(content: ReportContent) -> str:
 def text(content: ReportContent, where: str) -> str:
     """The plain part; `where` says where the report itself is."""
     figures = "\n".join(f"{label + ':':<22}{value}" for label, value in _figures(content))
+    if short := footnote([content.headline.annual_return]):
+        figures += f"\n\n{short}"
     return f"{subtitle(content)}\n\n{content.summary}\n\n{figures}\n\n{where}\n\n{_NOTICE}\n"
 
 
@@ -38,6 +40,8 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
         f'<td align="right" style="padding:4px 0;font-weight:600">{escape(value)}</td></tr>'
         for label, value in _figures(content)
     )
+    short = footnote([content.headline.annual_return])
+    short = short and f'<p style="font-size:12px;color:{theme.MUTED}">{short}</p>'
     place = escape(where)
     if link:
         place += f' <a href="{escape(link, quote=True)}" style="color:{theme.ACCENT}">Open it</a>'
@@ -50,7 +54,7 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
         f'<h1 style="font-size:22px;margin:0">{escape(content.index_name)}</h1>'
         f'<p style="margin:2px 0 16px;color:{theme.MUTED}">{escape(subtitle(content))}</p>'
         f"<p>{escape(content.summary)}</p>"
-        f'<table role="presentation" cellspacing="0" style="font-size:15px">{rows}</table>'
+        f'<table role="presentation" cellspacing="0" style="font-size:15px">{rows}</table>{short}'
         f'<p style="margin:20px 0 -8px;font-size:12px;color:{theme.MUTED}">{caption}</p>'
         f'<p><img src="cid:{chart_id}" alt="{escape(alt, quote=True)}" width="{_WIDTH:.0f}" '
         f'style="max-width:100%;height:auto"></p><p>{place}</p>'

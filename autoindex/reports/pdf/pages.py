@@ -23,7 +23,7 @@ from autoindex.reports.pdf.flowables import (
     say,
     side_by_side,
 )
-from autoindex.reports.wording import day, percent, subtitle, words
+from autoindex.reports.wording import FOOTNOTE, day, footnote, percent, subtitle, words
 
 _SMALL: Final = GAP / 2
 _YEARS_HEIGHT: Final = 52 * mm
@@ -70,10 +70,12 @@ def _front(content: ReportContent, width: float) -> list[Flowable]:
         Spacer(0, _SMALL),
         Heading("Growth since inception"),
         say(captions.growth(content), CAPTION),
-        Chart(charts.growth(content, width, 62 * mm)),
+        Chart(charts.growth(content, width, 57 * mm)),
         Spacer(0, _SMALL),
         Heading("Performance"),
         report_tables.comparisons(content, width),
+        Spacer(0, 1 * mm),
+        say(FOOTNOTE, CAPTION),
         Spacer(0, GAP),
         side_by_side(left, right, width),
     ]
@@ -131,7 +133,10 @@ def _metrics(content: ReportContent, width: float) -> list[Flowable]:
         return []
     parts: list[Flowable] = [Heading("Metrics")]
     parts += [say(gap.reason, CAPTION) for gap in content.missing if gap.part == _UNCOVERED]
-    return [Spacer(0, _SMALL), KeepTogether([*parts, report_tables.metrics(content, width)])]
+    parts.append(report_tables.metrics(content, width))
+    if short := footnote(row.index for row in report_tables.shown_metrics(content)):
+        parts += [Spacer(0, 1 * mm), say(short, CAPTION)]
+    return [Spacer(0, _SMALL), KeepTogether(parts)]
 
 
 def _rolling(content: ReportContent, width: float) -> list[Flowable]:

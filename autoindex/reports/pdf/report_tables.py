@@ -6,7 +6,7 @@ from typing import Any, Final
 from reportlab.platypus import Table, TableStyle
 
 from autoindex.reports import theme
-from autoindex.reports.content import MonthlyReturns, Number, ReportContent
+from autoindex.reports.content import Metric, MonthlyReturns, Number, ReportContent
 from autoindex.reports.pdf.flowables import CELL, Bar, bold, grid, in_cell
 from autoindex.reports.wording import (
     NOTHING,
@@ -179,11 +179,18 @@ def drawdowns(content: ReportContent, width: float) -> Table:
     return grid(rows, [0.6 * unit, *[1.9 * unit] * 6], extra=[bold(4)])
 
 
+def shown_metrics(content: ReportContent) -> list[Metric]:
+    """The metrics of the table, over a year or more."""
+    return [
+        row for row in content.metrics if row.window in _WINDOWS and row.metric not in _ELSEWHERE
+    ]
+
+
 def metrics(content: ReportContent, width: float) -> Table:
     """Metrics over a year or more, index beside benchmark."""
-    windows = [w for w in _WINDOWS if any(row.window == w for row in content.metrics)]
-    names = dict.fromkeys(row.metric for row in content.metrics if row.metric not in _ELSEWHERE)
-    found = {(row.window, row.metric): row for row in content.metrics}
+    found = {(row.window, row.metric): row for row in shown_metrics(content)}
+    windows = [window for window in _WINDOWS if window in {window for window, _ in found}]
+    names = dict.fromkeys(metric for _, metric in found)
     rows = [
         ["", *(cell for window in windows for cell in (window_label(window), ""))],
         ["", *["Index", benchmark_head(content)] * len(windows)],

@@ -11,7 +11,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from autoindex.reports import theme
 from autoindex.reports.content import ReportContent
-from autoindex.reports.wording import return_label, subtitle, words
+from autoindex.reports.wording import NOTHING, footnote, return_label, subtitle, words
 from autoindex.reports.workbook import check_sheet, native_charts, sheets, stable_zip
 from autoindex.reports.workbook.worksheet import (
     DAY,
@@ -71,12 +71,15 @@ def _cover(page: Worksheet, content: ReportContent) -> None:
     page["A4"].alignment = Alignment(wrap_text=True, vertical="top")
     page.merge_cells("A4:E4")
     page.row_dimensions[4].height = 50
-    for line, (label, value, number_format) in enumerate(_facts(content), start=FIRST_FACT):
+    facts = _facts(content)
+    for line, (label, value, number_format) in enumerate(facts, start=FIRST_FACT):
         page.cell(line, 1, label).border = _LINE
-        cell = page.cell(line, 2, value)
+        cell = page.cell(line, 2, NOTHING if value is None else value)
         cell.number_format, cell.border = number_format, _LINE
         cell.alignment = Alignment(horizontal="right")
         cell.font = Font(name="Calibri", bold=line < FIRST_FACT + _HEADLINES)
+    short = page.cell(FIRST_FACT + len(facts) + 1, 1, footnote(value for _, value, _ in facts))
+    short.font = Font(name="Calibri", color=theme.MUTED[1:])
 
 
 def _facts(content: ReportContent) -> list[tuple[str, Any, str]]:

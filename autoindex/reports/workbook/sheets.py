@@ -7,7 +7,7 @@ from openpyxl.formatting.rule import ColorScaleRule
 from openpyxl.styles import Alignment
 
 from autoindex.reports.content import ReportContent
-from autoindex.reports.wording import is_ratio, metric_label, window_label, words
+from autoindex.reports.wording import NOTHING, is_ratio, metric_label, window_label, words
 from autoindex.reports.workbook.worksheet import (
     COUNT,
     DAY,
@@ -56,7 +56,7 @@ def _performance(book: Workbook, content: ReportContent) -> None:
         )
         for row in content.comparisons
     ]
-    add_table(book, "Performance", columns, rows, (28,))
+    add_table(book, "Performance", columns, rows, (28,), missing=NOTHING)
 
 
 def _daily(book: Workbook, content: ReportContent) -> None:
@@ -122,7 +122,7 @@ def _metrics(book: Workbook, content: ReportContent) -> None:
         (window_label(row.window), metric_label(row.metric), row.index, row.benchmark, row.metric)
         for row in content.metrics
     ]
-    page = add_table(book, "Metrics", columns, rows, (18, 32, 13, 13, 30))
+    page = add_table(book, "Metrics", columns, rows, (18, 32, 13, 13, 30), missing=NOTHING)
     for line, row in enumerate(content.metrics, start=2):
         if is_ratio(row.metric):
             page.cell(line, 3).number_format = RATIO

@@ -32,6 +32,7 @@ _LONG: Final = 60
 _FEW_COLUMNS: Final = 9
 _LIKE_FORMULAS: Final = ("=", "+", "-", "@", "'")
 _BESIDE_FIGURES: Final = Alignment(horizontal="left", indent=1)
+_LIKE_FIGURES: Final = Alignment(horizontal="right")
 
 
 def add_table(
@@ -40,20 +41,24 @@ def add_table(
     columns: Sequence[tuple[str, str]],
     rows: Iterable[Sequence[Any]],
     widths: Sequence[float] = (),
+    *,
+    missing: str | None = None,
 ) -> Worksheet:
     """Add a sheet with one table from A1; `columns` are heads and number formats.
 
-    Widths that are not given are 13 characters.
+    Widths that are not given are 13 characters. `missing` stands where a row has None.
     """
     page: Worksheet = book.create_sheet(title)
     page.append([head for head, _ in columns])
     for row in rows:
-        page.append(list(row))
+        page.append([missing if value is None else value for value in row])
     for column, (_, number_format) in enumerate(columns, start=1):
         for (cell,) in page.iter_rows(2, page.max_row, column, column):
             cell.number_format = number_format
             if number_format == TEXT and column > 1:
                 cell.alignment = _BESIDE_FIGURES
+            elif number_format != TEXT and cell.value == missing:
+                cell.alignment = _LIKE_FIGURES
     _head(page, columns, widths)
     page.freeze_panes = "B2"
     page.auto_filter.ref = page.dimensions

@@ -70,7 +70,7 @@ def test_windows_by_hand() -> None:
     assert rows["inception"].index_return == pytest.approx(-0.01)
 
 
-def test_only_windows_of_a_year_or_more_are_annualised(spx: History) -> None:
+def test_windows_of_too_few_returns_are_not_annualised(spx: History) -> None:
     last = len(spx) - 1
     period = periods.ending_at(last, spx.sessions, ReportType.QUARTERLY)
     rows = {row.key: row for row in performance.comparisons(spx, period, None, ReportType.MONTHLY)}
@@ -82,7 +82,12 @@ def test_only_windows_of_a_year_or_more_are_annualised(spx: History) -> None:
     assert rows["10_year"].index_annual_return == pytest.approx(empyrical.annual_return(ten))
     volatility = empyrical.annual_volatility(ten)
     assert rows["10_year"].index_annual_volatility == pytest.approx(volatility)
-    assert rows["year_to_date"].index_annual_volatility is None
+    # 249 returns: enough for a volatility, and short of a year.
+    year = returns.loc["2022-01-01":]
+    assert len(year) == 249
+    volatility = empyrical.annual_volatility(year)
+    assert rows["year_to_date"].index_annual_volatility == pytest.approx(volatility)
+    assert rows["quarter_to_date"].index_annual_volatility is not None
 
 
 def test_a_benchmark_with_a_gap_is_carried_five_sessions(closes: pd.DataFrame) -> None:

@@ -36,14 +36,16 @@ def test_turnover_is_one_way_and_from_drifted_weights(portfolio: Portfolio) -> N
 
 
 @pytest.mark.parametrize(
-    ("frequency", "expected"), [("monthly", 4.5), ("quarterly", 1.5), ("weekly", 19.5)]
+    ("frequency", "a_year"), [("daily", 252), ("weekly", 52), ("monthly", 12), ("quarterly", 4)]
 )
 def test_a_years_turnover_is_that_of_its_rebalances(
-    portfolio: Portfolio, frequency: str, expected: float
+    portfolio: Portfolio, frequency: str, a_year: int
 ) -> None:
-    # 25 % and 50 %: 37.5 % a rebalance, however few of a year's are known.
-    rows = turnover.turnovers(portfolio)
-    assert turnover.annual(rows, frequency) == pytest.approx(expected)
+    # 25 % and 50 % in turn: 37.5 % a rebalance. Fewer than a year's are not annualised.
+    rows = turnover.turnovers(portfolio) * a_year
+    assert turnover.annual(rows, frequency) == pytest.approx(0.375 * a_year)
+    assert turnover.annual(rows[:a_year], frequency) == pytest.approx(0.375 * a_year)
+    assert turnover.annual(rows[: a_year - 1], frequency) is None
     assert turnover.annual((), frequency) is None
 
 
