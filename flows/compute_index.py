@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from autoindex import sessions
 from autoindex.errors import EmptyWindow, IndexImpossible
 from autoindex.index import compute as index
+from autoindex.index import reasons
 from autoindex.index.compute import Base, IndexSeries, lookback_sessions
 from autoindex.index.metrics import metrics as performance
 from autoindex.requests import (
@@ -209,20 +210,18 @@ def _history(
 @retrying("compute")
 def compute(loaded: Loaded, request: ComputeIndexRequest) -> Computed:
     """Compute levels, allocations and metrics, without storing them."""
+    active = [asset.symbol for asset in loaded.constituents if asset.active]
     series = index.compute(
         loaded.closes,
         strategy=request.strategy,
         frequency=request.frequency,
         shares=_shares(loaded.constituents),
         base=loaded.base,
-        eligible=[asset.symbol for asset in loaded.constituents if asset.active],
+        eligible=active,
     )
     whole = pd.concat([loaded.history, series.levels])
     if whole.empty:
-        raise IndexImpossible(
-            f"no session has a full lookback: {request.strategy} needs "
-            f"{lookback_sessions(request.strategy)} sessions, {len(loaded.closes)} are stored"
-        )
+        raise IndexImpossible(reasons.no_level(request.strategy, loaded.closes, active))
     get_run_logger().info(
         "computed %d levels, %d rebalances", len(series.levels), len(series.weights)
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autoindex import sessions
 from autoindex.errors import IndexImpossible
-from autoindex.index import strategies
+from autoindex.index import reasons, strategies
 from autoindex.index.decisions import Decisions, Matrix
 from autoindex.index.eligibility import Eligibility
 from autoindex.index.limits import apply_limits
@@ -42,7 +42,7 @@ class IndexSeries:
     """New levels by session; weights and units, decision sessions × symbols, 0 where not held.
 
     Nothing is NaN. `units` are the shares behind one index: weight × level / close. `notes` say
-    which decisions were skipped, and how many bars were carried forward.
+    which decisions were skipped, how many bars were carried forward, and which symbols have ended.
     """
 
     levels: pd.Series
@@ -106,9 +106,9 @@ class _Run:
         self.index: pd.DatetimeIndex = pd.DatetimeIndex(closes.index)
         self.symbols: list[str] = list(closes.columns)
         self.history = Eligibility.read(closes.to_numpy(np.float64), LOOKBACK[strategy])
+        self.active = np.isin(self.symbols, self.symbols if eligible is None else list(eligible))
         self.eligible = self.history.eligible
-        if eligible is not None:
-            self.eligible &= np.isin(self.symbols, list(eligible))
+        self.eligible &= self.active
         self.strategy = strategy
         known = pd.Series(dtype=np.float64) if shares is None else shares
         self.shares = known.reindex(self.symbols).to_numpy(np.float64)
@@ -210,13 +210,16 @@ class _Run:
         ]
         if self.history.gaps:
             kept.append(f"{self.history.gaps} missing bars carried forward")
-        return tuple(kept)
+        last = {self.symbols[column]: row for column, row in self.history.ended.items()}
+        return (*kept, *reasons.ended(last, self.index))
 
     def _reason(self, session: int) -> str:
         """Why no symbol can be weighted."""
+        if not self.active.any():
+            return "no symbol is active"
         if self.eligible[session].any():
             return "no symbol with a full lookback has shares outstanding"
-        return "no symbol has a full lookback"
+        return "no active symbol has a full lookback"
 
 
 def _chunks(sessions: Rows, symbols: int) -> Iterator[slice]:

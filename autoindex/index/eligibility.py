@@ -22,11 +22,14 @@ Sessions = NDArray[np.int32]
 class Eligibility:
     """Which symbols have a full lookback at each session's close, and closes carried forward.
 
-    `eligible` is sessions × symbols. `gaps` counts the missing bars that are carried forward.
+    `eligible` is sessions × symbols. `gaps` counts the missing bars within gaps that are carried
+    forward. `ended` is the last session with a bar of each symbol that has no newer ones, −1 where
+    it has none at all.
     """
 
     eligible: Mask
     gaps: int
+    ended: dict[int, int]
     _closes: Closes
     _gappy: NDArray[np.intp]
     _marks: Closes
@@ -40,22 +43,24 @@ class Eligibility:
         """
         there = np.isfinite(closes)
         if not closes.size:
-            return cls(there, 0, closes, np.empty(0, np.intp), closes[:0])
+            return cls(there, 0, {}, closes, np.empty(0, np.intp), closes[:0])
         first = np.where(there.any(axis=0), there.argmax(axis=0), len(closes))
         numbers = np.arange(len(closes), dtype=np.int32)[:, None]
         eligible = numbers >= (first + lookback - 1).astype(np.int32)
         gappy = np.flatnonzero(there.sum(axis=0) < len(closes) - first)
         marks, gaps = np.empty((-(-len(closes) // _MARKED), len(gappy))), 0
+        ended = dict.fromkeys(np.flatnonzero(first == len(closes)).tolist(), -1)
         for start in range(0, len(gappy), _COLUMNS):
             some = gappy[start : start + _COLUMNS]
-            known = there[:, some]
-            newest = _newest(known)
+            newest = _newest(there[:, some])
             age = numbers - newest
-            run = numbers - _run_begin(known, newest) + 1
-            eligible[:, some] = (newest >= 0) & (age <= LONGEST_GAP) & (run >= lookback)
+            eligible[:, some] = _lookbacks(there[:, some], newest) >= lookback
             marks[:, start : start + _COLUMNS] = _carried(closes[:, some], newest, _MARKED)
-            gaps += int(((newest >= 0) & (age > 0)).sum())
-        return cls(eligible, gaps, closes, gappy, marks)
+            over = age[-1] > LONGEST_GAP
+            ended |= dict(zip(some[over].tolist(), newest[-1, over].tolist(), strict=True))
+            carried = (newest >= 0) & (age > 0) & (age <= LONGEST_GAP)
+            gaps += int(np.count_nonzero(carried & ((numbers < newest[-1]) | ~over)))
+        return cls(eligible, gaps, ended, closes, gappy, marks)
 
     def closes(self, sessions: slice) -> Closes:
         """Closes of some sessions, gaps carried forward, NaN only before a symbol's first bar.
@@ -74,6 +79,19 @@ class Eligibility:
             start - mark * _MARKED :
         ]
         return carried
+
+
+def lookbacks(closes: Closes) -> Sessions:
+    """How many sessions of lookback each symbol has at each session's close; 0 if ineligible."""
+    there = np.isfinite(closes)
+    return _lookbacks(there, _newest(there))
+
+
+def _lookbacks(known: Mask, newest: Sessions) -> Sessions:
+    numbers = np.arange(len(known), dtype=np.int32)[:, None]
+    usable = (newest >= 0) & (numbers - newest <= LONGEST_GAP)
+    found: Sessions = np.where(usable, numbers - _run_begin(known, newest) + 1, np.int32(0))
+    return found
 
 
 def _carried(closes: Closes, newest: Sessions, step: int = 1) -> Closes:

@@ -13,6 +13,7 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, delete, update
 
 from autoindex import sessions
+from autoindex.errors import IndexImpossible
 from autoindex.market_data.bars import Bars
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
@@ -266,3 +267,27 @@ def test_metrics_are_of_the_whole_index_not_of_its_new_sessions(
     assert found.session == date(2021, 3, 31)
     expected = whole.iloc[-1] / whole.iloc[0] - 1
     assert found.values["all"]["total_return"] == pytest.approx(expected)
+
+
+def test_why_nothing_can_be_computed_is_said(run: Runtime, closes: pd.DataFrame) -> None:
+    store(run, closes.iloc[:50])
+    takes = "no active constituent has a full lookback: composite takes 61 sessions .* is 50"
+    with pytest.raises(IndexImpossible, match=takes):
+        compute(run)
+    store(run, closes)
+    with run.engine.begin() as connection:
+        connection.execute(update(assets_table).values(active=False))
+    with pytest.raises(IndexImpossible, match="no constituent is active: import stocks"):
+        compute(run)
+
+
+def test_a_stock_that_has_ended_is_named_and_its_sessions_are_no_gaps(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    closes.loc["2020-07-02":"2020-07-06", "AAPL"] = np.nan
+    closes.loc["2020-10-06":, "KO"] = np.nan
+    store(run, closes)
+    asked = ComputeIndexRequest(strategy=Strategy.EQUAL_WEIGHT)
+    with disable_run_logger():
+        notes = flow.compute.fn(flow.load_prices.fn(run, asked), asked).series.notes
+    assert notes == ("2 missing bars carried forward", "KO has no bar since 2020-10-05")

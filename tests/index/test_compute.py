@@ -185,7 +185,7 @@ def test_holdings_are_kept_where_nothing_can_be_weighted() -> None:
     closes = closes_of(30, A=np.arange(10.0, 40), B=20.0)
     base = Base(closes.index[2], 100.0, pd.Series({"A": 100 / 12}))
     new = run(closes, Strategy.MOMENTUM, Frequency.WEEKLY, base=base)
-    assert new.notes[0] == "2019-11-11: no symbol has a full lookback; the holdings are kept"
+    assert new.notes[0] == "2019-11-11: no active symbol has a full lookback; the holdings are kept"
     # The fourth Monday after the start is the first with 21 sessions behind it.
     assert f"{new.weights.index[0]:%Y-%m-%d}" == "2019-12-09"
 

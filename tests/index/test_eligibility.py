@@ -58,6 +58,29 @@ def test_closes_are_carried_forward_and_counted() -> None:
     assert history.gaps == 3
 
 
+@pytest.mark.parametrize(
+    ("column", "gaps", "ended"),
+    [
+        ([NAN, 2, NAN, NAN, 5, 6], 2, {}),
+        # Five sessions without a bar may be a gap. A sixth ends the symbol, and none is carried.
+        ([1, *[NAN] * 5], 5, {}),
+        ([1, *[NAN] * 6], 0, {0: 0}),
+        ([1, NAN, 3, *[NAN] * 700], 1, {0: 2}),
+        # Only the first five of a longer gap are carried.
+        ([1, *[NAN] * 9, 2], 5, {}),
+        ([NAN] * 3, 0, {0: -1}),
+    ],
+)
+def test_only_bars_within_a_gap_count_as_carried(
+    column: list[float], gaps: int, ended: dict[int, int]
+) -> None:
+    alone = Eligibility.read(np.array(column)[:, None], 1)
+    assert (alone.gaps, alone.ended) == (gaps, ended)
+    spoilt = np.column_stack([np.arange(1.0, len(column) + 1), column])
+    beside = Eligibility.read(spoilt, 1)
+    assert (beside.gaps, beside.ended) == (gaps, {number + 1: row for number, row in ended.items()})
+
+
 def test_the_matrix_is_not_copied_where_nothing_is_missing() -> None:
     closes = random_closes(1).to_numpy()
     assert np.shares_memory(Eligibility.read(closes, 1).closes(slice(3, 90)), closes)
@@ -142,4 +165,4 @@ def test_what_is_delisted_keeps_its_last_price_until_the_next_rebalance() -> Non
     np.testing.assert_allclose(
         series.levels.iloc[-1], expected[-1] * b[-1] / b[december], rtol=1e-14
     )
-    assert series.notes == ("15 missing bars carried forward",)
+    assert series.notes == ("A has no bar since 2019-11-12",)

@@ -1,11 +1,13 @@
-"""Data quality: which prices are late, and which gaps were filled."""
+"""Data quality: which prices are late or have ended, and which gaps were filled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import numpy as np
 import pandas as pd
 
 from autoindex import sessions
+from autoindex.index import reasons
 from autoindex.index.eligibility import LONGEST_GAP
 
 
@@ -16,22 +18,28 @@ def notes(closes: pd.DataFrame, active: Sequence[str], now: datetime) -> tuple[s
     are the symbols that a refresh asks for; no newer price is due for others. Empty where no symbol
     misses a bar after its first, and the active ones have that of the last closed session.
     """
-    return (*_late(closes[list(active)], now), *_filled(closes))
+    newest = {symbol: _newest(closes[symbol]) for symbol in active}
+    recent, index = max(0, len(closes) - 1 - LONGEST_GAP), pd.DatetimeIndex(closes.index)
+    late = {symbol: row for symbol, row in newest.items() if row >= recent}
+    ended = {symbol: row for symbol, row in newest.items() if row < recent}
+    named = [f"{sentence}." for sentence in reasons.ended(ended, index)]
+    return (*_late(late, index, now), *named, *_filled(closes))
 
 
-def _late(closes: pd.DataFrame, now: datetime) -> list[str]:
+def _newest(closes: pd.Series) -> int:
+    """The number of the last session with a bar, −1 without any."""
+    there = np.flatnonzero(closes.notna())
+    return int(there[-1]) if len(there) else -1
+
+
+def _late(newest: Mapping[str, int], index: pd.DatetimeIndex, now: datetime) -> list[str]:
     due = sessions.last_closed(now)
-    found = []
-    for symbol, column in closes.items():
-        priced = pd.DatetimeIndex(column.dropna().index)
-        if priced.empty:
-            found.append(f"{symbol}: no price is stored.")
-        elif (newest := priced[-1].date()) < due:
-            found.append(
-                f"{symbol}: the newest price is of {newest}; {due} was due, and was "
-                "deferred or refused."
-            )
-    return found
+    return [
+        f"{symbol}: the newest price is of {index[row].date()}; {due} was due, and was deferred or "
+        "refused."
+        for symbol, row in newest.items()
+        if index[row].date() < due
+    ]
 
 
 def _filled(closes: pd.DataFrame) -> list[str]:
