@@ -193,11 +193,11 @@ def _window(
 def _benchmark(
     connection: Connection, universe: list[Asset], start: date, end: date
 ) -> pd.Series | None:
-    chosen = [asset for asset in universe if asset.role == "benchmark" and asset.active]
-    if not chosen:
+    chosen = assets.benchmark(universe)
+    if chosen is None:
         return None
-    closes = stored_prices.load_closes(connection, chosen[:1], start, end).iloc[:, 0]
-    return None if closes.isna().all() else closes.rename(chosen[0].name)
+    closes = stored_prices.load_closes(connection, [chosen], start, end).iloc[:, 0]
+    return None if closes.isna().all() else closes.rename(chosen.name)
 
 
 def _history(

@@ -95,16 +95,18 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         universe = assets.list_assets(connection)
         held = allocations.load(connection, *which, universe)
         constituents = [a for a in universe if a.symbol in set(held.weights.columns)]
-        references = [a for a in universe if a.role == "benchmark" and a.active][:1]
-        closes = stored_prices.load_closes(connection, [*constituents, *references], first, last)
-    benchmark = closes[references[0].symbol].dropna() if references else None
+        reference = assets.benchmark(universe)
+        # The benchmark may be a stock that was held before.
+        priced = {asset.id: asset for asset in (*constituents, reference) if asset}
+        closes = stored_prices.load_closes(connection, [*priced.values()], first, last)
+    benchmark = closes[reference.symbol].dropna() if reference else None
     if benchmark is not None and benchmark.empty:
         benchmark = None
     return ReportInputs(
         report_type=report_type,
         levels=published,
         benchmark=benchmark,
-        benchmark_name=references[0].name if references else "",
+        benchmark_name=reference.name if reference else "",
         weights=held.weights,
         units=held.units,
         closes=closes[[asset.symbol for asset in constituents]],

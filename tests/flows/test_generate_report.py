@@ -12,6 +12,7 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import Engine
 
 from autoindex import sessions
+from autoindex.errors import ConfigurationError
 from autoindex.market_data.bars import Bars
 from autoindex.reports.content import ReportContent
 from autoindex.requests import ComputeIndexRequest, ReportFormat, ReportRequest, ReportType
@@ -105,6 +106,36 @@ def test_a_stock_that_was_deactivated_is_not_called_late(
         assets.deactivate(connection, ["XOM"])
     late = [note for note in content_of(run).quality_notes if "deferred or refused" in note]
     assert [note.split(":")[0] for note in late] == ["KO"]
+
+
+def test_a_computation_and_a_report_refuse_two_benchmarks(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    publish(run, closes)
+    with run.engine.begin() as connection:
+        for symbol in ("SPY", "DIA"):
+            benchmark = UniverseRow(
+                symbol=symbol, exchange="NYSE", currency="USD", name=symbol, role="benchmark"
+            )
+            assets.import_universe(connection, [benchmark])
+    with pytest.raises(ConfigurationError, match="DIA, SPY"):
+        content_of(run)
+    with pytest.raises(ConfigurationError, match="DIA, SPY"):
+        publish(run, closes)
+
+
+def test_a_stock_that_was_held_before_may_be_the_benchmark(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    publish(run, closes)
+    with run.engine.begin() as connection:
+        changed = UniverseRow(
+            symbol="KO", exchange="NYSE", currency="USD", name="Coca-Cola", role="benchmark"
+        )
+        assets.import_universe(connection, [changed])
+    made = content_of(run)
+    assert made.benchmark_name == "Coca-Cola"
+    assert {row.symbol for row in made.holdings} >= {"KO"}
 
 
 def test_what_fails_before_a_mail_is_sent_leaves_no_claim(

@@ -17,7 +17,7 @@ from pydantic import (
 from sqlalchemy import Connection, Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from autoindex.errors import UnknownSymbols
+from autoindex.errors import ConfigurationError, UnknownSymbols
 from autoindex.labels import Name, Sector, printable
 from autoindex.requests import PastDate, Symbol
 from autoindex.storage.tables import assets, fetches
@@ -138,6 +138,18 @@ def resolve(connection: Connection, symbols: Iterable[str] | None = None) -> lis
     if unknown:
         raise UnknownSymbols(sorted(unknown))
     return [asset for asset in active if asset.symbol in wanted]
+
+
+def benchmark(universe: Sequence[Asset]) -> Asset | None:
+    """The active benchmark, None without one; raises `ConfigurationError` if there are more."""
+    found = [asset for asset in universe if asset.role == "benchmark" and asset.active]
+    if len(found) > 1:
+        symbols = ", ".join(asset.symbol for asset in found)
+        raise ConfigurationError(
+            f"the universe has {len(found)} active benchmarks, {symbols}: deactivate all but one, "
+            "with `autoindex universe deactivate`"
+        )
+    return found[0] if found else None
 
 
 def deactivate(connection: Connection, symbols: Sequence[str]) -> int:

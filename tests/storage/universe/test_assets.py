@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine
 
-from autoindex.errors import UnknownSymbols
+from autoindex.errors import ConfigurationError, UnknownSymbols
 from autoindex.requests import RefreshRequest
 from autoindex.storage.universe import assets
 
@@ -45,3 +45,22 @@ def test_a_universe_of_any_size_is_imported_at_once(engine: Engine) -> None:
     ]
     with engine.begin() as connection:
         assert assets.import_universe(connection, rows) == assets.Imported(8_000, 0, 0)
+
+
+def test_there_is_one_active_benchmark_at_most(engine: Engine) -> None:
+    known = {"exchange": "NYSE", "currency": "USD", "name": "Sample"}
+    stock = assets.UniverseRow(symbol="GE", **known)
+    references = [
+        assets.UniverseRow(symbol=symbol, role="benchmark", **known) for symbol in ("SPY", "DIA")
+    ]
+    with engine.begin() as connection:
+        assets.import_universe(connection, [stock])
+        assert assets.benchmark(assets.list_assets(connection)) is None
+        assets.import_universe(connection, references)
+        several = r"2 active benchmarks, DIA, SPY: .* `autoindex universe deactivate`"
+        with pytest.raises(ConfigurationError, match=several):
+            assets.benchmark(assets.list_assets(connection))
+        assets.deactivate(connection, ["DIA"])
+        found = assets.benchmark(assets.list_assets(connection))
+        assert found is not None
+        assert found.symbol == "SPY"
