@@ -118,6 +118,12 @@ class Settings(BaseSettings):
     jwt_issuer: Line = Field(default="autoindex", description="Issuer a token must name.")
     jwt_audience: Line = Field(default="autoindex", description="Audience a token must name.")
 
+    correction_sessions: int = Field(
+        default=10,
+        ge=1,
+        le=1_000,
+        description="How many of the newest published levels a corrected price changes by itself.",
+    )
     retry_delay_seconds: Seconds = Field(
         default=60.0, ge=0, description="About how long a task waits before it tries again."
     )

@@ -158,7 +158,7 @@ class Replay:
             loaded = compute_index.load_prices.fn(run, request)
             computed = compute_index.compute.fn(loaded, request)
             compute_index.store.fn(run, request, loaded, computed)
-        measures = dict(computed.metrics["all"])
+        measures = dict(computed.newest_metrics["all"])
         self._result = {
             "symbols_processed": 21,
             "records_updated": 21,

@@ -10,7 +10,7 @@ from prefect import State, flow, get_run_logger
 from sqlalchemy import Connection
 
 from autoindex import sessions
-from autoindex.errors import EmptyWindow, IndexImpossible
+from autoindex.errors import EmptyWindow, IndexImpossible, InputChanged
 from autoindex.index import compute as index
 from autoindex.index import reasons
 from autoindex.index.compute import Base, IndexSeries, lookback_sessions
@@ -24,12 +24,20 @@ from autoindex.requests import (
     Strategy,
 )
 from autoindex.storage import versions
-from autoindex.storage.index import allocations, holdings, index_metrics, levels, recompute_marks
+from autoindex.storage.index import (
+    allocations,
+    corrections,
+    holdings,
+    index_metrics,
+    levels,
+    publications,
+)
 from autoindex.storage.index.allocations import Allocations
+from autoindex.storage.index.corrections import Correction
 from autoindex.storage.index.holdings import Holdings
 from autoindex.storage.index.index_metrics import Values
-from autoindex.storage.index.recompute_marks import RecomputeMark
-from autoindex.storage.postgres import locks
+from autoindex.storage.index.publications import Published
+from autoindex.storage.postgres import engines, locks
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets
 from autoindex.storage.universe.assets import Asset
@@ -42,6 +50,9 @@ from flows.visibility import artifacts, disclosure, failures, run_names
 
 # Loaded beyond the lookback, because a gap in a stock's bars is filled over up to five sessions.
 GAP_SESSIONS = 10
+# A refresh stores a batch at a time, and a computation takes about as long as it.
+TRIES = 5
+_NAMED = 5
 
 
 @flow(
@@ -70,50 +81,104 @@ def recompute(run: Runtime, request: ComputeIndexRequest) -> dict[str, Any]:
     """Load, compute and store, one computation at a time; also called by a refresh."""
     began = time.monotonic()
     with locks.exclusive(run.engine, "index"):
-        loaded = load_prices(run, request)
-        computed = compute(loaded, request)
-        store(run, request, loaded, computed)
+        loaded, computed, published = _publish(run, request)
+        pending = _measure(run, request)
     if not computed.series.levels.empty:
-        artifacts.index(computed.series.weights, computed.metrics["all"])
+        artifacts.index(computed.series.weights, computed.newest_metrics["all"])
     evicted = invalidate_cache(run, versions.INDEX)
-    return _summary(request, loaded, computed) | {
+    return _summary(request, loaded, computed, published) | {
+        "pending_corrections": [_shown(one) for one in pending],
         "cache_entries_evicted": evicted,
         "duration_seconds": round(time.monotonic() - began, 3),
     }
 
 
+def _publish(run: Runtime, request: ComputeIndexRequest) -> "tuple[Loaded, Computed, Published]":
+    """Compute from the data as of one instant; again where they have changed meanwhile."""
+    for _ in range(TRIES):
+        loaded = load_prices(run, request)
+        computed = compute(loaded, request)
+        if (published := store(run, request, loaded, computed)) is not None:
+            return loaded, computed, published
+        get_run_logger().info("prices or members have changed meanwhile: computing again")
+    raise InputChanged(f"prices or members have changed during each of {TRIES} computations")
+
+
+def _measure(run: Runtime, request: ComputeIndexRequest) -> list[Correction]:
+    """What is pending; what it would change is computed once, and stored with it."""
+    which = request.strategy, request.frequency
+    with run.engine.connect() as connection:
+        pending = [one for one in corrections.load(connection, *which) if one.pending]
+    fresh = [one for one in pending if one.effect is None]
+    if not fresh:
+        return pending
+    asked = request.model_copy(update={"start_date": fresh[0].session, "end_date": None})
+    try:
+        trial = compute(load_prices(run, asked), asked).series.levels
+    except (IndexImpossible, EmptyWindow) as error:
+        get_run_logger().warning("what is pending was not measured: %s", error)
+        return pending
+    with run.engine.begin() as connection:
+        stored = levels.load(connection, *which).reindex(trial.index)
+        effect = float((trial / stored - 1).abs().max()) if len(trial) else 0.0
+        corrections.measured(connection, fresh, effect)
+        return [one for one in corrections.load(connection, *which) if one.pending]
+
+
+def _shown(one: Correction) -> dict[str, Any]:
+    return {
+        "session": one.session.isoformat(),
+        "symbol": one.symbol,
+        "reason": one.reason,
+        "effect": one.effect,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The input of one computation; `base` is None where the index starts anew."""
+    """The input of one computation, as of one instant.
+
+    `base` is None where the index starts anew; `corrections` are those that are due or pending, and
+    `renewed` the sessions whose stored metrics follow from what is computed. `input_versions` are
+    those of the prices and of the universe.
+    """
 
     constituents: list[Asset]
     closes: pd.DataFrame
     benchmark: pd.Series | None
     history: pd.Series
     base: Base | None
-    mark: RecomputeMark
+    corrections: list[Correction]
+    renewed: list[date]
+    input_versions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """New levels and allocations, all levels with the new ones, and their metrics."""
+    """New levels and allocations, all levels with the new ones, and their metrics by session."""
 
     series: IndexSeries
     levels: pd.Series
-    metrics: Values
+    metrics: dict[date, Values]
+
+    @property
+    def newest_metrics(self) -> Values:
+        """The metrics of the newest session."""
+        return self.metrics[self.levels.index[-1].date()]
 
 
 @retrying("load prices")
 def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
     """Read the closes that the first new session needs, and the stored level to continue from."""
-    with run.engine.begin() as connection:
-        mark = recompute_marks.read(connection, request.strategy, request.frequency)
-    with run.engine.connect() as connection:
+    which = request.strategy, request.frequency
+    with engines.snapshot(run.engine) as connection:
+        found = corrections.load(connection, *which)
         stored = stored_prices.stored_window(connection)
         if stored is None:
             raise EmptyWindow("start_date", None, None)
         universe = assets.list_assets(connection)
-        base = _base(connection, request, mark, universe, stored)
+        due_from = min((one.session for one in found if not one.pending), default=None)
+        base = _base(connection, request, due_from, universe, stored)
         start, end = _window(connection, request, base, stored)
         held = set(base.units.index) if base else set()
         chosen = [a for a in universe if a.role == "constituent" and (a.active or a.symbol in held)]
@@ -127,27 +192,44 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
             benchmark=_benchmark(connection, universe, stored[0], end),
             history=_history(connection, request, base),
             base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
-            mark=mark,
+            corrections=found,
+            renewed=index_metrics.sessions(connection, *which, base.session if base else date.min),
+            input_versions=_input_versions(connection),
         )
+
+
+def _input_versions(connection: Connection) -> tuple[int, ...]:
+    names = versions.PRICES, versions.UNIVERSE
+    return tuple(versions.current(connection, name) for name in names)
 
 
 def _base(
     connection: Connection,
     request: ComputeIndexRequest,
-    mark: RecomputeMark,
+    due_from: date | None,
     universe: list[Asset],
     stored: tuple[date, date],
 ) -> Holdings | None:
     """The stored level to continue from.
 
     It is the last before the requested start, or before the first due session; or the last of all.
+    None where nothing is published, or all that is published is computed again. Raises
+    `IndexImpossible` where the closes of that level's session are gone: a published index never
+    starts again.
     """
+    which = request.strategy, request.frequency
     begin = date.max
-    if (wanted := request.start_date or mark.due_from) is not None:
+    if (wanted := request.start_date or due_from) is not None:
         begin = max(wanted, _first_computable(connection, request, universe, stored[0]))
-    found = holdings.before(connection, request.strategy, request.frequency, universe, begin)
-    if found is None or found.session < stored[0]:
+    found = holdings.before(connection, *which, universe, begin)
+    if found is None:
         return None
+    if found.session < stored[0]:
+        raise IndexImpossible(
+            f"the index can't go on from {found.session}: the first stored close is of "
+            f"{stored[0]}; restore what is between them with `autoindex restore prices "
+            f"--from {found.session} --to {stored[0]}`, and refresh again"
+        )
     return found
 
 
@@ -225,7 +307,11 @@ def compute(loaded: Loaded, request: ComputeIndexRequest) -> Computed:
     get_run_logger().info(
         "computed %d levels, %d rebalances", len(series.levels), len(series.weights)
     )
-    return Computed(series, whole, performance(whole, loaded.benchmark))
+    days = [*loaded.renewed, whole.index[-1].date()]
+    metrics: dict[date, Values] = {
+        day: performance(whole[: pd.Timestamp(day)], loaded.benchmark) for day in {*days}
+    }
+    return Computed(series, whole, metrics)
 
 
 def _shares(constituents: list[Asset]) -> pd.Series:
@@ -234,26 +320,57 @@ def _shares(constituents: list[Asset]) -> pd.Series:
 
 
 @retrying("store index")
-def store(run: Runtime, request: ComputeIndexRequest, loaded: Loaded, computed: Computed) -> None:
-    """Store everything in one transaction, so that readers see all or nothing of it."""
+def store(
+    run: Runtime, request: ComputeIndexRequest, loaded: Loaded, computed: Computed
+) -> Published | None:
+    """Store everything in one transaction, so that readers see all or nothing of it.
+
+    None, and nothing is stored, where the prices or the universe have changed since they were read.
+    """
     series, which = computed.series, (request.strategy, request.frequency)
-    if series.levels.empty:
-        return
-    first = series.levels.index[0].date()
     with run.engine.begin() as connection:
-        # A restated history changes allocations, too: without this lock both would deadlock.
+        # Whoever changes prices or members holds it, and restates allocations with them.
         locks.until_commit(connection, locks.PRICES)
-        levels.store(connection, *which, series.levels)
+        if _input_versions(connection) != loaded.input_versions:
+            return None
+        applied = _applied(request, loaded.corrections)
+        corrections.remove(connection, applied)
+        if series.levels.empty:
+            return Published(0, 0)
         rows = Allocations(series.weights, series.units)
         ids = {asset.symbol: asset.id for asset in loaded.constituents}
-        allocations.store(connection, *which, rows, ids, first)
-        newest = computed.levels.index[-1].date()
-        index_metrics.store(connection, *which, newest, computed.metrics)
-        if loaded.mark.is_covered_from(request.start_date):
-            recompute_marks.clear(connection, *which, loaded.mark)
+        allocations.store(connection, *which, rows, ids, series.levels.index[0].date())
+        for day, values in computed.metrics.items():
+            index_metrics.store(connection, *which, day, values)
+        return publications.publish(
+            connection, *which, series.levels, cause=_cause(request, applied), task_id=run.task_id
+        )
 
 
-def _summary(request: ComputeIndexRequest, loaded: Loaded, computed: Computed) -> dict[str, Any]:
+def _applied(request: ComputeIndexRequest, found: list[Correction]) -> list[Correction]:
+    """Those that are computed from their session on."""
+    start = request.start_date
+    if start is None:
+        return [one for one in found if not one.pending]
+    return [one for one in found if one.session >= start]
+
+
+def _cause(request: ComputeIndexRequest, applied: list[Correction]) -> str:
+    """Why levels change, as in "closes changed: KO from 2021-01-12"."""
+    if request.start_date is not None:
+        return f"computed again from {request.start_date} on request"
+    if not applied:
+        return "new sessions"
+    first = {one.symbol or "?": one for one in reversed(applied)}
+    named = [f"{symbol} from {one.session}" for symbol, one in sorted(first.items())]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    reasons = ", ".join(sorted({one.reason for one in applied}))
+    return f"{reasons}: {', '.join(named[:_NAMED])}{more}"
+
+
+def _summary(
+    request: ComputeIndexRequest, loaded: Loaded, computed: Computed, published: Published
+) -> dict[str, Any]:
     whole = computed.levels
     of_shares = disclosure.of_shares(request.strategy, loaded.constituents)
     return {
@@ -263,7 +380,9 @@ def _summary(request: ComputeIndexRequest, loaded: Loaded, computed: Computed) -
         "last_session": whole.index[-1].date().isoformat(),
         "sessions_computed": len(computed.series.levels),
         "rebalances_computed": len(computed.series.weights),
+        "sessions_published": published.added,
+        "levels_changed": published.changed,
         "level": float(whole.iloc[-1]),
-        "metrics": dict(computed.metrics["all"]),
+        "metrics": dict(computed.newest_metrics["all"]),
         "notes": [*computed.series.notes, *of_shares],
     }

@@ -34,6 +34,7 @@ from autoindex.requests import (
 )
 from autoindex.storage import deliveries, stored_reports
 from autoindex.storage.index import allocations, levels
+from autoindex.storage.postgres import engines
 from autoindex.storage.postgres.transient import until_available
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.stored_reports import StoredReport
@@ -85,7 +86,7 @@ def aggregate(run: Runtime, request: ReportRequest) -> ReportContent:
 
 def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
     which = PUBLISHED_STRATEGY, PUBLISHED_FREQUENCY
-    with run.engine.connect() as connection:
+    with engines.snapshot(run.engine) as connection:
         published = levels.load(connection, *which)
         if published.empty:
             raise ReportImpossible(

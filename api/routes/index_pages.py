@@ -111,6 +111,7 @@ class PageRequest:
                 "total": found.total,
                 "page": query.page,
                 "per_page": query.per_page,
+                "launched_at": found.launched_at,
                 self.table.name: [dict(zip(fields, row, strict=True)) for row in found.rows],
             }
         )

@@ -1,7 +1,7 @@
 """Read the index: levels, allocations, metrics."""
 
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -22,6 +22,7 @@ from autoindex.requests import (
     IsoDate,
     Strategy,
 )
+from autoindex.setting_types import Instant
 from autoindex.storage.index import index_history
 from autoindex.storage.index.index_history import Window
 
@@ -68,11 +69,28 @@ class IndexQuery(BaseModel):
         )
 
 
+class LevelQuery(IndexQuery):
+    """The same for levels, which keep their past."""
+
+    as_of: Instant | None = Field(
+        default=None,
+        description="The levels that were published at this instant; the newest when left out.",
+        examples=["2022-12-28T22:00:00Z"],
+    )
+
+    @property
+    def window(self) -> Window:
+        """The same, as storage describes it."""
+        return replace(super().window, as_of=self.as_of)
+
+
 class Level(BaseModel):
     """The index at the close of a session."""
 
     session: date = Field(examples=["2022-12-28"])
     level: float = Field(examples=[1043.27])
+    version: int = Field(description="Rises by one with every change.", examples=[1])
+    back_tested: bool = Field(description="Whether it is older than the index's launch.")
 
 
 class Weight(BaseModel):
@@ -91,6 +109,10 @@ class _Paged(BaseModel):
     total: int = Field(description="The number of rows in the window.", examples=[8_100])
     page: int = Field(examples=[1])
     per_page: int = Field(examples=[1_000])
+    launched_at: datetime | None = Field(
+        description="When the index was first published; what is older is a back-test.",
+        examples=["2022-12-28T22:00:07Z"],
+    )
 
 
 class LevelPage(_Paged):
@@ -137,7 +159,10 @@ def _performance_lines(row: Row) -> list[Row]:
 
 
 LEVELS: Final = PagedTable(
-    "levels", index_history.levels, fields=("session", "level"), columns=("session", "level")
+    "levels",
+    index_history.levels,
+    fields=("session", "level", "version", "back_tested"),
+    columns=("session", "level", "version", "back_tested"),
 )
 ALLOCATIONS: Final = PagedTable(
     "allocations",
@@ -184,7 +209,18 @@ async def _pages(
     return Pages(request, query, database, cache)
 
 
+async def _level_pages(
+    request: Request,
+    query: Annotated[LevelQuery, Query()],
+    database: Stored,
+    cache: Cached,
+    if_none_match: IfNoneMatch = None,  # noqa: ARG001
+) -> Pages:
+    return Pages(request, query, database, cache)
+
+
 Asking = Annotated[Pages, Depends(_pages)]
+AskingLevels = Annotated[Pages, Depends(_level_pages)]
 
 
 def _responses(header: str) -> dict[int | str, dict[str, Any]]:
@@ -204,8 +240,8 @@ def _responses(header: str) -> dict[int | str, dict[str, Any]]:
     response_model=LevelPage,
     responses=_responses(",".join(LEVELS.columns)),
 )
-async def levels(pages: Asking) -> Response:
-    """Read index levels of a window; as CSV where `Accept` prefers `text/csv`."""
+async def levels(pages: AskingLevels) -> Response:
+    """Read index levels of a window, as published now or at an instant; JSON or CSV."""
     return await pages.of(LEVELS)
 
 

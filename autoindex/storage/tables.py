@@ -83,6 +83,7 @@ fetches = Table(
     Column("whole_at", DateTime(timezone=True)),
 )
 
+# `publication` 0 is the index's first, which older installs had before versions were kept.
 index_levels = Table(
     "index_levels",
     metadata,
@@ -90,17 +91,59 @@ index_levels = Table(
     Column("frequency", Text, primary_key=True),
     Column("session", Date, primary_key=True),
     Column("level", Double, nullable=False),
+    Column("publication", Integer, nullable=False, server_default="0"),
+    Column("version", Integer, nullable=False, server_default="1"),
 )
 
-# Recompute marks: the session from which prices have changed since the index was computed, and how
-# often they changed.
-index_renewals = Table(
-    "index_renewals",
+# The levels that a later publication has replaced. Never removed.
+superseded_levels = Table(
+    "superseded_levels",
     metadata,
     Column("strategy", Text, primary_key=True),
     Column("frequency", Text, primary_key=True),
-    Column("due_from", Date),
-    Column("changes", BigInteger, nullable=False, server_default="0"),
+    Column("session", Date, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("level", Double, nullable=False),
+    Column("publication", Integer, nullable=False),
+    Column("replaced_by", Integer, nullable=False),
+)
+
+# One row for each computation that has published or changed a level: sessions `first` to `last`,
+# when, by which task and why. The first of an index is its launch.
+publications = Table(
+    "publications",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("strategy", Text, nullable=False),
+    Column("frequency", Text, nullable=False),
+    Column("first", Date, nullable=False),
+    Column("last", Date, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("task_id", Uuid),
+    Column(
+        "published_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=func.clock_timestamp(),
+    ),
+    Index("ix_publications_strategy", "strategy", "frequency", "id"),
+)
+
+# Changes of what published levels were computed from. The next computation applies one that is not
+# pending; a pending one waits until somebody asks. `effect` is what it would change, as a fraction.
+corrections = Table(
+    "corrections",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("strategy", Text, nullable=False),
+    Column("frequency", Text, nullable=False),
+    Column("asset_id", Integer),
+    Column("session", Date, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("pending", Boolean, nullable=False),
+    Column("effect", Double),
+    _now("noted_at"),
+    Index("ix_corrections_strategy", "strategy", "frequency"),
 )
 
 # One row per constituent and rebalance session. `units` is the holding behind one index of level

@@ -11,6 +11,7 @@ from autoindex.storage.tables import data_versions
 
 PRICES: Final = "prices"
 INDEX: Final = "index"
+UNIVERSE: Final = "universe"
 
 # A text, because every reader of the index asks this first.
 _STAMP: Final = text("select version, changed_at from data_versions where name = :name")

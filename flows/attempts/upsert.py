@@ -23,6 +23,7 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, done: Refresh
     """
     known = {asset.symbol: asset for asset in universe}
     counts, sound, restated, to_refetch = Counts(), [], set[str](), []
+    window = run.settings.correction_sessions
     # Up to the commit: the caller's record of it must not be interrupted.
     with run.engine.begin() as connection, time_limit.interruptible():
         for one in reply.fetched:
@@ -31,12 +32,12 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, done: Refresh
             if not restatement.is_restated(one.bars, known_closes.sessions, known_closes.closes):
                 sound.append(one.bars)
             elif one.due.whole:
-                counts += stored_prices.replace(connection, one.bars, asset.id)
+                counts += stored_prices.replace(connection, one.bars, asset.id, window)
                 restated.add(asset.symbol)
             else:
                 to_refetch.append(one.due.refetch(asset.prices_kept_from))
         ids = {symbol: asset.id for symbol, asset in known.items()}
-        counts += stored_prices.upsert(connection, sound, ids)
+        counts += stored_prices.upsert(connection, sound, ids, window)
         stored = Stored(counts, frozenset(restated), tuple(to_refetch))
         _mark_fetched(connection, run, reply, stored, ids)
         checkpoints.store(connection, run.task_id, done.plus(reply, stored).dump())

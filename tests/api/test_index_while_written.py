@@ -19,7 +19,7 @@ from api.app import create_app
 from autoindex.requests import Frequency, Strategy
 from autoindex.settings import Settings
 from autoindex.storage.index import allocations as stored_allocations
-from autoindex.storage.index import index_metrics, levels
+from autoindex.storage.index import index_metrics, publications
 from autoindex.storage.universe import assets
 from tests.api.answers import client
 from tests.api.in_memory import InMemory
@@ -54,7 +54,8 @@ class Writer:
         )
         rows = stored_allocations.Allocations(share, share)
         with self.engine.begin() as connection:
-            levels.store(connection, *WHICH, pd.Series(float(generation), DAYS))
+            made = pd.Series(float(generation), DAYS)
+            publications.publish(connection, *WHICH, made, cause="a test", task_id=None)
             stored_allocations.store(connection, *WHICH, rows, self.ids, date(2022, 1, 3))
             index_metrics.store(
                 connection, *WHICH, DAYS[-1].date(), {"all": {"sharpe_ratio": generation}}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from prefect.logging import disable_run_logger
-from sqlalchemy import Engine, delete, update
+from sqlalchemy import Engine, delete, text, update
 
 from autoindex import sessions
 from autoindex.errors import IndexImpossible
@@ -18,8 +18,10 @@ from autoindex.market_data.bars import Bars
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
 from autoindex.storage.cache import from_settings
-from autoindex.storage.index import allocations, levels, recompute_marks
+from autoindex.storage.index import allocations, corrections, index_history, levels, publications
 from autoindex.storage.index import index_metrics as stored_metrics
+from autoindex.storage.index.corrections import Correction
+from autoindex.storage.index.index_history import Window
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.tables import assets as assets_table
 from autoindex.storage.tables import prices as prices_table
@@ -74,9 +76,14 @@ def compute(run: Runtime, **request: object) -> pd.Series:
     asked = ComputeIndexRequest.model_validate(request)
     with disable_run_logger():
         loaded = flow.load_prices.fn(run, asked)
-        flow.store.fn(run, asked, loaded, flow.compute.fn(loaded, asked))
+        assert flow.store.fn(run, asked, loaded, flow.compute.fn(loaded, asked)) is not None
     with run.engine.connect() as connection:
         return levels.load(connection, asked.strategy, asked.frequency)
+
+
+def open_corrections(run: Runtime, strategy: Strategy = Strategy.COMPOSITE) -> list[Correction]:
+    with run.engine.connect() as connection:
+        return corrections.load(connection, strategy, Frequency.MONTHLY)
 
 
 def remove_before(run: Runtime, day: date) -> None:
@@ -137,10 +144,16 @@ def test_a_start_date_computes_again_from_there_only(run: Runtime, closes: pd.Da
     again = compute(run, start_date="2021-01-15")
     pd.testing.assert_series_equal(again[:"2021-01-14"], published[:"2021-01-14"], check_exact=True)
     assert (again["2021-01-19":] != published["2021-01-19":]).all()
-    # What changed before that day is still due, and comes with the next computation.
-    assert not compute(run)[:"2021-01-14"].equals(published[:"2021-01-14"])
+    # What changed before that day still waits for somebody to ask.
+    pd.testing.assert_series_equal(compute(run), again, check_exact=True)
+    assert [one.session for one in open_corrections(run)] == [date(2020, 1, 2)]
+    whole = at_once(closes.assign(KO=closes["KO"] ** 1.2), Strategy.COMPOSITE)
+    asked = compute(run, start_date="2020-01-02")
+    pd.testing.assert_series_equal(asked, whole, rtol=1e-12, check_freq=False)
+    assert not open_corrections(run)
 
 
+PUBLISHED = (Strategy.COMPOSITE, Frequency.MONTHLY)
 STRATEGIES = (Strategy.COMPOSITE, Strategy.EQUAL_WEIGHT)
 
 
@@ -164,15 +177,38 @@ def test_a_correction_is_in_every_index_that_is_computed_next(
     """Whoever stored it may have failed before it came to the index; others knew nothing of it."""
     store(run, closes)
     published = {strategy: compute(run, strategy=strategy) for strategy in STRATEGIES}
-    store(run, corrected(closes, "2021-01-12"))
+    store(run, corrected(closes, "2021-03-23"))
     for strategy in STRATEGIES:
         renewed, whole = compute(run, strategy=strategy), published[strategy]
-        known = slice(None, "2021-01-11")
+        known = slice(None, "2021-03-22")
         pd.testing.assert_series_equal(renewed[known], whole[known], check_exact=True)
-        wanted = at_once(corrected(closes, "2021-01-12"), strategy)
+        wanted = at_once(corrected(closes, "2021-03-23"), strategy)
         pd.testing.assert_series_equal(renewed, wanted, rtol=1e-12, check_freq=False)
-        with run.engine.begin() as connection:
-            assert recompute_marks.read(connection, strategy, Frequency.MONTHLY).due_from is None
+        assert not open_corrections(run, strategy)
+
+
+def test_an_older_correction_waits_until_somebody_asks(run: Runtime, closes: pd.DataFrame) -> None:
+    store(run, closes)
+    published = compute(run)
+    first_of_window = sessions.back(date(2021, 3, 31), 9)
+    last_before_it = sessions.back(date(2021, 3, 31), 10)
+    store(run, corrected(closes, str(last_before_it)))
+    pd.testing.assert_series_equal(compute(run), published, check_exact=True)
+    (waiting,) = open_corrections(run)
+    assert (waiting.symbol, waiting.session) == ("KO", last_before_it)
+    assert waiting.pending
+    # In the window of the newest sessions a correction is applied, alone.
+    both = corrected(corrected(closes, str(last_before_it)), str(first_of_window))
+    store(run, both)
+    again = compute(run)
+    known = slice(None, str(last_before_it))
+    pd.testing.assert_series_equal(again[known], published[known], check_exact=True)
+    assert (again[str(first_of_window) :] != published[str(first_of_window) :]).all()
+    assert open_corrections(run) == [waiting]
+    asked = compute(run, start_date=str(last_before_it))
+    wanted = at_once(both, Strategy.COMPOSITE)
+    pd.testing.assert_series_equal(asked, wanted, rtol=1e-12, check_freq=False)
+    assert not open_corrections(run)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -199,8 +235,10 @@ def test_what_a_cleanup_has_taken_renews_nothing(
     pd.testing.assert_series_equal(
         renewed[:"2020-09-01"], published[:"2020-09-01"], check_exact=True
     )
-    with run.engine.begin() as connection:
-        assert recompute_marks.read(connection, strategy, Frequency.MONTHLY).due_from is None
+    assert all(one.pending for one in open_corrections(run, strategy))
+    asked = compute(run, strategy=strategy, start_date="2020-01-02")
+    pd.testing.assert_series_equal(asked[:"2020-09-01"], published[:"2020-09-01"], check_exact=True)
+    assert not open_corrections(run, strategy)
 
 
 def test_a_correction_during_a_computation_is_due_after_it(
@@ -208,13 +246,13 @@ def test_a_correction_during_a_computation_is_due_after_it(
 ) -> None:
     store(run, closes)
     compute(run)
-    store(run, corrected(closes, "2021-02-02"))
+    store(run, corrected(closes, "2021-03-26"))
     asked = ComputeIndexRequest()
     with disable_run_logger():
         loaded = flow.load_prices.fn(run, asked)
-        store(run, corrected(closes, "2021-01-12"))
-        flow.store.fn(run, asked, loaded, flow.compute.fn(loaded, asked))
-    wanted = at_once(corrected(closes, "2021-01-12"), Strategy.COMPOSITE)
+        store(run, corrected(closes, "2021-03-23"))
+        assert flow.store.fn(run, asked, loaded, flow.compute.fn(loaded, asked)) is None
+    wanted = at_once(corrected(closes, "2021-03-23"), Strategy.COMPOSITE)
     pd.testing.assert_series_equal(compute(run), wanted, rtol=1e-12, check_freq=False)
 
 
@@ -291,3 +329,80 @@ def test_a_stock_that_has_ended_is_named_and_its_sessions_are_no_gaps(
     with disable_run_logger():
         notes = flow.compute.fn(flow.load_prices.fn(run, asked), asked).series.notes
     assert notes == ("2 missing bars carried forward", "KO has no bar since 2020-10-05")
+
+
+def test_metrics_of_older_sessions_agree_with_their_corrected_levels(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    for last in ("2021-03-29", "2021-03-30", "2021-03-31"):
+        store(run, closes[:last])
+        compute(run)
+    store(run, corrected(closes, "2021-03-29"))
+    found = compute(run)
+    for last in ("2021-03-29", "2021-03-30", "2021-03-31"):
+        with run.engine.connect() as connection:
+            day = date.fromisoformat(last)
+            stored = stored_metrics.newest(connection, *PUBLISHED, until=day)
+        assert stored is not None
+        assert stored.session == day
+        expected = found[last] / found.iloc[0] - 1
+        assert stored.values["all"]["total_return"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_published_index_never_starts_again(run: Runtime, closes: pd.DataFrame) -> None:
+    """Two months without a refresh, a cleanup at thirty days, a refresh."""
+    store(run, closes[:"2021-01-15"])
+    published = compute(run)
+    remove_before(run, date(2021, 2, 26))
+    store(run, closes["2021-02-26":])
+    with pytest.raises(IndexImpossible, match=r"restore prices --from 2021-01-15 --to 2021-02-26"):
+        compute(run)
+    with run.engine.connect() as connection:
+        left = levels.load(connection, *PUBLISHED)
+    pd.testing.assert_series_equal(left, published, check_exact=True)
+
+
+def test_every_change_of_a_level_is_a_version_with_its_cause(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    store(run, closes[:"2021-03-30"])
+    answers = [compute(run)]
+    instants = [now(run)]
+    steps = (
+        (lambda: store(run, corrected(closes[:"2021-03-30"], "2021-03-23")), {}),
+        (lambda: store(run, closes), {}),
+        (lambda: None, {"start_date": "2021-03-01"}),
+        (lambda: store(run, corrected(closes, "2021-03-30")), {"start_date": "2021-03-30"}),
+    )
+    for change, request in steps:
+        change()
+        answers.append(compute(run, **request))
+        instants.append(now(run))
+    for instant, answer in zip(instants, answers, strict=True):
+        pd.testing.assert_series_equal(as_of(run, instant), answer, check_exact=True)
+    assert as_of(run, datetime(2000, 1, 1, tzinfo=UTC)).empty
+    with run.engine.connect() as connection:
+        middle = publications.history(connection, *PUBLISHED, date(2021, 3, 23))
+        last = publications.history(connection, *PUBLISHED, date(2021, 3, 30))
+    assert [one.level for one in middle] == [answers[n]["2021-03-23"] for n in (0, 1, 2)]
+    assert [one.level for one in last] == [answers[n]["2021-03-30"] for n in (0, 4)]
+    again = "closes changed: KO from 2021-03-23"
+    assert [one.cause for one in middle] == ["new sessions", again, again]
+    assert last[-1].cause == "computed again from 2021-03-30 on request"
+    assert {one.task_id for one in middle} == {run.task_id}
+    assert [one.version for one in middle] == [1, 2, 3]
+
+
+def now(run: Runtime) -> datetime:
+    with run.engine.connect() as connection:
+        instant: datetime = connection.execute(text("select clock_timestamp()")).scalar_one()
+    return instant
+
+
+def as_of(run: Runtime, instant: datetime) -> pd.Series:
+    """The levels that are answered for an instant."""
+    window = Window(*PUBLISHED, as_of=instant)
+    with run.engine.connect() as connection:
+        page = index_history.levels(connection, window, limit=10_000, offset=0)
+    days = pd.DatetimeIndex([row[0] for row in page.rows]).as_unit("ns")
+    return pd.Series([row[1] for row in page.rows], days, name="level", dtype=float)

@@ -1,1 +1,1 @@
-"""The stored index: levels, allocations, metrics, and from where it has to be recomputed."""
+"""The stored index: levels with their versions, allocations, metrics, and corrections."""

@@ -2,66 +2,105 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    Table,
+    func,
+    select,
+    union_all,
+)
 
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage.tables import allocations, assets, index_levels
+from autoindex.storage.index import publications
+from autoindex.storage.tables import allocations, assets, index_levels, superseded_levels
 from autoindex.storage.tables import metrics as metrics_table
+from autoindex.storage.tables import publications as publications_table
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of an index: sessions from `start` to `end`, both included, in one of two orders."""
+    """A part of an index: sessions from `start` to `end`, both included, in one of two orders.
+
+    Levels are those that were published at `as_of`, the newest where it is None.
+    """
 
     strategy: Strategy
     frequency: Frequency
     start: date = date.min
     end: date = date.max
     newest_first: bool = False
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A page of rows, and how many rows the whole window has."""
+    """A page of rows, how many rows the whole window has, and when the index was launched."""
 
     rows: Sequence[tuple[Any, ...]]
     total: int
+    launched_at: datetime | None
 
 
 def levels(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
-    """Rows of session and level."""
-    chosen = _in(index_levels, window)
-    query = (
-        select(index_levels.c.session, index_levels.c.level)
-        .where(*chosen)
-        .order_by(_in_order(index_levels, window))
+    """Rows of session, level, its version, and whether it is back-tested."""
+    every = _versions(window).subquery()
+    order = every.c.session.desc() if window.newest_first else every.c.session
+    rows = connection.execute(select(every).order_by(order).limit(limit).offset(offset)).all()
+    total = connection.execute(select(func.count()).select_from(every)).scalar_one()
+    launch = publications.launch(connection, window.strategy, window.frequency)
+    if launch is None:
+        return Rows([], 0, None)
+    return Rows([(*row, row.session <= launch.session) for row in rows], total, launch.at)
+
+
+def _versions(window: Window) -> Select[Any] | CompoundSelect[Any]:
+    """The levels that are published, or that were at the instant of the window."""
+    current, old = (
+        select(table.c.session, table.c.level, table.c.version).where(*_in(table, window))
+        for table in (index_levels, superseded_levels)
     )
-    return _page(connection, query, index_levels, chosen, limit, offset)
+    if window.as_of is None:
+        return current
+    p = publications_table.c
+    known = p.strategy == window.strategy, p.frequency == window.frequency
+    newest = (
+        select(func.coalesce(func.max(p.id), -1))
+        .where(*known, p.published_at <= window.as_of)
+        .scalar_subquery()
+    )
+    gone = superseded_levels.c
+    return union_all(
+        current.where(index_levels.c.publication <= newest),
+        old.where(gone.publication <= newest, gone.replaced_by > newest),
+    )
 
 
 def weights(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
     """Rows of rebalance session, symbol and weight; those of a session by symbol."""
-    chosen = _in(allocations, window)
     query = (
         select(allocations.c.session, assets.c.symbol, allocations.c.weight)
         .join(assets, assets.c.id == allocations.c.asset_id)
-        .where(*chosen)
+        .where(*_in(allocations, window))
         .order_by(_in_order(allocations, window), assets.c.symbol)
     )
-    return _page(connection, query, allocations, chosen, limit, offset)
+    return _page(connection, query, allocations, window, limit, offset)
 
 
 def metrics(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
     """Rows of session and values: {window: {metric: number or None}}."""
     table = metrics_table
-    chosen = _in(table, window)
     query = (
-        select(table.c.session, table.c["values"]).where(*chosen).order_by(_in_order(table, window))
+        select(table.c.session, table.c["values"])
+        .where(*_in(table, window))
+        .order_by(_in_order(table, window))
     )
-    return _page(connection, query, table, chosen, limit, offset)
+    return _page(connection, query, table, window, limit, offset)
 
 
 def _in_order(table: Table, window: Window) -> ColumnElement[date]:
@@ -81,11 +120,12 @@ def _page(
     connection: Connection,
     query: Any,
     table: Table,
-    chosen: tuple[ColumnElement[bool], ...],
+    window: Window,
     limit: int,
     offset: int,
 ) -> Rows:
-    count = select(func.count()).select_from(table).where(*chosen)
+    count = select(func.count()).select_from(table).where(*_in(table, window))
     total = connection.execute(count).scalar_one()
     rows = connection.execute(query.limit(limit).offset(offset))
-    return Rows([tuple(row) for row in rows], total)
+    launch = publications.launch(connection, window.strategy, window.frequency)
+    return Rows([tuple(row) for row in rows], total, launch.at if launch else None)

@@ -43,6 +43,17 @@ def store(
     versions.bump(connection, versions.INDEX)
 
 
+def sessions(
+    connection: Connection, strategy: Strategy, frequency: Frequency, after: date
+) -> list[date]:
+    """The sessions after a day that have metrics, increasing."""
+    table = metrics.c
+    query = select(table.session).where(
+        table.strategy == strategy, table.frequency == frequency, table.session > after
+    )
+    return list(connection.execute(query.order_by(table.session)).scalars())
+
+
 def newest(
     connection: Connection, strategy: Strategy, frequency: Frequency, until: date = date.max
 ) -> StoredMetrics | None:

@@ -1,4 +1,4 @@
-"""Index levels by strategy, frequency and session."""
+"""Index levels by strategy, frequency and session; `publications` writes them."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -7,10 +7,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from psycopg import sql
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, func, select
 
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage import versions
 from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import index_levels
 
@@ -23,33 +22,6 @@ class Level:
 
     session: date
     level: float
-
-
-def store(
-    connection: Connection, strategy: Strategy, frequency: Frequency, levels: pd.Series
-) -> None:
-    """Replace the stored levels from the first session of `levels` on; raises the version.
-
-    Earlier sessions do not change: published history stays.
-    """
-    if levels.empty:
-        return
-    table = index_levels.c
-    connection.execute(
-        delete(index_levels).where(
-            table.strategy == strategy,
-            table.frequency == frequency,
-            table.session >= levels.index[0].date(),
-        )
-    )
-    columns = {
-        "strategy": binary_copy.repeated(strategy, len(levels)),
-        "frequency": binary_copy.repeated(frequency, len(levels)),
-        "session": levels.index.to_numpy().astype("datetime64[D]"),
-        "level": levels.to_numpy(np.float64),
-    }
-    binary_copy.load(connection, "index_levels", columns)
-    versions.bump(connection, versions.INDEX)
 
 
 def load(

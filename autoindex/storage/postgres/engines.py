@@ -1,10 +1,12 @@
 """Connections to our PostgreSQL."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -46,6 +48,13 @@ def run_engine(settings: Settings, task_id: UUID) -> Engine:
     """Connections of one run, known to the server by its task: see `storage.runs.fence`."""
     name = run_name(task_id)
     return connecting.engine(settings.database(), name, _RUN_OPTIONS, pool_pre_ping=True, **_POOL)
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A connection whose queries see the database as of one instant."""
+    with engine.connect() as connection:
+        yield connection.execution_options(isolation_level="REPEATABLE READ")
 
 
 def run_name(task_id: UUID) -> str:

@@ -52,10 +52,9 @@ class Difference:
     gone: NDArray[np.datetime64]
 
     @property
-    def first_changed(self) -> date | None:
-        """The earliest session with a new or changed close."""
-        days = self.bars.sessions[self.changes_close]
-        return days[0].item() if len(days) else None
+    def changed_closes(self) -> NDArray[np.datetime64]:
+        """The sessions with a new or changed close, increasing."""
+        return self.bars.sessions[self.changes_close]
 
 
 def find(

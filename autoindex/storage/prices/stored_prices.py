@@ -15,14 +15,14 @@ from sqlalchemy import Connection, func, select, text
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
 from autoindex.storage import versions
-from autoindex.storage.index import allocations, recompute_marks
+from autoindex.storage.index import allocations, corrections
 from autoindex.storage.postgres import binary_copy, locks
 from autoindex.storage.prices import price_diff
 from autoindex.storage.prices.price_diff import Difference
 from autoindex.storage.tables import prices
 from autoindex.storage.universe.assets import Asset
 
-# A factor between old and new closes this steady changes no return: see `_first_return`.
+# A factor between old and new closes this steady changes no return: see `_changed_returns`.
 _STEADY: Final = 1e-3
 
 _CLOSES: Final = {"session": "date", "close": "float8"}
@@ -46,22 +46,19 @@ _DELETE: Final = text("delete from prices where asset_id = :id and session = any
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Rows of a load by outcome; `first_changed` is the earliest session whose return changed."""
+    """Rows of a load by outcome."""
 
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     deleted: int = 0
-    first_changed: date | None = None
 
     def __add__(self, other: "Counts") -> "Counts":
-        changed = [day for day in (self.first_changed, other.first_changed) if day]
         return Counts(
             self.inserted + other.inserted,
             self.updated + other.updated,
             self.unchanged + other.unchanged,
             self.deleted + other.deleted,
-            min(changed, default=None),
         )
 
     @property
@@ -70,18 +67,29 @@ class Counts:
         return self.inserted + self.updated + self.deleted
 
 
-def upsert(connection: Connection, bars: Sequence[Bars], ids: Mapping[str, int]) -> Counts:
+def upsert(
+    connection: Connection,
+    bars: Sequence[Bars],
+    ids: Mapping[str, int],
+    window: int = corrections.WINDOW_SESSIONS,
+) -> Counts:
     """Insert new bars and update those that differ; equal rows are not written.
 
     `ids` maps symbols to assets; `bars` has each symbol once. Holds the lock on prices until the
-    transaction ends, raises the data version where a row was written, and marks the session from
-    which indexes have to be recomputed.
+    transaction ends, raises the data version where a row was written, and notes the corrections
+    that indexes have to apply; for `window` see there.
     """
     locks.until_commit(connection, locks.PRICES)
-    return _marked(connection, _write(connection, price_diff.find(connection, bars, ids)))
+    found = price_diff.find(connection, bars, ids)
+    counts = _write(connection, found)
+    changed = {one.asset_id: one.changed_closes for one in found if one.changes_close.any()}
+    corrections.note(connection, changed, "closes changed", window)
+    return counts
 
 
-def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
+def replace(
+    connection: Connection, bars: Bars, asset_id: int, window: int = corrections.WINDOW_SESSIONS
+) -> Counts:
     """Replace the stored history by a restated one, in the caller's transaction.
 
     Stored holdings are restated with it, so that units × close stays the same.
@@ -94,14 +102,9 @@ def replace(connection: Connection, bars: Bars, asset_id: int) -> Counts:
     _restate_units(connection, asset_id, stored, bars)
     if deleted and not written.written:
         versions.bump(connection, versions.PRICES)
-    first = _first_return(stored, bars)
-    return _marked(connection, dataclasses.replace(written, deleted=deleted, first_changed=first))
-
-
-def _marked(connection: Connection, counts: Counts) -> Counts:
-    if counts.first_changed is not None:
-        recompute_marks.add(connection, counts.first_changed)
-    return counts
+    changed = {asset_id: _changed_returns(stored, bars)}
+    corrections.note(connection, changed, "history restated", window)
+    return dataclasses.replace(written, deleted=deleted)
 
 
 def _write(connection: Connection, found: Sequence[Difference]) -> Counts:
@@ -119,8 +122,7 @@ def _write(connection: Connection, found: Sequence[Difference]) -> Counts:
     inserted = sum(len(bars) for _, bars in new)
     updated = sum(len(bars) for _, bars in changed)
     total = sum(len(one.bars) for one in found)
-    first = min((one.first_changed for one in found if one.first_changed), default=None)
-    return Counts(inserted, updated, total - inserted - updated, first_changed=first)
+    return Counts(inserted, updated, total - inserted - updated)
 
 
 def _update(connection: Connection, changed: Sequence[tuple[int, Bars]]) -> None:
@@ -160,8 +162,8 @@ def _restate_units(connection: Connection, asset_id: int, stored: "Closes", bars
         allocations.restate(connection, asset_id, days, factors)
 
 
-def _first_return(stored: "Closes", bars: Bars) -> date | None:
-    """The earliest session whose return the restatement changed; None where none did.
+def _changed_returns(stored: "Closes", bars: Bars) -> NDArray[np.datetime64]:
+    """The sessions whose return the restatement changed.
 
     A split multiplies all closes before it by one factor. So a return changes only where the factor
     between old and new closes steps, or where a session is new or gone.
@@ -171,8 +173,8 @@ def _first_return(stored: "Closes", bars: Bars) -> date | None:
     factors = np.log(bars.close[theirs] / stored.closes[ours])
     steps = stored.sessions[ours][1:][np.abs(np.diff(factors)) > _STEADY]
     # A split after the stored history ends is not a step between two of its closes.
-    changed = np.concatenate([new_or_gone, steps])
-    return changed.min().item() if len(changed) else None
+    changed: NDArray[np.datetime64] = np.concatenate([new_or_gone, steps])
+    return changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,25 @@
 
 import csv
 import io
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import httpx
+import pandas as pd
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine, delete, insert
+from sqlalchemy import Connection, Engine, delete, insert
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
 from autoindex.storage.index import index_metrics
-from autoindex.storage.tables import allocations, assets, index_levels
+from autoindex.storage.index import publications as stored_publications
+from autoindex.storage.tables import (
+    allocations,
+    assets,
+    index_levels,
+    publications,
+    superseded_levels,
+)
 from tests.api.answers import client, problem
 
 pytestmark = pytest.mark.anyio
@@ -26,19 +34,25 @@ PUBLISHED = {"strategy": "composite", "frequency": "monthly"}
 def stored(api_engine: Engine) -> None:
     """Five levels, one rebalance of two symbols, and the metrics of the last session."""
     days = [FIRST + timedelta(days=number) for number in range(5)]
-    levels = [{**PUBLISHED, "session": day, "level": 100 + n / 3} for n, day in enumerate(days)]
+    levels = pd.Series([100 + n / 3 for n in range(5)], pd.DatetimeIndex(days))
     with api_engine.begin() as connection:
-        for table in (index_levels, allocations):
+        for table in (index_levels, superseded_levels, publications, allocations):
             connection.execute(delete(table))
         ids = connection.execute(assets.select().order_by(assets.c.symbol)).all()
         held = [
             {**PUBLISHED, "session": FIRST, "asset_id": row.id, "weight": weight, "units": 1.0}
             for row, weight in zip(ids, (0.75, 0.25), strict=True)
         ]
-        connection.execute(insert(index_levels).values(levels))
+        publish(connection, levels[:4])
+        publish(connection, levels[4:])
         connection.execute(insert(allocations).values(held))
         values = {"all": {"sharpe_ratio": 0.5, "beta": None}}
         index_metrics.store(connection, Strategy.COMPOSITE, Frequency.MONTHLY, days[-1], values)
+
+
+def publish(connection: Connection, levels: pd.Series) -> None:
+    which = (Strategy.COMPOSITE, Frequency.MONTHLY)
+    stored_publications.publish(connection, *which, levels, cause="new sessions", task_id=None)
 
 
 async def test_levels_come_oldest_first_and_paged(http: httpx.AsyncClient) -> None:
@@ -49,8 +63,39 @@ async def test_levels_come_oldest_first_and_paged(http: httpx.AsyncClient) -> No
         "total": 5,
         "page": 1,
     }
-    assert first["levels"][0] == {"session": "2022-01-03", "level": 100.0}
+    assert first["levels"][0] == {
+        "session": "2022-01-03",
+        "level": 100.0,
+        "version": 1,
+        "back_tested": True,
+    }
     assert [row["session"] for row in second["levels"]] == ["2022-01-06", "2022-01-07"]
+
+
+async def test_what_was_published_at_an_instant_is_answered_as_it_was(
+    http: httpx.AsyncClient, api_engine: Engine
+) -> None:
+    before = (await http.get(f"{INDEX}/levels")).json()
+    assert [row["back_tested"] for row in before["levels"]] == [True] * 4 + [False]
+    assert before["launched_at"] < datetime.now(UTC).isoformat()
+    instant = datetime.now(UTC).isoformat()
+    with api_engine.begin() as connection:
+        publish(connection, pd.Series([99.0, 98.0], pd.DatetimeIndex(["2022-01-06", "2022-01-10"])))
+    now = (await http.get(f"{INDEX}/levels")).json()
+    assert [(row["level"], row["version"]) for row in now["levels"][3:]] == [
+        (99.0, 2),
+        (100 + 4 / 3, 1),
+        (98.0, 1),
+    ]
+    then = (await http.get(f"{INDEX}/levels", params={"as_of": instant})).json()
+    assert then == before
+    last = {"as_of": instant, "order": "desc", "per_page": 2, "page": 2}
+    found = (await http.get(f"{INDEX}/levels", params=last)).json()
+    assert (found["levels"], found["total"]) == (before["levels"][2:0:-1], 5)
+    early = {"as_of": "2000-01-01T00:00:00Z"}
+    assert (await http.get(f"{INDEX}/levels", params=early)).json()["total"] == 0
+    refused = await http.get(f"{INDEX}/levels", params={"as_of": "1672264800"})
+    assert problem(refused, 422)["errors"][0]["field"] == "as_of"
 
 
 async def test_a_level_keeps_every_digit(http: httpx.AsyncClient) -> None:
@@ -135,7 +180,7 @@ async def test_a_table_is_served_as_csv(http: httpx.AsyncClient) -> None:
     answer = await http.get(f"{INDEX}/levels", headers={"Accept": "text/csv"})
     assert answer.headers["content-type"].startswith("text/csv")
     rows = list(csv.reader(io.StringIO(answer.text)))
-    assert rows[0] == ["session", "level"]
+    assert rows[0] == ["session", "level", "version", "back_tested"]
     assert float(rows[2][1]) == 100 + 1 / 3
     assert len(rows) == 6
 

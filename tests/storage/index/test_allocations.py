@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from autoindex import sessions
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage.index import allocations, index_history, levels
+from autoindex.storage.index import allocations, index_history, levels, publications
 from autoindex.storage.index.allocations import Allocations
 from autoindex.storage.universe import assets
 from autoindex.storage.universe.assets import UniverseRow
@@ -53,7 +53,7 @@ def test_what_is_stored_is_read_back_to_the_last_bit(engine: Engine, ids: dict[s
     with engine.begin() as connection:
         for which, rows in ((WHICH, stored), (OTHER, beside)):
             allocations.store(connection, *which, rows, ids, DAYS[0].date())
-            levels.store(connection, *which, series)
+            publications.publish(connection, *which, series, cause="a test", task_id=None)
     with engine.connect() as connection:
         universe = assets.list_assets(connection)
         assert_same(allocations.load(connection, *WHICH, universe), stored)

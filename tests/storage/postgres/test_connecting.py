@@ -178,7 +178,7 @@ def test_copy_meets_it_the_same_way(settings: Settings) -> None:
     with made.connect() as connection:
         connection.execute(text("set transaction read only"))
         with pytest.raises(OperationalError):
-            binary_copy.load(connection, "index_renewals", {"changes": np.array([1])})
+            binary_copy.load(connection, "credit_ledger", {"used": np.array([1])})
         assert connection.invalidated
     made.dispose()
 

@@ -15,7 +15,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from autoindex import sessions
 from autoindex.market_data.bars import Bars
+from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
+from autoindex.storage.index import corrections, publications
 from autoindex.storage.postgres import binary_copy
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.prices.stored_prices import Counts
@@ -57,10 +59,26 @@ def stored(connection: Connection) -> int:
     return int(connection.execute(text("select count(*) from prices")).scalar_one())
 
 
+WHICH = (Strategy.COMPOSITE, Frequency.MONTHLY)
+
+
+def publish(connection: Connection) -> None:
+    """Levels of every session, so that changes of prices are corrections."""
+    days = sessions.between(date(2019, 1, 2), date(2021, 12, 31))
+    publications.publish(
+        connection, *WHICH, pd.Series(100.0, days), cause="new sessions", task_id=None
+    )
+
+
+def corrected(connection: Connection) -> list[date]:
+    """The sessions of what is noted since."""
+    return [one.session for one in corrections.load(connection, *WHICH)]
+
+
 def test_a_first_load_inserts_every_bar(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
         counts = stored_prices.upsert(connection, [bars("AAPL"), bars("KO")], ids)
-    assert counts == Counts(inserted=506, first_changed=FIRST)
+    assert counts == Counts(inserted=506)
     with engine.connect() as connection:
         row = connection.execute(
             text("select open, high, low, close, volume from prices where session = '2020-01-03'")
@@ -89,10 +107,11 @@ def test_only_rows_that_differ_are_updated(engine: Engine, ids: dict[str, int]) 
     changed.volume[7] = 5
     with engine.begin() as connection:
         stored_prices.upsert(connection, [bars("AAPL", last=date(2020, 12, 29))], ids)
+        publish(connection)
         counts = stored_prices.upsert(connection, [changed], ids)
         assert stored(connection) == 253
-    day = changed.sessions[100].item()
-    assert counts == Counts(inserted=2, updated=2, unchanged=249, first_changed=day)
+        assert corrected(connection) == [changed.sessions[100].item()]
+    assert counts == Counts(inserted=2, updated=2, unchanged=249)
 
 
 def test_a_changed_volume_changes_no_return(engine: Engine, ids: dict[str, int]) -> None:
@@ -100,7 +119,9 @@ def test_a_changed_volume_changes_no_return(engine: Engine, ids: dict[str, int])
     changed.volume[7] = 5
     with engine.begin() as connection:
         stored_prices.upsert(connection, [bars("AAPL")], ids)
+        publish(connection)
         counts = stored_prices.upsert(connection, [changed], ids)
+        assert not corrected(connection)
     assert counts == Counts(updated=1, unchanged=252)
 
 
@@ -218,7 +239,9 @@ def test_counts_and_rows_are_those_of_a_plain_dictionary(
     inserted = len(new.keys() - old.keys())
     with engine.connect() as connection, connection.begin() as transaction:
         stored_prices.upsert(connection, of_book(before), ids)
+        publish(connection)
         counts = stored_prices.upsert(connection, of_book(loaded), ids)
+        noted = corrected(connection)
         rows = connection.execute(
             text(
                 "select symbol, session - '2020-01-02', close, volume "
@@ -227,7 +250,8 @@ def test_counts_and_rows_are_those_of_a_plain_dictionary(
         )
         found = {(symbol, day): (close, volume) for symbol, day, close, volume in rows}
         transaction.rollback()
-    assert counts == Counts(inserted, updated, len(new) - inserted - updated, 0, first)
+    assert counts == Counts(inserted, updated, len(new) - inserted - updated, 0)
+    assert min(noted, default=None) == first
     assert found == {key: (v, None if v == 1 else 7) for key, v in (old | new).items()}
 
 
@@ -253,9 +277,11 @@ def test_a_split_restates_prices_but_changes_no_return(engine: Engine, ids: dict
     split = bars("AAPL", scale=0.25)
     with engine.begin() as connection:
         stored_prices.upsert(connection, [bars("AAPL")], ids)
+        publish(connection)
         counts = stored_prices.replace(connection, split, ids["AAPL"])
+        assert not corrected(connection)
         closes = stored_prices.closes_of(connection, ids["AAPL"])
-    assert counts == Counts(updated=253, first_changed=None)
+    assert counts == Counts(updated=253)
     np.testing.assert_array_equal(closes.closes, split.close)
 
 
@@ -266,17 +292,20 @@ def test_restated_history_names_the_first_session_with_another_return(
     restated.close[:50] *= 0.5
     with engine.begin() as connection:
         stored_prices.upsert(connection, [bars("AAPL")], ids)
-        counts = stored_prices.replace(connection, restated, ids["AAPL"])
-    assert counts.first_changed == restated.sessions[50].item()
+        publish(connection)
+        stored_prices.replace(connection, restated, ids["AAPL"])
+        assert corrected(connection) == [restated.sessions[50].item()]
 
 
 def test_restated_history_drops_sessions_that_are_gone(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
         stored_prices.upsert(connection, [bars("AAPL"), bars("KO")], ids)
+        publish(connection)
         shorter = bars("AAPL").select(np.arange(253) != 17)
         counts = stored_prices.replace(connection, shorter, ids["AAPL"])
         assert stored(connection) == 505
-    assert counts == Counts(unchanged=252, deleted=1, first_changed=bars().sessions[17].item())
+        assert corrected(connection) == [bars().sessions[17].item()]
+    assert counts == Counts(unchanged=252, deleted=1)
 
 
 def test_the_value_of_stored_holdings_survives_a_split(engine: Engine, ids: dict[str, int]) -> None:

@@ -1,0 +1,145 @@
+"""Publications: what each computation has published, and every version of a level.
+
+A published level changes only by a publication with a cause. What it replaces is kept, so that
+`levels_as_of` answers what was published at any instant.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, insert, text
+
+from autoindex.requests import Frequency, Strategy
+from autoindex.storage import versions
+from autoindex.storage.index import levels as stored_levels
+from autoindex.storage.postgres import binary_copy
+from autoindex.storage.tables import publications
+
+# A computation in another order of steps differs by rounding, which is no change of a level.
+SAME: Final = 1e-10
+
+_SUPERSEDE: Final = text("""
+    insert into superseded_levels
+        (strategy, frequency, session, version, level, publication, replaced_by)
+    select strategy, frequency, session, version, level, publication, :id
+    from index_levels
+    where strategy = :strategy and frequency = :frequency and session = any(:sessions)
+""")
+_REPLACE: Final = text("""
+    update index_levels l set level = new.level, version = l.version + 1, publication = :id
+    from unnest(cast(:sessions as date[]), cast(:levels as float8[])) as new (session, level)
+    where l.strategy = :strategy and l.frequency = :frequency and l.session = new.session
+""")
+_FIRST: Final = text("""
+    select published_at, last from publications
+    where strategy = :strategy and frequency = :frequency order by id limit 1
+""")
+_HISTORY: Final = text("""
+    with every as (
+        select version, level, publication from superseded_levels
+        where strategy = :strategy and frequency = :frequency and session = :session
+        union all
+        select version, level, publication from index_levels
+        where strategy = :strategy and frequency = :frequency and session = :session
+    )
+    select every.version, every.level, p.published_at, p.cause, p.task_id
+    from every join publications p on p.id = case when every.publication > 0 then every.publication
+        else (select min(id) from publications
+              where strategy = :strategy and frequency = :frequency) end
+    order by every.version
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a computation has published: sessions that are new, and versions of others."""
+
+    added: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """When an index was first published, and the last session of its back-test."""
+
+    at: datetime
+    session: date
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a level: since when it was published, why, and by which task."""
+
+    version: int
+    level: float
+    published_at: datetime
+    cause: str
+    task_id: UUID | None
+
+
+def publish(
+    connection: Connection,
+    strategy: Strategy,
+    frequency: Frequency,
+    levels: pd.Series,
+    *,
+    cause: str,
+    task_id: UUID | None,
+) -> Published:
+    """Add the levels that are new, and make a version of those that differ from the stored ones.
+
+    Stored sessions that `levels` lacks stay. Raises the data version where anything changes.
+    """
+    days = levels.index.to_numpy().astype("datetime64[D]")
+    computed = levels.to_numpy(np.float64)
+    if not len(days):
+        return Published(0, 0)
+    first, last = days[0].item(), days[-1].item()
+    stored = stored_levels.load(connection, strategy, frequency, first, last)
+    known = np.isin(days, stored.index.to_numpy().astype("datetime64[D]"))
+    before = stored.reindex(levels.index).to_numpy(np.float64)
+    changed = known & (np.abs(computed - before) > SAME * before)
+    touched = days[changed | ~known]
+    if not len(touched):
+        return Published(0, 0)
+    which = {"strategy": strategy, "frequency": frequency}
+    row = which | {"first": touched[0].item(), "last": touched[-1].item()}
+    made = insert(publications).values(**row, cause=cause, task_id=task_id)
+    number = connection.execute(made.returning(publications.c.id)).scalar_one()
+    if changed.any():
+        replaced = which | {"id": number, "sessions": days[changed].tolist()}
+        connection.execute(_SUPERSEDE, replaced)
+        connection.execute(_REPLACE, replaced | {"levels": computed[changed].tolist()})
+    _add(connection, which, number, days[~known], computed[~known])
+    versions.bump(connection, versions.INDEX)
+    return Published(int((~known).sum()), int(changed.sum()))
+
+
+def _add(
+    connection: Connection, which: dict[str, Any], number: int, days: Any, levels: Any
+) -> None:
+    if not len(days):
+        return
+    columns = {name: binary_copy.repeated(value, len(days)) for name, value in which.items()}
+    columns |= {"session": days, "level": levels}
+    columns["publication"] = np.full(len(days), number, np.int32)
+    binary_copy.load(connection, "index_levels", columns)
+
+
+def launch(connection: Connection, strategy: Strategy, frequency: Frequency) -> Launch | None:
+    """When an index was first published; None where it was not."""
+    row = connection.execute(_FIRST, {"strategy": strategy, "frequency": frequency}).one_or_none()
+    return None if row is None else Launch(*row)
+
+
+def history(
+    connection: Connection, strategy: Strategy, frequency: Frequency, session: date
+) -> Sequence[Version]:
+    """Every version of the level of one session, oldest first."""
+    which = {"strategy": strategy, "frequency": frequency, "session": session}
+    return [Version(*row) for row in connection.execute(_HISTORY, which)]
