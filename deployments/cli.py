@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from autoindex.errors import ArchiveUnverified, AutoindexError
 from autoindex.masking import masked
+from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY, Frequency, Strategy
 from autoindex.settings import Settings, misspelt
 from deployments.local import data_folder, environment, ports
 from worker.parent_death import set_parent_death_signal
@@ -30,6 +31,8 @@ app = typer.Typer(
 )
 universe = typer.Typer(help="The stocks the index may hold.", no_args_is_help=True)
 app.add_typer(universe, name="universe")
+index = typer.Typer(help="The published index.", no_args_is_help=True)
+app.add_typer(index, name="index")
 # The demonstration uses the embedded parts, whatever the environment is set to.
 _NOT_IN_DEMO: Final = (
     *("database_url", "redis_url", "twelve_data_api_key", "clock", "archive_url"),
@@ -216,6 +219,20 @@ def deactivate(symbols: Annotated[list[str], typer.Argument(help="Symbols.")]) -
     from deployments.commands import universe_command as assets  # noqa: PLC0415
 
     print(assets.deactivate(_settings(), symbols))
+
+
+@index.command()
+def history(
+    session: Annotated[
+        datetime, typer.Argument(formats=["%Y-%m-%d"], help="The session, as 2022-12-28.")
+    ],
+    strategy: Annotated[Strategy, typer.Option(help="Of this index.")] = PUBLISHED_STRATEGY,
+    frequency: Annotated[Frequency, typer.Option(help="Of this index.")] = PUBLISHED_FREQUENCY,
+) -> None:
+    """Show every version of one level: when it was published, why, and by which task."""
+    from deployments.commands import index_command  # noqa: PLC0415
+
+    Console().print(index_command.history(_settings(), strategy, frequency, session.date()))
 
 
 if __name__ == "__main__":

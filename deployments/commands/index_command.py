@@ -1,0 +1,25 @@
+"""`autoindex index`: what was published, when and why."""
+
+from datetime import date
+
+from rich.table import Table
+
+from autoindex.errors import InvalidRequest
+from autoindex.requests import Frequency, Strategy
+from autoindex.settings import Settings
+from autoindex.storage.index import publications
+from deployments.database_connection import connected
+
+
+def history(settings: Settings, strategy: Strategy, frequency: Frequency, session: date) -> Table:
+    """Every version of the level of one session, oldest first; raises `InvalidRequest`."""
+    with connected(settings) as connection:
+        made = publications.history(connection, strategy, frequency, session)
+    if not made:
+        raise InvalidRequest("SESSION", f"no level of {strategy} {frequency} has this session")
+    shown = Table("version", "level", "published at (UTC)", "why", "task")
+    for one in made:
+        task = "" if one.task_id is None else str(one.task_id)
+        instant = f"{one.published_at:%Y-%m-%d %H:%M:%S}"
+        shown.add_row(str(one.version), f"{one.level:,.6f}", instant, one.cause, task)
+    return shown
