@@ -65,7 +65,9 @@ class Writer:
 def shown(answer: httpx.Response) -> set[float]:
     """The generations an answer shows."""
     if answer.headers["content-type"].startswith("text/csv"):
-        return {float(row[-1]) for row in list(csv.reader(io.StringIO(answer.text)))[1:]}
+        head, *rows = csv.reader(io.StringIO(answer.text))
+        number = next(head.index(name) for name in ("value", "weight", "level") if name in head)
+        return {float(row[number]) for row in rows}
     content: dict[str, Any] = answer.json()
     if "metrics" in content:
         return {row["values"]["all"]["sharpe_ratio"] for row in content["metrics"]}
