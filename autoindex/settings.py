@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     jwt_issuer: Line = Field(default="autoindex", description="Issuer a token must name.")
     jwt_audience: Line = Field(default="autoindex", description="Audience a token must name.")
 
+    provisional_after_hours: Hours = Field(
+        default=20.0,
+        description="How long after its close a session waits for missing prices.",
+    )
     correction_sessions: int = Field(
         default=10,
         ge=1,

@@ -1,8 +1,9 @@
 """Compute index: load prices, compute, store, invalidate the cache."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
@@ -11,8 +12,9 @@ from sqlalchemy import Connection
 
 from autoindex import sessions
 from autoindex.errors import EmptyWindow, IndexImpossible, InputChanged
+from autoindex.index import completeness, reasons
 from autoindex.index import compute as index
-from autoindex.index import reasons
+from autoindex.index.completeness import Completeness
 from autoindex.index.compute import Base, IndexSeries, lookback_sessions
 from autoindex.index.metrics import metrics as performance
 from autoindex.requests import (
@@ -38,6 +40,7 @@ from autoindex.storage.index.holdings import Holdings
 from autoindex.storage.index.index_metrics import Values
 from autoindex.storage.index.publications import Published
 from autoindex.storage.postgres import engines, locks
+from autoindex.storage.prices import settled as stored_settled
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets
 from autoindex.storage.universe.assets import Asset
@@ -50,6 +53,8 @@ from flows.visibility import artifacts, disclosure, failures, run_names
 
 # Loaded beyond the lookback, because a gap in a stock's bars is filled over up to five sessions.
 GAP_SESSIONS = 10
+# Older sessions have either been completed or are past any deadline.
+_OPEN_SESSIONS = 60
 # A refresh stores a batch at a time, and a computation takes about as long as it.
 TRIES = 5
 _NAMED = 5
@@ -138,7 +143,8 @@ def _shown(one: Correction) -> dict[str, Any]:
 class Loaded:
     """The input of one computation, as of one instant.
 
-    `base` is None where the index starts anew; `corrections` are those that are due or pending, and
+    `base` is None where the index starts anew; `closes` end with the last session that may be
+    published; `provisional` are stored sessions, `corrections` those that are due or pending, and
     `renewed` the sessions whose stored metrics follow from what is computed. `input_versions` are
     those of the prices and of the universe.
     """
@@ -148,6 +154,8 @@ class Loaded:
     benchmark: pd.Series | None
     history: pd.Series
     base: Base | None
+    completeness: Completeness
+    provisional: list[date]
     corrections: list[Correction]
     renewed: list[date]
     input_versions: tuple[int, ...]
@@ -177,7 +185,9 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
         if stored is None:
             raise EmptyWindow("start_date", None, None)
         universe = assets.list_assets(connection)
-        due_from = min((one.session for one in found if not one.pending), default=None)
+        provisional = levels.provisional(connection, *which)
+        due = [*(one.session for one in found if not one.pending), *provisional]
+        due_from = min(due, default=None)
         base = _base(connection, request, due_from, universe, stored)
         start, end = _window(connection, request, base, stored)
         held = set(base.units.index) if base else set()
@@ -186,10 +196,18 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
         get_run_logger().info(
             "loaded closes of %d symbols, %d sessions to %s", len(chosen), len(closes), end
         )
+        needed, watched = chosen, closes
+        if (reference := assets.benchmark(universe)) is not None:
+            needed = [*chosen, reference]
+            theirs = stored_prices.load_closes(connection, [reference], start, end)
+            watched = closes.join(theirs).sort_index(axis="columns")
+        ready = _completeness(run, connection, request, needed, watched, base, provisional)
         return Loaded(
             constituents=chosen,
-            closes=closes,
-            benchmark=_benchmark(connection, universe, stored[0], end),
+            closes=closes.iloc[: len(closes) - ready.held_back],
+            benchmark=_benchmark(connection, reference, stored[0], end),
+            completeness=ready,
+            provisional=[*provisional],
             history=_history(connection, request, base),
             base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
             corrections=found,
@@ -201,6 +219,45 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
 def _input_versions(connection: Connection) -> tuple[int, ...]:
     names = versions.PRICES, versions.UNIVERSE
     return tuple(versions.current(connection, name) for name in names)
+
+
+def _completeness(
+    run: Runtime,
+    connection: Connection,
+    request: ComputeIndexRequest,
+    needed: list[Asset],
+    closes: pd.DataFrame,
+    base: Holdings | None,
+    provisional: dict[date, list[str]],
+) -> Completeness:
+    """Which of the new sessions in `closes` may be published; raises `IndexImpossible` if none may.
+
+    Nothing is provisional before the launch: an index begins with all of its members.
+    """
+    published = levels.window(connection, request.strategy, request.frequency)
+    after = pd.Timestamp(base.session) if base else pd.Timestamp.min
+    new = closes[closes.index > after].iloc[-_OPEN_SESSIONS:]
+    settled = stored_settled.read(connection, needed, new)
+    days = pd.DatetimeIndex(new.index)
+    decisions = days.get_indexer(sessions.rebalances(days, request.frequency))
+    first_decision, overdue = 0, 0
+    if base is not None:
+        first_decision = int(decisions[0]) if len(decisions) else len(new)
+    if published is not None:
+        final = (days <= pd.Timestamp(published[1])) & ~days.isin(pd.DatetimeIndex([*provisional]))
+        settled[final] = True
+        deadline = run.now - timedelta(hours=run.settings.provisional_after_hours)
+        overdue = int((days <= pd.Timestamp(sessions.last_closed(deadline))).sum())
+        overdue = max(overdue, int((days <= pd.Timestamp(published[1])).sum()))
+    benchmark = [asset.symbol for asset in needed if asset.role == "benchmark"]
+    held = [*benchmark, *(base.units.index if base else ())]
+    found = completeness.of(settled, first_decision, held, overdue)
+    if published is None and found.held_back == len(new):
+        raise IndexImpossible(
+            f"the index waits for the prices of {_named(found.waiting)}: refresh them, or take "
+            "them out with `autoindex universe deactivate`"
+        )
+    return found
 
 
 def _base(
@@ -273,9 +330,8 @@ def _window(
 
 
 def _benchmark(
-    connection: Connection, universe: list[Asset], start: date, end: date
+    connection: Connection, chosen: Asset | None, start: date, end: date
 ) -> pd.Series | None:
-    chosen = assets.benchmark(universe)
     if chosen is None:
         return None
     closes = stored_prices.load_closes(connection, [chosen], start, end).iloc[:, 0]
@@ -343,7 +399,12 @@ def store(
         for day, values in computed.metrics.items():
             index_metrics.store(connection, *which, day, values)
         return publications.publish(
-            connection, *which, series.levels, cause=_cause(request, applied), task_id=run.task_id
+            connection,
+            *which,
+            series.levels,
+            loaded.completeness.missing,
+            cause=_cause(request, loaded, applied),
+            task_id=run.task_id,
         )
 
 
@@ -355,17 +416,23 @@ def _applied(request: ComputeIndexRequest, found: list[Correction]) -> list[Corr
     return [one for one in found if one.session >= start]
 
 
-def _cause(request: ComputeIndexRequest, applied: list[Correction]) -> str:
+def _cause(request: ComputeIndexRequest, loaded: Loaded, applied: list[Correction]) -> str:
     """Why levels change, as in "closes changed: KO from 2021-01-12"."""
     if request.start_date is not None:
         return f"computed again from {request.start_date} on request"
+    completed = [str(day) for day in loaded.provisional if day not in loaded.completeness.missing]
+    if completed:
+        return f"completed: {_named(completed)}"
     if not applied:
         return "new sessions"
     first = {one.symbol or "?": one for one in reversed(applied)}
-    named = [f"{symbol} from {one.session}" for symbol, one in sorted(first.items())]
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-    reasons = ", ".join(sorted({one.reason for one in applied}))
-    return f"{reasons}: {', '.join(named[:_NAMED])}{more}"
+    changes = [f"{symbol} from {one.session}" for symbol, one in sorted(first.items())]
+    return f"{', '.join(sorted({one.reason for one in applied}))}: {_named(changes)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _summary(
@@ -382,6 +449,10 @@ def _summary(
         "rebalances_computed": len(computed.series.weights),
         "sessions_published": published.added,
         "levels_changed": published.changed,
+        "waiting": list(loaded.completeness.waiting),
+        "provisional_sessions": {
+            day.isoformat(): list(missing) for day, missing in loaded.completeness.missing.items()
+        },
         "level": float(whole.iloc[-1]),
         "metrics": dict(computed.newest_metrics["all"]),
         "notes": [*computed.series.notes, *of_shares],

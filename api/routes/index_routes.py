@@ -89,6 +89,9 @@ class Level(BaseModel):
 
     session: date = Field(examples=["2022-12-28"])
     level: float = Field(examples=[1043.27])
+    status: Literal["final", "provisional"] = Field(
+        description="Provisional where a price was missing after the deadline."
+    )
     version: int = Field(description="Rises by one with every change.", examples=[1])
     back_tested: bool = Field(description="Whether it is older than the index's launch.")
 
@@ -161,8 +164,8 @@ def _performance_lines(row: Row) -> list[Row]:
 LEVELS: Final = PagedTable(
     "levels",
     index_history.levels,
-    fields=("session", "level", "version", "back_tested"),
-    columns=("session", "level", "version", "back_tested"),
+    fields=("session", "level", "status", "version", "back_tested"),
+    columns=("session", "level", "status", "version", "back_tested"),
 )
 ALLOCATIONS: Final = PagedTable(
     "allocations",

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -93,6 +94,8 @@ index_levels = Table(
     Column("level", Double, nullable=False),
     Column("publication", Integer, nullable=False, server_default="0"),
     Column("version", Integer, nullable=False, server_default="1"),
+    # The symbols without a settled close; null where the level is final.
+    Column("missing", ARRAY(Text)),
 )
 
 # The levels that a later publication has replaced. Never removed.
@@ -106,6 +109,7 @@ superseded_levels = Table(
     Column("level", Double, nullable=False),
     Column("publication", Integer, nullable=False),
     Column("replaced_by", Integer, nullable=False),
+    Column("missing", ARRAY(Text)),
 )
 
 # One row for each computation that has published or changed a level: sessions `first` to `last`,

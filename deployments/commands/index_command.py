@@ -17,9 +17,10 @@ def history(settings: Settings, strategy: Strategy, frequency: Frequency, sessio
         made = publications.history(connection, strategy, frequency, session)
     if not made:
         raise InvalidRequest("SESSION", f"no level of {strategy} {frequency} has this session")
-    shown = Table("version", "level", "published at (UTC)", "why", "task")
+    shown = Table("version", "level", "status", "published at (UTC)", "why", "task")
     for one in made:
         task = "" if one.task_id is None else str(one.task_id)
         instant = f"{one.published_at:%Y-%m-%d %H:%M:%S}"
-        shown.add_row(str(one.version), f"{one.level:,.6f}", instant, one.cause, task)
+        status = f"provisional, without {', '.join(one.missing)}" if one.missing else "final"
+        shown.add_row(str(one.version), f"{one.level:,.6f}", status, instant, one.cause, task)
     return shown

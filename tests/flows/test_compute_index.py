@@ -22,7 +22,7 @@ from autoindex.storage.index import allocations, corrections, index_history, lev
 from autoindex.storage.index import index_metrics as stored_metrics
 from autoindex.storage.index.corrections import Correction
 from autoindex.storage.index.index_history import Window
-from autoindex.storage.prices import stored_prices
+from autoindex.storage.prices import fetches, stored_prices
 from autoindex.storage.tables import assets as assets_table
 from autoindex.storage.tables import prices as prices_table
 from autoindex.storage.universe import assets
@@ -62,6 +62,8 @@ def store(run: Runtime, closes: pd.DataFrame) -> None:
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         bars = [bars_of(closes[symbol].dropna()) for symbol in closes]
         stored_prices.upsert(connection, bars, ids)
+        # What has no bar was asked for.
+        fetches.note(connection, [ids[symbol] for symbol in closes], [], run.now)
 
 
 def bars_of(close: pd.Series) -> Bars:
@@ -406,3 +408,89 @@ def as_of(run: Runtime, instant: datetime) -> pd.Series:
         page = index_history.levels(connection, window, limit=10_000, offset=0)
     days = pd.DatetimeIndex([row[0] for row in page.rows]).as_unit("ns")
     return pd.Series([row[1] for row in page.rows], days, name="level", dtype=float)
+
+
+def at(run: Runtime, instant: str) -> Runtime:
+    """The same at another instant of the data's clock."""
+    return replace(run, now=datetime.fromisoformat(instant))
+
+
+def test_a_session_waits_for_its_prices_is_provisional_after_its_deadline_and_then_final(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    """One of three stocks is refreshed on the last day, of which nothing is decided."""
+    store(at(run, "2021-03-30T23:30:00+00:00"), closes[:"2021-03-30"])
+    published = compute(at(run, "2021-03-30T23:30:00+00:00"))
+    # The day's close is at 20:00 UTC; KO and XOM are asked for, but too early to be served.
+    store(at(run, "2021-03-31T20:30:00+00:00"), closes[["AAPL"]])
+    store(at(run, "2021-03-31T20:30:00+00:00"), closes[:"2021-03-30"][["KO", "XOM"]])
+    for instant in ("2021-03-31T20:30:00+00:00", "2021-04-01T15:59:00+00:00"):
+        waited = compute(at(run, instant))
+        pd.testing.assert_series_equal(waited, published, check_exact=True)
+    provisional = compute(at(run, "2021-04-01T16:00:00+00:00"))
+    assert list(provisional.index[-1:]) == [pd.Timestamp("2021-03-31")]
+    assert marked(run) == {date(2021, 3, 31): ["KO", "XOM"]}
+    instant = now(run)
+    # Again without news: no version.
+    assert compute(at(run, "2021-04-01T17:00:00+00:00")).equals(provisional)
+    assert marked(run) == {date(2021, 3, 31): ["KO", "XOM"]}
+    store(at(run, "2021-04-01T18:00:00+00:00"), closes)
+    final = compute(at(run, "2021-04-01T18:00:00+00:00"))
+    wanted = at_once(closes, Strategy.COMPOSITE)
+    pd.testing.assert_series_equal(final, wanted, rtol=1e-12, check_freq=False)
+    assert marked(run) == {}
+    assert as_of(run, instant).equals(provisional)
+    with run.engine.connect() as connection:
+        made = publications.history(connection, *PUBLISHED, date(2021, 3, 31))
+    assert [(one.missing, one.cause) for one in made] == [
+        (["KO", "XOM"], "new sessions"),
+        (None, "completed: 2021-03-31"),
+    ]
+
+
+def test_what_was_asked_for_long_after_the_close_and_is_not_there_is_a_gap(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    store(at(run, "2021-03-30T23:30:00+00:00"), closes[:"2021-03-30"])
+    compute(at(run, "2021-03-30T23:30:00+00:00"))
+    closes.loc["2021-03-31", "KO"] = np.nan
+    evening = at(run, "2021-03-31T23:00:00+00:00")
+    store(evening, closes)
+    assert compute(evening).index[-1] == pd.Timestamp("2021-03-31")
+    assert marked(run) == {}
+
+
+def test_no_rebalance_is_decided_without_a_member_before_its_deadline(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    """XOM is no holding of momentum, but a member."""
+    closes["XOM"] = np.linspace(90, 50, len(closes))
+    closes["KO"] = np.linspace(50, 90, len(closes))
+    store(at(run, "2021-02-26T23:59:00+00:00"), closes[:"2021-02-26"])
+    asked = {"strategy": Strategy.MOMENTUM}
+    before = compute(at(run, "2021-02-26T23:59:00+00:00"), **asked)
+    evening = at(run, "2021-03-01T22:00:00+00:00")
+    store(evening, closes[:"2021-03-01"][["AAPL", "KO"]])
+    assert compute(evening, **asked).equals(before)
+    store(evening, closes[:"2021-03-01"])
+    assert compute(evening, **asked).index[-1] == pd.Timestamp("2021-03-01")
+    # On a day without a decision, nothing waits for it.
+    later = at(run, "2021-03-02T22:00:00+00:00")
+    store(later, closes[:"2021-03-02"][["AAPL", "KO"]])
+    assert compute(later, **asked).index[-1] == pd.Timestamp("2021-03-02")
+
+
+def test_an_index_is_launched_with_all_of_its_members(run: Runtime, closes: pd.DataFrame) -> None:
+    store(run, closes[["AAPL", "KO"]])
+    with pytest.raises(IndexImpossible, match="waits for the prices of XOM: refresh them, or"):
+        compute(run)
+    # The provider does not know it: it has no bar, and never will.
+    with run.engine.begin() as connection:
+        ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+        fetches.note(connection, [ids["XOM"]], [ids["XOM"]], run.now)
+    assert compute(run).index[-1] == closes.index[-1]
+
+
+def marked(run: Runtime) -> dict[date, list[str]]:
+    with run.engine.connect() as connection:
+        return levels.provisional(connection, *PUBLISHED)

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Table,
+    case,
     func,
     select,
     union_all,
@@ -48,7 +49,7 @@ class Rows:
 
 
 def levels(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
-    """Rows of session, level, its version, and whether it is back-tested."""
+    """Rows of session, level, its status and version, and whether it is back-tested."""
     every = _versions(window).subquery()
     order = every.c.session.desc() if window.newest_first else every.c.session
     rows = connection.execute(select(every).order_by(order).limit(limit).offset(offset)).all()
@@ -62,7 +63,12 @@ def levels(connection: Connection, window: Window, *, limit: int, offset: int) -
 def _versions(window: Window) -> Select[Any] | CompoundSelect[Any]:
     """The levels that are published, or that were at the instant of the window."""
     current, old = (
-        select(table.c.session, table.c.level, table.c.version).where(*_in(table, window))
+        select(
+            table.c.session,
+            table.c.level,
+            case((table.c.missing.is_(None), "final"), else_="provisional").label("status"),
+            table.c.version,
+        ).where(*_in(table, window))
         for table in (index_levels, superseded_levels)
     )
     if window.as_of is None:

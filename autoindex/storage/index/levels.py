@@ -41,6 +41,20 @@ def load(
     return pd.Series(rows["level"].astype(np.float64), index, name="level")
 
 
+def provisional(
+    connection: Connection, strategy: Strategy, frequency: Frequency, start: date = date.min
+) -> dict[date, list[str]]:
+    """The provisional sessions from `start` on, and the symbols that each is missing."""
+    table = index_levels.c
+    query = select(table.session, table.missing).where(
+        table.strategy == strategy,
+        table.frequency == frequency,
+        table.session >= start,
+        table.missing.is_not(None),
+    )
+    return {row.session: row.missing for row in connection.execute(query)}
+
+
 def last(
     connection: Connection, strategy: Strategy, frequency: Frequency, before: date = date.max
 ) -> Level | None:

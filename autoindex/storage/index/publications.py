@@ -4,7 +4,7 @@ A published level changes only by a publication with a cause. What it replaces i
 `levels_as_of` answers what was published at any instant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -22,18 +22,24 @@ from autoindex.storage.tables import publications
 
 # A computation in another order of steps differs by rounding, which is no change of a level.
 SAME: Final = 1e-10
+NOTHING_MISSING: Final[Mapping[date, Sequence[str]]] = {}
 
 _SUPERSEDE: Final = text("""
     insert into superseded_levels
-        (strategy, frequency, session, version, level, publication, replaced_by)
-    select strategy, frequency, session, version, level, publication, :id
+        (strategy, frequency, session, version, level, publication, replaced_by, missing)
+    select strategy, frequency, session, version, level, publication, :id, missing
     from index_levels
     where strategy = :strategy and frequency = :frequency and session = any(:sessions)
 """)
 _REPLACE: Final = text("""
-    update index_levels l set level = new.level, version = l.version + 1, publication = :id
+    update index_levels l
+    set level = new.level, version = l.version + 1, publication = :id, missing = null
     from unnest(cast(:sessions as date[]), cast(:levels as float8[])) as new (session, level)
     where l.strategy = :strategy and l.frequency = :frequency and l.session = new.session
+""")
+_MARK: Final = text("""
+    update index_levels set missing = :missing
+    where strategy = :strategy and frequency = :frequency and session = :session
 """)
 _FIRST: Final = text("""
     select published_at, last from publications
@@ -41,13 +47,13 @@ _FIRST: Final = text("""
 """)
 _HISTORY: Final = text("""
     with every as (
-        select version, level, publication from superseded_levels
+        select version, level, publication, missing from superseded_levels
         where strategy = :strategy and frequency = :frequency and session = :session
         union all
-        select version, level, publication from index_levels
+        select version, level, publication, missing from index_levels
         where strategy = :strategy and frequency = :frequency and session = :session
     )
-    select every.version, every.level, p.published_at, p.cause, p.task_id
+    select every.version, every.level, p.published_at, p.cause, p.task_id, every.missing
     from every join publications p on p.id = case when every.publication > 0 then every.publication
         else (select min(id) from publications
               where strategy = :strategy and frequency = :frequency) end
@@ -73,13 +79,17 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a level: since when it was published, why, and by which task."""
+    """One version of a level: since when it was published, why, and by which task.
+
+    A provisional one names the symbols that it is missing.
+    """
 
     version: int
     level: float
     published_at: datetime
     cause: str
     task_id: UUID | None
+    missing: list[str] | None
 
 
 def publish(
@@ -87,13 +97,15 @@ def publish(
     strategy: Strategy,
     frequency: Frequency,
     levels: pd.Series,
+    missing: Mapping[date, Sequence[str]] = NOTHING_MISSING,
     *,
     cause: str,
     task_id: UUID | None,
 ) -> Published:
     """Add the levels that are new, and make a version of those that differ from the stored ones.
 
-    Stored sessions that `levels` lacks stay. Raises the data version where anything changes.
+    Sessions in `missing` are provisional. Stored sessions that `levels` lacks stay. Raises the data
+    version where anything changes.
     """
     days = levels.index.to_numpy().astype("datetime64[D]")
     computed = levels.to_numpy(np.float64)
@@ -104,6 +116,8 @@ def publish(
     known = np.isin(days, stored.index.to_numpy().astype("datetime64[D]"))
     before = stored.reindex(levels.index).to_numpy(np.float64)
     changed = known & (np.abs(computed - before) > SAME * before)
+    marks = stored_levels.provisional(connection, strategy, frequency, first)
+    changed |= known & [marks.get(day) != _named(missing, day) for day in days.tolist()]
     touched = days[changed | ~known]
     if not len(touched):
         return Published(0, 0)
@@ -116,8 +130,16 @@ def publish(
         connection.execute(_SUPERSEDE, replaced)
         connection.execute(_REPLACE, replaced | {"levels": computed[changed].tolist()})
     _add(connection, which, number, days[~known], computed[~known])
+    marked = [day for day in touched.tolist() if day in missing]
+    if marked:
+        rows = [which | {"session": day, "missing": list(missing[day])} for day in marked]
+        connection.execute(_MARK, rows)
     versions.bump(connection, versions.INDEX)
     return Published(int((~known).sum()), int(changed.sum()))
+
+
+def _named(missing: Mapping[date, Sequence[str]], day: date) -> list[str] | None:
+    return list(missing[day]) if day in missing else None
 
 
 def _add(

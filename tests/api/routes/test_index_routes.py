@@ -66,6 +66,7 @@ async def test_levels_come_oldest_first_and_paged(http: httpx.AsyncClient) -> No
     assert first["levels"][0] == {
         "session": "2022-01-03",
         "level": 100.0,
+        "status": "final",
         "version": 1,
         "back_tested": True,
     }
@@ -180,7 +181,7 @@ async def test_a_table_is_served_as_csv(http: httpx.AsyncClient) -> None:
     answer = await http.get(f"{INDEX}/levels", headers={"Accept": "text/csv"})
     assert answer.headers["content-type"].startswith("text/csv")
     rows = list(csv.reader(io.StringIO(answer.text)))
-    assert rows[0] == ["session", "level", "version", "back_tested"]
+    assert rows[0] == ["session", "level", "status", "version", "back_tested"]
     assert float(rows[2][1]) == 100 + 1 / 3
     assert len(rows) == 6
 

@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("level", sa.Double(), nullable=False),
         sa.Column("publication", sa.Integer(), nullable=False),
         sa.Column("replaced_by", sa.Integer(), nullable=False),
+        sa.Column("missing", sa.ARRAY(sa.Text()), nullable=True),
         sa.PrimaryKeyConstraint(
             "strategy", "frequency", "session", "version", name=op.f("pk_superseded_levels")
         ),
@@ -67,6 +68,7 @@ def upgrade() -> None:
     op.add_column(
         "index_levels", sa.Column("version", sa.Integer(), server_default="1", nullable=False)
     )
+    op.add_column("index_levels", sa.Column("missing", sa.ARRAY(sa.Text()), nullable=True))
     op.execute(
         "insert into publications (strategy, frequency, first, last, cause, published_at) "
         "select strategy, frequency, min(session), max(session), "
@@ -103,6 +105,7 @@ def downgrade() -> None:
         "select p.strategy, p.frequency, min(c.session) from publications p "
         "left join corrections c using (strategy, frequency) group by p.strategy, p.frequency"
     )
+    op.drop_column("index_levels", "missing")
     op.drop_column("index_levels", "version")
     op.drop_column("index_levels", "publication")
     for table in ("corrections", "superseded_levels", "publications"):

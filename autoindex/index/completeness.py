@@ -1,0 +1,54 @@
+"""Which new sessions may be published.
+
+A session is complete once every stock that its level needs is settled: what is held, the benchmark
+and, from the next rebalance on, every member. A session that is not complete waits. After its
+deadline it is published as provisional, and the stocks that are missing are named.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How many of the new sessions wait, at their end.
+
+    `missing` names by session the stocks that provisional ones lack, and `waiting` those that the
+    first session that waits is waiting for.
+    """
+
+    held_back: int
+    missing: Mapping[date, tuple[str, ...]]
+    waiting: tuple[str, ...]
+
+
+def of(
+    settled: pd.DataFrame, first_decision: int, held: Collection[str], overdue: int
+) -> Completeness:
+    """The completeness of new sessions.
+
+    `settled`, sessions × symbols, says which stocks have a bar or, asked for since, have none.
+    `held` are needed at every session; the others from row `first_decision` on, since what is held
+    after a decision is not known yet. The first `overdue` sessions are past their deadline.
+    """
+    needed = np.ones(settled.shape, bool)
+    needed[:first_decision] = settled.columns.isin(list(held))
+    lacking = needed & ~settled.to_numpy(bool)
+    incomplete = lacking.any(axis=1)
+    waits = np.flatnonzero(incomplete[overdue:])
+    ready = overdue + int(waits[0]) if len(waits) else len(settled)
+    named = {
+        settled.index[row].date(): _symbols(settled, lacking[row])
+        for row in np.flatnonzero(incomplete[:ready]).tolist()
+    }
+    waiting = _symbols(settled, lacking[ready]) if ready < len(settled) else ()
+    return Completeness(len(settled) - ready, named, waiting)
+
+
+def _symbols(settled: pd.DataFrame, chosen: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(np.asarray(settled.columns)[chosen])
