@@ -19,6 +19,7 @@ import pandas as pd
 
 from autoindex.index import metrics as measured
 from autoindex.index.compute import IndexSeries, compute
+from autoindex.index.shares import ShareCount
 from autoindex.requests import Frequency, Strategy
 from benchmarks import panels, rivals, table
 from benchmarks.panels import Panel
@@ -65,7 +66,7 @@ def index_of(panel: Panel) -> IndexSeries:
         panel.closes,
         strategy=Strategy.COMPOSITE,
         frequency=Frequency.WEEKLY,
-        shares=panel.shares,
+        shares=[ShareCount(str(symbol), count) for symbol, count in panel.shares.items()],
     )
 
 

@@ -16,7 +16,9 @@ from autoindex.index import completeness, reasons
 from autoindex.index import compute as index
 from autoindex.index.completeness import Completeness
 from autoindex.index.compute import Base, IndexSeries, lookback_sessions
+from autoindex.index.membership import Membership
 from autoindex.index.metrics import metrics as performance
+from autoindex.index.shares import ShareCount
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
     PUBLISHED_STRATEGY,
@@ -355,7 +357,7 @@ def compute(loaded: Loaded, request: ComputeIndexRequest) -> Computed:
         frequency=request.frequency,
         shares=_shares(loaded.constituents),
         base=loaded.base,
-        eligible=active,
+        members=[Membership(symbol) for symbol in active],
     )
     whole = pd.concat([loaded.history, series.levels])
     if whole.empty:
@@ -370,9 +372,12 @@ def compute(loaded: Loaded, request: ComputeIndexRequest) -> Computed:
     return Computed(series, whole, metrics)
 
 
-def _shares(constituents: list[Asset]) -> pd.Series:
-    shares = {asset.symbol: asset.shares_outstanding for asset in constituents}
-    return pd.Series(shares, dtype="float64")
+def _shares(constituents: list[Asset]) -> list[ShareCount]:
+    return [
+        ShareCount(asset.symbol, asset.shares_outstanding)
+        for asset in constituents
+        if asset.shares_outstanding
+    ]
 
 
 @retrying("store index")

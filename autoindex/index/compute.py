@@ -1,6 +1,6 @@
 """Computes an index: weights at decision sessions, drifting holdings in between, levels."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -15,6 +15,8 @@ from autoindex.index import reasons, strategies
 from autoindex.index.decisions import Decisions, Matrix
 from autoindex.index.eligibility import Eligibility
 from autoindex.index.limits import apply_limits
+from autoindex.index.membership import Membership, clear_others, on
+from autoindex.index.shares import DatedShares, ShareCount
 from autoindex.index.strategies import LOOKBACK
 from autoindex.requests import Frequency, Strategy
 
@@ -26,6 +28,7 @@ _FEWEST_SESSIONS: Final = 64
 
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +64,19 @@ def compute(
     *,
     strategy: Strategy,
     frequency: Frequency,
-    shares: pd.Series | None = None,
+    shares: Iterable[ShareCount] = (),
     base: Base | None = None,
-    eligible: Collection[str] | None = None,
+    members: Iterable[Membership] | None = None,
 ) -> IndexSeries:
     """Compute a new index, or continue a stored one from its `base`.
 
     `closes` has one row for each session of the exchange and one column a symbol, NaN where there
     is no bar. A gap of up to five sessions is carried forward; a longer one makes the symbol
-    ineligible at the next rebalance, and until then its last close counts. `shares` by symbol are
-    needed by the strategies that weight by market capitalisation; a symbol without shares gets no
-    weight there. `eligible` names the symbols that may be weighted, all where it is None; others
-    are held until the next rebalance.
+    ineligible at the next rebalance, and until then its last close counts. `shares` are needed by
+    the strategies that weight by market capitalisation, which use those that count at the decision
+    session; a symbol without shares gets no weight there. `members` say which symbols may be
+    weighted at which decisions, all of them where it is None; others are held until the next
+    rebalance.
 
     Weights are decided with closes up to and including the decision session, and earn their first
     return from it to the next one. A new index has the base value 100 on the first session on which
@@ -88,7 +92,7 @@ def compute(
     """
     if not closes.columns.is_monotonic_increasing:
         closes = closes[sorted(closes.columns)]
-    run = _Run(closes, strategy, shares, eligible)
+    run = _Run(closes, strategy, shares, members)
     decisions = run.index.get_indexer(sessions.rebalances(run.index, frequency))
     return run.start(decisions) if base is None else run.resume(base, decisions)
 
@@ -100,19 +104,28 @@ class _Run:
         self,
         closes: pd.DataFrame,
         strategy: Strategy,
-        shares: pd.Series | None,
-        eligible: Collection[str] | None,
+        shares: Iterable[ShareCount],
+        members: Iterable[Membership] | None,
     ) -> None:
         self.index: pd.DatetimeIndex = pd.DatetimeIndex(closes.index)
         self.symbols: list[str] = list(closes.columns)
         self.history = Eligibility.read(closes.to_numpy(np.float64), LOOKBACK[strategy])
-        self.active = np.isin(self.symbols, self.symbols if eligible is None else list(eligible))
         self.eligible = self.history.eligible
-        self.eligible &= self.active
+        self.members = None if members is None else list(members)
+        if self.members is not None:
+            clear_others(self.eligible, self.index, self.symbols, self.members)
+        self.days = self.index.to_numpy().astype("datetime64[D]")
         self.strategy = strategy
-        known = pd.Series(dtype=np.float64) if shares is None else shares
-        self.shares = known.reindex(self.symbols).to_numpy(np.float64)
-        self.weightable = strategies.weightable(strategy, self.eligible, self.shares)
+        self.shares = DatedShares(self.symbols, shares)
+        self.weightable = self._weightable()
+
+    def _weightable(self) -> Mask:
+        """At which sessions the strategy can weight any symbol."""
+        result = np.zeros(len(self.days), np.bool_)
+        for rows in _chunks(np.arange(len(self.days)), len(self.symbols)):
+            shares = self.shares.at(self.days[rows])
+            result[rows] = strategies.weightable(self.strategy, self.eligible[rows], shares)
+        return result
 
     def start(self, decisions: Rows) -> IndexSeries:
         """A new index, from the first session on which a symbol can be weighted."""
@@ -178,7 +191,8 @@ class _Run:
             first = chosen[0] - LOOKBACK[self.strategy] + 1
             closes = self.history.closes(slice(first, chosen[-1] + 1))
             here = chosen - first
-            decisions = Decisions(closes, here, self.eligible[chosen], self.shares)
+            shares = self.shares.at(self.days[chosen])
+            decisions = Decisions(closes, here, self.eligible[chosen], shares)
             weights = apply_limits(strategies.weights(self.strategy, decisions))
             np.divide(weights, np.where(weights > 0, closes[here], 1), out=units[rows])
             result[rows] = weights
@@ -215,7 +229,7 @@ class _Run:
 
     def _reason(self, session: int) -> str:
         """Why no symbol can be weighted."""
-        if not self.active.any():
+        if self.members is not None and not on(self.members, self.index[session].date()):
             return "no symbol is active"
         if self.eligible[session].any():
             return "no symbol with a full lookback has shares outstanding"

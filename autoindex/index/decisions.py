@@ -15,7 +15,7 @@ class Decisions:
     `closes` is sessions × symbols from a lookback before the first decision on, gaps carried
     forward, NaN before a symbol's first bar; `at` are the rows of the decision sessions.
     `eligible`, decisions × symbols, marks the symbols with a full lookback, at least one a
-    decision. `shares` are the shares outstanding by symbol, NaN where unknown.
+    decision. `shares`, decisions × symbols, are the shares outstanding, NaN where unknown.
     """
 
     closes: Matrix

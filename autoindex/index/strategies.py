@@ -16,7 +16,7 @@ COMPOSITE: Final = (
     (0.3, Strategy.INVERSE_VOLATILITY),
 )
 
-# The strategies that weight by shares outstanding: one day's shares for every session.
+# The strategies that weight by shares outstanding.
 BY_SHARES: Final = frozenset({Strategy.MARKET_CAP, Strategy.COMPOSITE})
 
 # How many closes a strategy needs, that of the decision session included.

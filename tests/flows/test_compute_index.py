@@ -14,6 +14,7 @@ from sqlalchemy import Engine, delete, text, update
 
 from autoindex import sessions
 from autoindex.errors import IndexImpossible
+from autoindex.index.shares import ShareCount
 from autoindex.market_data.bars import Bars
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
@@ -121,7 +122,7 @@ def test_removing_old_prices_changes_no_published_level(run: Runtime, closes: pd
         closes,
         strategy=Strategy.COMPOSITE,
         frequency=Frequency.MONTHLY,
-        shares=pd.Series(1e9, SYMBOLS),
+        shares=[ShareCount(symbol, 1e9) for symbol in SYMBOLS],
     )
     pd.testing.assert_series_equal(longer, whole.levels, rtol=1e-12, check_freq=False)
 
@@ -167,7 +168,7 @@ def corrected(closes: pd.DataFrame, day: str) -> pd.DataFrame:
 
 
 def at_once(closes: pd.DataFrame, strategy: Strategy) -> pd.Series:
-    shares = pd.Series(1e9, SYMBOLS)
+    shares = [ShareCount(symbol, 1e9) for symbol in SYMBOLS]
     return flow.index.compute(
         closes, strategy=strategy, frequency=Frequency.MONTHLY, shares=shares
     ).levels

@@ -1,5 +1,6 @@
 """Markets to try the index on: random ones, spoilt ones, and single decisions on a few closes."""
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from autoindex import sessions
 from autoindex.index.compute import IndexSeries, compute
 from autoindex.index.decisions import Decisions
+from autoindex.index.shares import ShareCount
 from autoindex.requests import Frequency, Strategy
 
 FIRST = date(2019, 11, 4)
@@ -52,9 +54,16 @@ def shares_of(closes: pd.DataFrame) -> pd.Series:
     return pd.Series(1e9 / np.arange(1, closes.shape[1] + 1), closes.columns)
 
 
+def counts_of(shares: pd.Series) -> Iterator[ShareCount]:
+    """Counts that never change."""
+    return (ShareCount(str(symbol), count) for symbol, count in shares.items())
+
+
 def run(closes: pd.DataFrame, strategy: Strategy, frequency: Frequency, **more: Any) -> IndexSeries:
-    """An index with every share count known."""
+    """An index with every share count known; a series of them has one for all sessions."""
     known = {"shares": shares_of(closes)} | more
+    if isinstance(known["shares"], pd.Series):
+        known["shares"] = counts_of(known["shares"])
     return compute(closes, strategy=strategy, frequency=frequency, **known)
 
 
@@ -63,5 +72,6 @@ def decide(closes: ArrayLike, shares: ArrayLike | None = None) -> Decisions:
     values = np.array(closes, np.float64)
     count = values.shape[1]
     known = np.ones(count) if shares is None else np.array(shares, np.float64)
+    known = known[None, :]
     eligible: NDArray[np.bool_] = np.ones((1, count), bool)
     return Decisions(values, np.array([len(values) - 1]), eligible, known)

@@ -9,6 +9,7 @@ import pytest
 
 from autoindex.errors import IndexImpossible
 from autoindex.index.compute import Base, compute, lookback_sessions
+from autoindex.index.membership import Membership
 from autoindex.requests import Frequency, Strategy
 from tests.index.markets import closes_of, random_closes, run, shares_of
 
@@ -57,9 +58,7 @@ def test_market_capitalisation_by_hand() -> None:
     change of the whole market: (18·100 + 25·50 + 36·20) / 3,000 = 3,770/3,000, or 377/3.
     """
     shares = pd.Series({"A": 100, "B": 50, "C": 20})
-    series = compute(
-        TEN_DAYS, strategy=Strategy.MARKET_CAP, frequency=Frequency.WEEKLY, shares=shares
-    )
+    series = run(TEN_DAYS, Strategy.MARKET_CAP, Frequency.WEEKLY, shares=shares)
     np.testing.assert_allclose(series.weights.iloc[1], [0.4, 1 / 3, 4 / 15], rtol=1e-14)
     np.testing.assert_allclose(series.levels.iloc[-1], 377 / 3, rtol=1e-14)
 
@@ -70,9 +69,7 @@ def test_the_cap_by_hand() -> None:
     Tuesday 4·11 + 30 + 30 = 104.
     """
     shares = pd.Series({"A": 300, "B": 50, "C": 20})
-    series = compute(
-        TEN_DAYS, strategy=Strategy.MARKET_CAP, frequency=Frequency.WEEKLY, shares=shares
-    )
+    series = run(TEN_DAYS, Strategy.MARKET_CAP, Frequency.WEEKLY, shares=shares)
     np.testing.assert_allclose(series.weights.iloc[0], [0.4, 0.3, 0.3], rtol=1e-14)
     np.testing.assert_allclose(series.units.iloc[0], [4, 1.5, 0.6], rtol=1e-14)
     np.testing.assert_allclose(series.levels.iloc[1], 104, rtol=1e-14)
@@ -175,7 +172,8 @@ def test_what_cannot_be_gone_on_from_is_named() -> None:
 def test_what_is_no_longer_eligible_is_held_to_the_next_rebalance() -> None:
     closes = closes_of(10, A=np.arange(10.0, 20), B=20.0)
     base = Base(closes.index[1], 100.0, pd.Series({"A": 100 / 11}))
-    new = run(closes, Strategy.EQUAL_WEIGHT, Frequency.WEEKLY, base=base, eligible=["B"])
+    members = [Membership("A", last=base.session.date()), Membership("B")]
+    new = run(closes, Strategy.EQUAL_WEIGHT, Frequency.WEEKLY, base=base, members=members)
     np.testing.assert_allclose(new.levels.iloc[:4], 100 * np.arange(12, 16) / 11, rtol=1e-14)
     assert new.levels.iloc[4:].nunique() == 1
     assert new.weights.iloc[0].to_dict() == {"A": 0, "B": 1}

@@ -6,6 +6,7 @@ import pytest
 
 from autoindex.index import reasons
 from autoindex.index.compute import Base
+from autoindex.index.membership import Membership
 from autoindex.requests import Frequency, Strategy
 from tests.index.markets import closes_of, run
 
@@ -52,12 +53,12 @@ def test_why_there_is_no_level(eligible: list[str], reason: str) -> None:
         90, GAPPY=[*[1.0] * 50, *[NAN] * 6, *[2.0] * 34], NONE=[NAN] * 90, WHOLE=np.arange(90.0) + 1
     )
     assert reasons.no_level(Strategy.RISK_PARITY, closes, eligible) == reason
-    series = run(closes, Strategy.RISK_PARITY, Frequency.DAILY, eligible=eligible)
+    series = run(closes, Strategy.RISK_PARITY, Frequency.DAILY, members=map(Membership, eligible))
     assert series.levels.empty
 
 
 def test_holdings_without_an_active_symbol_are_kept_for_that_reason() -> None:
     closes = closes_of(9, A=np.arange(1.0, 10))
     base = Base(closes.index[0], 100.0, pd.Series({"A": 1.0}))
-    series = run(closes, Strategy.EQUAL_WEIGHT, Frequency.WEEKLY, base=base, eligible=[])
+    series = run(closes, Strategy.EQUAL_WEIGHT, Frequency.WEEKLY, base=base, members=[])
     assert series.notes == ("2019-11-11: no symbol is active; the holdings are kept",)
