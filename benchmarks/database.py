@@ -15,7 +15,8 @@ from autoindex import sessions
 from autoindex.market_data.bars import Bars
 from autoindex.storage import migrate
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from deployments.local.embedded_postgres import EmbeddedPostgres
 
 LAST_SESSION = "2022-12-28"
@@ -55,7 +56,7 @@ def universe(engine: Engine, count: int) -> dict[str, int]:
         for n in range(count)
     ]
     with engine.begin() as connection:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
         return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
 
 

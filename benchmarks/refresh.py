@@ -27,7 +27,9 @@ from autoindex.market_data.fetch_plan import Batch
 from autoindex.requests import Mode
 from autoindex.settings import Settings
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import Asset, UniverseRow
+from autoindex.storage.universe.assets import Asset
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from benchmarks import alone, database, memory, own_memory, panels, table
 from benchmarks.table import Ratio, say
 from benchmarks.upsert import timed
@@ -104,7 +106,7 @@ def fill(engine: Engine, url: str) -> None:
         for number, one in enumerate(listed)
     ]
     with engine.begin() as connection:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
         connection.execute(text("update assets set prices_kept_from = :day"), {"day": kept})
 
 

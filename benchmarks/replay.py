@@ -45,6 +45,7 @@ from autoindex.storage.runs import results
 from autoindex.storage.stored_reports import StoredReport
 from autoindex.storage.tables import metadata, news_articles
 from autoindex.storage.universe import assets, universe_file
+from autoindex.storage.universe.universe_import import import_universe
 from benchmarks import database
 from benchmarks.reports import closes_and_benchmark
 from benchmarks.table import say
@@ -95,7 +96,7 @@ class Replay:
         closes, benchmark = closes_and_benchmark()
         self._closes = closes.assign(SPX=benchmark)
         with engine.begin() as connection:
-            assets.import_universe(connection, universe_file.read(SANDBOX_FILE))
+            import_universe(connection, universe_file.read(SANDBOX_FILE))
             self._ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         self._result: dict[str, Any] = {}
 

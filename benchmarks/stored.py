@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 from autoindex.market_data.bars import Bars
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from benchmarks.panels import Panel
 from benchmarks.upsert import settle
 
@@ -34,7 +35,7 @@ def _universe(engine: Engine, panel: Panel) -> dict[str, int]:
     ]
     rows.append(UniverseRow(symbol=BENCHMARK, name=BENCHMARK, role="benchmark", **known))
     with engine.begin() as connection:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
         return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
 
 

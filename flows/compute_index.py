@@ -1,11 +1,13 @@
 """Compute index: load prices, compute, store, invalidate the cache."""
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from prefect import State, flow, get_run_logger
 from sqlalchemy import Connection
@@ -44,8 +46,10 @@ from autoindex.storage.index.publications import Published
 from autoindex.storage.postgres import engines, locks
 from autoindex.storage.prices import settled as stored_settled
 from autoindex.storage.prices import stored_prices
-from autoindex.storage.universe import assets
+from autoindex.storage.universe import assets, memberships, share_counts
 from autoindex.storage.universe.assets import Asset
+from autoindex.storage.universe.memberships import Member
+from autoindex.storage.universe.share_counts import StoredCount
 from flows.attempts import skip_superseded
 from flows.attempts.attempt import resumable
 from flows.attempts.outcome import finish, invalidate_cache
@@ -152,6 +156,8 @@ class Loaded:
     """
 
     constituents: list[Asset]
+    members: list[Member]
+    shares: list[StoredCount]
     closes: pd.DataFrame
     benchmark: pd.Series | None
     history: pd.Series
@@ -193,20 +199,23 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> Loaded:
         base = _base(connection, request, due_from, universe, stored)
         start, end = _window(connection, request, base, stored)
         held = set(base.units.index) if base else set()
-        chosen = [a for a in universe if a.role == "constituent" and (a.active or a.symbol in held)]
+        since = base.session if base else start
+        members = memberships.during(connection, since, end, "constituent")
+        weighted = {member.id for member in members}
+        chosen = [a for a in universe if a.id in weighted or a.symbol in held]
         closes = stored_prices.load_closes(connection, chosen, start, end)
         get_run_logger().info(
             "loaded closes of %d symbols, %d sessions to %s", len(chosen), len(closes), end
         )
-        needed, watched = chosen, closes
-        if (reference := assets.benchmark(universe)) is not None:
-            needed = [*chosen, reference]
-            theirs = stored_prices.load_closes(connection, [reference], start, end)
-            watched = closes.join(theirs).sort_index(axis="columns")
-        ready = _completeness(run, connection, request, needed, watched, base, provisional)
+        reference = memberships.benchmark(connection, end)
+        needed = _needed(members, reference, held)
+        watched = [a for a in universe if a.symbol in needed]
+        ready = _completeness(run, connection, request, watched, needed, base, end)
         return Loaded(
             constituents=chosen,
             closes=closes.iloc[: len(closes) - ready.held_back],
+            members=members,
+            shares=share_counts.load(connection),
             benchmark=_benchmark(connection, reference, stored[0], end),
             completeness=ready,
             provisional=[*provisional],
@@ -223,38 +232,57 @@ def _input_versions(connection: Connection) -> tuple[int, ...]:
     return tuple(versions.current(connection, name) for name in names)
 
 
+def _needed(
+    members: list[Member], benchmark: Asset | None, held: Collection[str]
+) -> dict[str, date | None]:
+    """The symbols that new levels need: from which day on decisions do, None for every session.
+
+    What is held after a decision is not known yet, so every member is needed from then on.
+    """
+    needed: dict[str, date | None] = {one.symbol: one.first for one in reversed(members)}
+    if benchmark is not None:
+        needed[benchmark.symbol] = None
+    return needed | dict.fromkeys(held)
+
+
 def _completeness(
     run: Runtime,
     connection: Connection,
     request: ComputeIndexRequest,
-    needed: list[Asset],
-    closes: pd.DataFrame,
+    watched: list[Asset],
+    needed: Mapping[str, date | None],
     base: Holdings | None,
-    provisional: dict[date, list[str]],
+    end: date,
 ) -> Completeness:
-    """Which of the new sessions in `closes` may be published; raises `IndexImpossible` if none may.
+    """Which of the new sessions may be published; raises `IndexImpossible` if none may.
 
     Nothing is provisional before the launch: an index begins with all of its members.
     """
-    published = levels.window(connection, request.strategy, request.frequency)
-    after = pd.Timestamp(base.session) if base else pd.Timestamp.min
-    new = closes[closes.index > after].iloc[-_OPEN_SESSIONS:]
-    settled = stored_settled.read(connection, needed, new)
-    days = pd.DatetimeIndex(new.index)
-    decisions = days.get_indexer(sessions.rebalances(days, request.frequency))
-    first_decision, overdue = 0, 0
+    which = request.strategy, request.frequency
+    published = levels.window(connection, *which)
+    days = sessions.between(sessions.back(end, _OPEN_SESSIONS - 1), end)
     if base is not None:
-        first_decision = int(decisions[0]) if len(decisions) else len(new)
+        days = days[days > pd.Timestamp(base.session)]
+    settled = stored_settled.read(connection, watched, days)
+    overdue = 0
     if published is not None:
-        final = (days <= pd.Timestamp(published[1])) & ~days.isin(pd.DatetimeIndex([*provisional]))
-        settled[final] = True
+        known = days <= pd.Timestamp(published[1])
+        provisional = pd.DatetimeIndex([*levels.provisional(connection, *which)])
+        settled[known & ~days.isin(provisional)] = True
         deadline = run.now - timedelta(hours=run.settings.provisional_after_hours)
-        overdue = int((days <= pd.Timestamp(sessions.last_closed(deadline))).sum())
-        overdue = max(overdue, int((days <= pd.Timestamp(published[1])).sum()))
-    benchmark = [asset.symbol for asset in needed if asset.role == "benchmark"]
-    held = [*benchmark, *(base.units.index if base else ())]
-    found = completeness.of(settled, first_decision, held, overdue)
-    if published is None and found.held_back == len(new):
+        late = days <= pd.Timestamp(sessions.last_closed(deadline))
+        overdue = int((late | known).sum())
+    decisions = days.get_indexer(sessions.rebalances(days, request.frequency))
+    decided = 0 if base is None else int([*decisions, len(days)][0])
+    numbers = days.to_numpy().astype("datetime64[D]")
+    needed_from = {
+        symbol: 0
+        if first is None
+        else max(decided, int(numbers.searchsorted(np.datetime64(first))))
+        for symbol, first in needed.items()
+    }
+    found = completeness.of(settled, needed_from, overdue)
+    if published is None and found.held_back == len(days):
         raise IndexImpossible(
             f"the index waits for the prices of {_named(found.waiting)}: refresh them, or take "
             "them out with `autoindex universe deactivate`"
@@ -350,18 +378,17 @@ def _history(
 @retrying("compute")
 def compute(loaded: Loaded, request: ComputeIndexRequest) -> Computed:
     """Compute levels, allocations and metrics, without storing them."""
-    active = [asset.symbol for asset in loaded.constituents if asset.active]
     series = index.compute(
         loaded.closes,
         strategy=request.strategy,
         frequency=request.frequency,
-        shares=_shares(loaded.constituents),
+        shares=_shares(loaded),
         base=loaded.base,
-        members=[Membership(symbol) for symbol in active],
+        members=[Membership(one.symbol, one.first, one.last) for one in loaded.members],
     )
     whole = pd.concat([loaded.history, series.levels])
     if whole.empty:
-        raise IndexImpossible(reasons.no_level(request.strategy, loaded.closes, active))
+        raise IndexImpossible(reasons.no_level(request.strategy, loaded.closes, _active(loaded)))
     get_run_logger().info(
         "computed %d levels, %d rebalances", len(series.levels), len(series.weights)
     )
@@ -372,11 +399,16 @@ def compute(loaded: Loaded, request: ComputeIndexRequest) -> Computed:
     return Computed(series, whole, metrics)
 
 
-def _shares(constituents: list[Asset]) -> list[ShareCount]:
+def _active(loaded: Loaded) -> set[str]:
+    return {member.symbol for member in loaded.members}
+
+
+def _shares(loaded: Loaded) -> list[ShareCount]:
+    symbols = {asset.id: asset.symbol for asset in loaded.constituents}
     return [
-        ShareCount(asset.symbol, asset.shares_outstanding)
-        for asset in constituents
-        if asset.shares_outstanding
+        ShareCount(symbols[one.asset_id], math.nan if one.shares is None else one.shares, one.first)
+        for one in loaded.shares
+        if one.asset_id in symbols
     ]
 
 
@@ -444,7 +476,8 @@ def _summary(
     request: ComputeIndexRequest, loaded: Loaded, computed: Computed, published: Published
 ) -> dict[str, Any]:
     whole = computed.levels
-    of_shares = disclosure.of_shares(request.strategy, loaded.constituents)
+    begins = whole.index[0].date()
+    of_shares = disclosure.of_shares(request.strategy, begins, loaded.constituents, loaded.shares)
     return {
         "strategy": request.strategy.value,
         "frequency": request.frequency.value,

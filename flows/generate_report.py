@@ -38,7 +38,8 @@ from autoindex.storage.postgres import engines
 from autoindex.storage.postgres.transient import until_available
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.stored_reports import StoredReport
-from autoindex.storage.universe import assets
+from autoindex.storage.universe import assets, memberships, share_counts
+from autoindex.storage.universe.published_past import session_after
 from flows.attempts import skip_superseded
 from flows.attempts.attempt import resumable
 from flows.attempts.outcome import finish
@@ -96,7 +97,9 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         universe = assets.list_assets(connection)
         held = allocations.load(connection, *which, universe)
         constituents = [a for a in universe if a.symbol in set(held.weights.columns)]
-        reference = assets.benchmark(universe)
+        reference = memberships.benchmark(connection, last)
+        members = memberships.on(connection, session_after(last), "constituent")
+        share_days = share_counts.first_days(share_counts.load(connection))
         # The benchmark may be a stock that was held before.
         priced = {asset.id: asset for asset in (*constituents, reference) if asset}
         closes = stored_prices.load_closes(connection, [*priced.values()], first, last)
@@ -112,7 +115,7 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         units=held.units,
         closes=closes[[asset.symbol for asset in constituents]],
         assets={
-            asset.symbol: AssetFacts(asset.name, asset.sector, asset.shares_outstanding_date)
+            asset.symbol: AssetFacts(asset.name, asset.sector, share_days.get(asset.id))
             for asset in constituents
         },
         metrics=metrics.metrics(published, benchmark),
@@ -122,7 +125,7 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         generated_at=run.now,
         quality_notes=quality.notes(
             closes[[asset.symbol for asset in constituents]],
-            [asset.symbol for asset in constituents if asset.active],
+            [member.symbol for member in members if member.symbol in closes],
             run.now,
         ),
         dividends_in_prices=run.settings.sandbox,

@@ -27,7 +27,7 @@ from autoindex.settings import Settings
 from autoindex.storage import versions
 from autoindex.storage.postgres import locks
 from autoindex.storage.prices import fetches, stored_prices
-from autoindex.storage.universe import assets
+from autoindex.storage.universe import memberships
 from autoindex.storage.universe.assets import Asset
 from flows.attempts import skip_superseded, time_limit
 from flows.attempts.attempt import has_next_attempt, lock_wait_seconds, resumable
@@ -83,9 +83,9 @@ def refresh_market_data(
 def resolve_symbols(
     run: Runtime, request: RefreshRequest, done: RefreshProgress
 ) -> tuple[list[Asset], list[Due]]:
-    """The requested active assets, and which of them are due and not yet settled, in order."""
+    """The requested assets, and which of them are due and not yet settled, in order."""
     with run.engine.connect() as connection:
-        universe = assets.resolve(connection, request.symbols)
+        universe = memberships.resolve(connection, run.now.date(), request.symbols)
         if not universe:
             raise ConfigurationError(
                 "the universe is empty: import stocks with `autoindex universe import FILE`"

@@ -32,7 +32,7 @@ from autoindex.requests import (
     RefreshRequest,
     ReportRequest,
 )
-from autoindex.storage.universe import assets
+from autoindex.storage.universe import memberships
 
 PREFIX: Final = "/api/v1/background"
 
@@ -52,10 +52,12 @@ administrator = Depends(requires(Scope.ADMIN))
     operation_id="startRefresh",
     dependencies=[starter],
 )
-async def refresh(body: RefreshRequest, start: Start, database: Stored) -> TaskQueued:
+async def refresh(
+    body: RefreshRequest, start: Start, database: Stored, settings: CurrentSettings
+) -> TaskQueued:
     """Bring daily prices up to date, then the index."""
     if body.symbols is not None:
-        await database.read(assets.resolve, body.symbols)
+        await database.read(memberships.resolve, settings.now().date(), body.symbols)
     return await start.queue(Kind.REFRESH, body)
 
 

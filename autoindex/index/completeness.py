@@ -5,7 +5,7 @@ and, from the next rebalance on, every member. A session that is not complete wa
 deadline it is published as provisional, and the stocks that are missing are named.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -27,17 +27,15 @@ class Completeness:
     waiting: tuple[str, ...]
 
 
-def of(
-    settled: pd.DataFrame, first_decision: int, held: Collection[str], overdue: int
-) -> Completeness:
+def of(settled: pd.DataFrame, needed_from: Mapping[str, int], overdue: int) -> Completeness:
     """The completeness of new sessions.
 
     `settled`, sessions × symbols, says which stocks have a bar or, asked for since, have none.
-    `held` are needed at every session; the others from row `first_decision` on, since what is held
-    after a decision is not known yet. The first `overdue` sessions are past their deadline.
+    `needed_from` says from which row on each is needed. The first `overdue` sessions are past their
+    deadline.
     """
-    needed = np.ones(settled.shape, bool)
-    needed[:first_decision] = settled.columns.isin(list(held))
+    begin = np.array([needed_from[symbol] for symbol in settled.columns], int)
+    needed = np.arange(len(settled))[:, None] >= begin
     lacking = needed & ~settled.to_numpy(bool)
     incomplete = lacking.any(axis=1)
     waits = np.flatnonzero(incomplete[overdue:])

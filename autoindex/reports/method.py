@@ -74,9 +74,10 @@ def _flatters(inputs: ReportInputs) -> str:
             "by about the dividend yield, every year."
         )
     return (
-        f"The constituents' prices are adjusted for {adjusted}.{benchmark} The constituents are "
-        "those of today, and the number of shares behind market capitalisation is "
-        f"{_shares(inputs)}: past weights use both, which nobody could have known then. "
+        f"The constituents' prices are adjusted for {adjusted}.{benchmark} Constituents without "
+        "dates are in the index from its beginning, and before a constituent's first share count "
+        f"market capitalisation uses that count{_shares(inputs)}: nobody could have known either "
+        "then. "
         "Trading costs, taxes and slippage are left out. All of this makes the past look better "
         "than it would have been."
     )
@@ -89,10 +90,10 @@ def _shares(inputs: ReportInputs) -> str:
         if facts.shares_outstanding_date
     )
     if not dates:
-        return "today's"
+        return ""
     if dates[0] == dates[-1]:
-        return f"that of {day(dates[0])}"
-    return f"that of {day(dates[0])} to {day(dates[-1])}"
+        return f", that of {day(dates[0])}"
+    return f", that of {day(dates[0])} to {day(dates[-1])}"
 
 
 def _sources(inputs: ReportInputs) -> str:

@@ -20,8 +20,9 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
 
 metadata = MetaData(
     naming_convention={
@@ -47,15 +48,61 @@ assets = Table(
     Column("currency", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("sector", Text),
-    Column("shares_outstanding", BigInteger),
-    Column("shares_outstanding_date", Date),
-    Column("role", Text, nullable=False),
-    Column("active", Boolean, nullable=False, server_default="true"),
     # Set by a cleanup: a refresh does not fetch earlier bars, which were removed.
     Column("prices_kept_from", Date),
     _now("updated_at"),
+)
+
+
+def _of_asset() -> Column[int]:
+    asset = ForeignKey("assets.id", ondelete="CASCADE")
+    return Column("asset_id", Integer, asset, primary_key=True)
+
+
+# From `first` to `last`, both included: 0001-01-01 is from the beginning, 9999-12-31 is open.
+# PostgreSQL itself keeps an asset in one role at a time.
+memberships = Table(
+    "memberships",
+    metadata,
+    _of_asset(),
+    Column("role", Text, nullable=False),
+    Column("first", Date, primary_key=True),
+    Column("last", Date, nullable=False),
     CheckConstraint("role in ('constituent', 'benchmark')", name="role"),
-    CheckConstraint("shares_outstanding > 0", name="shares_outstanding"),
+    CheckConstraint("first <= last", name="order"),
+    ExcludeConstraint(
+        (text("int4range(asset_id, asset_id, '[]')"), "&&"),
+        (text("daterange(first, last, '[]')"), "&&"),
+        using="gist",
+        name="one_role_at_a_time",
+    ),
+)
+
+# The shares of day `as_of`; they count from the session `first` on, and before an asset's first
+# count, that counts. `shares` are in the share basis of the stored prices: a split restates them by
+# the factor of day `basis`, on which they were imported as `imported`. Null is an asset that was
+# published without shares.
+share_counts = Table(
+    "share_counts",
+    metadata,
+    _of_asset(),
+    Column("first", Date, primary_key=True),
+    Column("shares", Double),
+    Column("as_of", Date, nullable=False),
+    Column("basis", Date, nullable=False),
+    Column("imported", Double),
+    CheckConstraint("shares > 0", name="shares"),
+)
+
+# Who changed what of the universe, and when; never cleaned up.
+universe_changes = Table(
+    "universe_changes",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    _now("changed_at"),
+    Column("changed_by", Text, nullable=False),
+    Column("asset_id", Integer, ForeignKey("assets.id", ondelete="SET NULL")),
+    Column("change", Text, nullable=False),
 )
 
 # Adjusted for splits, never for dividends. A trigger checks the assets once a statement, where a
@@ -79,7 +126,7 @@ prices = Table(
 fetches = Table(
     "fetches",
     metadata,
-    Column("asset_id", Integer, ForeignKey("assets.id", ondelete="CASCADE"), primary_key=True),
+    _of_asset(),
     Column("asked_at", DateTime(timezone=True)),
     Column("whole_at", DateTime(timezone=True)),
 )

@@ -22,7 +22,8 @@ from autoindex import sessions
 from autoindex.market_data.fetch_plan import PUBLISHED_WITHIN
 from autoindex.storage import credits as ledger
 from autoindex.storage.prices import stored_prices
-from autoindex.storage.universe import assets
+from autoindex.storage.universe import memberships
+from autoindex.storage.universe.published_past import session_after
 from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime
 from flows.visibility import events
@@ -46,7 +47,7 @@ def monitor(run: Runtime) -> None:
 def _data(run: Runtime) -> None:
     due = sessions.last_closed(run.now - STALE_AFTER)
     with run.engine.connect() as connection:
-        universe = assets.resolve(connection, None)
+        universe = memberships.on(connection, session_after(due))
         newest = stored_prices.newest_sessions(connection, universe)
     behind = [a.symbol for a in universe if (have := newest.get(a.symbol)) is None or have < due]
     if not behind:

@@ -19,7 +19,8 @@ from api.prefect.runs import POOL
 from api.tasks.runner import DEPLOYMENTS
 from autoindex.settings import Settings
 from autoindex.storage.postgres import engines
-from autoindex.storage.universe import assets
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from deployments import bootstrap
 from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.api.answers import client
@@ -50,9 +51,9 @@ def api_engine(api_settings: Settings) -> Iterator[Engine]:
     """The facade's database, to put there what a flow would."""
     engine = engines.engine(api_settings)
     row = {"exchange": "NYSE", "currency": "USD"}
-    rows = [assets.UniverseRow(symbol=name, name=name, **row) for name in ("AAPL", "JPM")]
+    rows = [UniverseRow(symbol=name, name=name, **row) for name in ("AAPL", "JPM")]
     with engine.begin() as connection:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
     yield engine
     engine.dispose()
 

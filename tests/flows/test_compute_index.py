@@ -26,8 +26,10 @@ from autoindex.storage.index.index_history import Window
 from autoindex.storage.prices import fetches, stored_prices
 from autoindex.storage.tables import assets as assets_table
 from autoindex.storage.tables import prices as prices_table
-from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe import assets, membership_changes
+from autoindex.storage.universe.share_counts import StoredCount
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from flows import compute_index as flow
 from flows.attempts.runtime import Runtime
 from flows.visibility import disclosure
@@ -46,7 +48,7 @@ def run(engine: Engine, settings: Settings) -> Runtime:
         for symbol in SYMBOLS
     ]
     with engine.begin() as connection:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
     now = datetime(2021, 4, 1, tzinfo=UTC)
     return Runtime(settings, engine, from_settings(settings), now, uuid4())
 
@@ -231,7 +233,7 @@ def test_what_a_cleanup_has_taken_renews_nothing(
 
     new = UniverseRow(symbol="GE", exchange="NYSE", currency="USD", name="GE")
     with run.engine.begin() as connection:
-        assets.import_universe(connection, [new])
+        import_universe(connection, [new])
     store(run, closes[["XOM"]].rename(columns={"XOM": "GE"}))
     renewed = compute(run, strategy=strategy)
     assert (renewed.index == published.index).all()
@@ -280,19 +282,24 @@ def test_an_index_goes_on_day_by_day_with_a_delisted_holding(
 def test_whose_shares_weight_the_past_is_said(run: Runtime) -> None:
     with run.engine.connect() as connection:
         universe = assets.list_assets(connection)
-    days = [date(2022, 12, 28), date(2021, 3, 31), None]
-    counts = [10**9, 10**9, None]
-    dated = [
-        replace(asset, shares_outstanding=count, shares_outstanding_date=day)
-        for asset, count, day in zip(universe, counts, days, strict=True)
+    begins, days = date(2020, 1, 2), [date(2022, 12, 28), date(2021, 3, 31)]
+    counts = [
+        StoredCount(asset.id, day, 1e9, day, day, 1e9)
+        for asset, day in zip(universe, days, strict=False)
+    ]
+    # What was published without shares, and a newer count, make no difference.
+    counts += [
+        StoredCount(universe[0].id, date.min, None, date.min, days[0], None),
+        StoredCount(universe[1].id, days[0], 2e9, days[0], days[0], 2e9),
     ]
     for strategy in (Strategy.COMPOSITE, Strategy.MARKET_CAP):
-        when, unknown = disclosure.of_shares(strategy, dated)
+        when, unknown = disclosure.of_shares(strategy, begins, universe, counts)
         assert "shares outstanding of 2021-03-31 to 2022-12-28," in when
         assert unknown.endswith("by market capitalisation: XOM")
-    (same,) = disclosure.of_shares(Strategy.COMPOSITE, dated[:1])
+    (same,) = disclosure.of_shares(Strategy.COMPOSITE, begins, universe[:1], counts)
     assert "of 2022-12-28," in same
-    assert not list(disclosure.of_shares(Strategy.MOMENTUM, dated))
+    assert not list(disclosure.of_shares(Strategy.COMPOSITE, days[0], universe[:2], counts))
+    assert not list(disclosure.of_shares(Strategy.MOMENTUM, begins, universe, counts))
 
 
 def test_metrics_are_of_the_whole_index_not_of_its_new_sessions(
@@ -317,7 +324,7 @@ def test_why_nothing_can_be_computed_is_said(run: Runtime, closes: pd.DataFrame)
         compute(run)
     store(run, closes)
     with run.engine.begin() as connection:
-        connection.execute(update(assets_table).values(active=False))
+        membership_changes.deactivate(connection, SYMBOLS, "test")
     with pytest.raises(IndexImpossible, match="no constituent is active: import stocks"):
         compute(run)
 

@@ -20,8 +20,9 @@ from autoindex.settings import Settings
 from autoindex.storage import deliveries
 from autoindex.storage.cache import from_settings
 from autoindex.storage.prices import stored_prices
-from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe import assets, membership_changes
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from flows import compute_index
 from flows import generate_report as flow
 from flows.attempts.runtime import Runtime
@@ -40,7 +41,7 @@ def run(engine: Engine, settings: Settings) -> Runtime:
         for one in SYMBOLS
     ]
     with engine.begin() as connection:
-        assets.import_universe(connection, listed)
+        import_universe(connection, listed)
     now = datetime(2022, 12, 28, 22, tzinfo=UTC)
     return Runtime(settings, engine, from_settings(settings), now, uuid4())
 
@@ -103,7 +104,7 @@ def test_a_stock_that_was_deactivated_is_not_called_late(
     closes.loc["2022-12-23":, ["KO", "XOM"]] = np.nan
     publish(run, closes)
     with run.engine.begin() as connection:
-        assets.deactivate(connection, ["XOM"])
+        membership_changes.deactivate(connection, ["XOM"], "test")
     late = [note for note in content_of(run).quality_notes if "deferred or refused" in note]
     assert [note.split(":")[0] for note in late] == ["KO"]
 
@@ -117,7 +118,7 @@ def test_a_computation_and_a_report_refuse_two_benchmarks(
             benchmark = UniverseRow(
                 symbol=symbol, exchange="NYSE", currency="USD", name=symbol, role="benchmark"
             )
-            assets.import_universe(connection, [benchmark])
+            import_universe(connection, [benchmark])
     with pytest.raises(ConfigurationError, match="DIA, SPY"):
         content_of(run)
     with pytest.raises(ConfigurationError, match="DIA, SPY"):
@@ -132,7 +133,7 @@ def test_a_stock_that_was_held_before_may_be_the_benchmark(
         changed = UniverseRow(
             symbol="KO", exchange="NYSE", currency="USD", name="Coca-Cola", role="benchmark"
         )
-        assets.import_universe(connection, [changed])
+        import_universe(connection, [changed])
     made = content_of(run)
     assert made.benchmark_name == "Coca-Cola"
     assert {row.symbol for row in made.holdings} >= {"KO"}

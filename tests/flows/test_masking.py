@@ -10,8 +10,8 @@ import pytest
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from sqlalchemy import Engine, text
 
-from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from tests.flows.conftest import Worker
 
 KEY = "0123456789abcdef"
@@ -78,7 +78,7 @@ def test_a_provider_that_repeats_the_key_is_refused_at_once(
 ) -> None:
     with engine.begin() as connection:
         row = UniverseRow(symbol="KO", exchange="NYSE", currency="USD", name="Coca-Cola")
-        assets.import_universe(connection, [row])
+        import_universe(connection, [row])
     run = worker.ask(worker.deploy("flows.refresh_market_data.refresh_market_data", "echo"))
     env = {
         "AUTOINDEX_TWELVE_DATA_API_KEY": KEY,

@@ -25,8 +25,8 @@ from autoindex.storage.credits import Plan
 from autoindex.storage.postgres import locks
 from autoindex.storage.runs import checkpoints, task_progress
 from autoindex.storage.tables import leases
-from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from flows import refresh_market_data as refresh
 from flows.attempts import attempt, time_limit
 from flows.attempts.credit_budget import DAY_SHARED, MINUTE_SPENT
@@ -96,7 +96,7 @@ def desk(
         for symbol in SYMBOLS
     ]
     with engine.begin() as connection:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
         # One page each.
         connection.execute(text("update assets set prices_kept_from = '2022-01-03'"))
     with SyncPrefectClient(prefect_api) as client:

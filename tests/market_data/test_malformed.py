@@ -22,7 +22,8 @@ from autoindex.market_data.client import TwelveData
 from autoindex.market_data.paging import BatchReply
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from tests.market_data.stage import Asset
 
 NOW = datetime(2022, 12, 28, 22, tzinfo=UTC)
@@ -250,7 +251,7 @@ def test_what_is_left_of_it_can_be_stored(engine: Engine, wire: Wire, document: 
     (batch,) = fetch_plan.batches(due, 610)
     reply = fetched(wire, batch)
     with engine.connect() as connection, connection.begin() as transaction:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         bars = [one.bars for one in reply.fetched] if reply else []
         stored_prices.upsert(connection, bars, ids)

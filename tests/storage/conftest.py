@@ -17,7 +17,8 @@ from autoindex.storage.retention.deletion import Removed
 from autoindex.storage.runs import results
 from autoindex.storage.tables import news_articles, prices
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 
 FIRST: Final = date(2020, 1, 1)
 SYMBOLS: Final = ("AAPL", "KO")
@@ -91,7 +92,7 @@ def fill(connection: Connection, days: int) -> None:
         UniverseRow(symbol=symbol, exchange="NYSE", currency="USD", name=symbol)
         for symbol in SYMBOLS
     ]
-    assets.import_universe(connection, universe)
+    import_universe(connection, universe)
     ids = [asset.id for asset in assets.list_assets(connection)]
     dates = [FIRST + timedelta(days=number) for number in range(days)]
     noons = [datetime(day.year, day.month, day.day, 12, tzinfo=UTC) for day in dates]

@@ -3,14 +3,15 @@
 import csv
 import io
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
 from autoindex.errors import InvalidRequest
-from autoindex.storage.universe.assets import Asset, UniverseRow
+from autoindex.storage.universe.memberships import Member
+from autoindex.storage.universe.universe_row import UniverseRow
 
 LARGEST_BYTES: Final = 10 * 2**20
 _MOST_NAMED: Final = 10
@@ -34,11 +35,16 @@ Wrong = tuple[int, str]
 """A line, and what is wrong with it."""
 
 
-def read(path: Path, stored: Sequence[Asset] = ()) -> list[UniverseRow]:
-    """Read a universe's CSV file and check it together with the `stored` assets.
+def read(
+    path: Path,
+    stored: Sequence[Member] = (),
+    refusal: Callable[[UniverseRow], str | None] = lambda _: None,
+) -> list[UniverseRow]:
+    """Read a universe's CSV file and check it together with the `stored` members.
 
     Commas, semicolons or tabs separate the values. Raises `InvalidRequest`, which names up to ten
-    invalid lines, each with the column of its first invalid value.
+    invalid lines, each with the column of its first invalid value. `refusal` checks a row further:
+    it returns the text that follows the line number, or None.
     """
     lines, wrong = _lines(_text(path))
     columns = _columns(path, lines.pop(0)[1] if lines else [])
@@ -49,6 +55,7 @@ def read(path: Path, stored: Sequence[Asset] = ()) -> list[UniverseRow]:
         except ValueError as reason:
             wrong.append((number, str(reason)))
     wrong += [*_twice(rows), *_other_currencies(rows, stored), *_second_benchmarks(rows, stored)]
+    wrong += [(number, why) for number, row in rows.items() if (why := refusal(row)) is not None]
     if wrong:
         raise InvalidRequest(path.name, _listed(sorted(wrong)))
     if not rows:
@@ -144,6 +151,8 @@ def _row(columns: Sequence[str], cells: Sequence[str]) -> UniverseRow:
             ", column shares_outstanding_date: is empty: say of which day the shares outstanding "
             "are, as in 2022-12-28"
         )
+    if row.member_from and row.member_to and row.member_to < row.member_from:
+        raise ValueError(", column member_to: lies before member_from")
     return row
 
 
@@ -154,7 +163,7 @@ def _twice(rows: Rows) -> Iterator[Wrong]:
             yield number, f", column symbol: {row.symbol} stands twice, in line {before} too"
 
 
-def _other_currencies(rows: Rows, stored: Sequence[Asset]) -> Iterator[Wrong]:
+def _other_currencies(rows: Rows, stored: Sequence[Member]) -> Iterator[Wrong]:
     """Rows in another currency than the universe: levels would add pounds to dollars."""
     kept = [one.currency for one in _kept(rows, stored)]
     ours = next(iter(kept or [row.currency for row in rows.values()]), "")
@@ -163,7 +172,7 @@ def _other_currencies(rows: Rows, stored: Sequence[Asset]) -> Iterator[Wrong]:
             yield number, f", column currency: is {row.currency}, but the universe is in {ours}"
 
 
-def _second_benchmarks(rows: Rows, stored: Sequence[Asset]) -> Iterator[Wrong]:
+def _second_benchmarks(rows: Rows, stored: Sequence[Member]) -> Iterator[Wrong]:
     first = next((one.symbol for one in _kept(rows, stored) if one.role == "benchmark"), None)
     for number, row in rows.items():
         if row.active and row.role == "benchmark":
@@ -172,10 +181,10 @@ def _second_benchmarks(rows: Rows, stored: Sequence[Asset]) -> Iterator[Wrong]:
             first = first or row.symbol
 
 
-def _kept(rows: Rows, stored: Sequence[Asset]) -> Iterator[Asset]:
-    """The active assets that the file does not name."""
+def _kept(rows: Rows, stored: Sequence[Member]) -> Iterator[Member]:
+    """The members that the file does not name."""
     named = {row.symbol for row in rows.values()}
-    return (one for one in stored if one.active and one.symbol not in named)
+    return (one for one in stored if one.symbol not in named)
 
 
 def _listed(wrong: Sequence[Wrong]) -> str:

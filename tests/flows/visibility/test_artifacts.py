@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from benchmarks.database import walk
 from tests.flows.conftest import Worker
 
@@ -52,7 +53,7 @@ def store(engine: Engine) -> None:
         for one in SYMBOLS
     ]
     with engine.begin() as connection:
-        assets.import_universe(connection, listed)
+        import_universe(connection, listed)
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         stored_prices.upsert(connection, [walk(one, 300, ids[one]) for one in SYMBOLS], ids)
 

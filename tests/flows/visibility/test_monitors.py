@@ -14,8 +14,9 @@ from autoindex.storage import cache
 from autoindex.storage import credits as ledger
 from autoindex.storage.credits import Plan
 from autoindex.storage.tables import prices
-from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe import assets, membership_changes
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from flows.attempts.runtime import Runtime
 from flows.visibility import events
 from flows.visibility.monitors import monitor
@@ -53,7 +54,7 @@ def fill(engine: Engine, sessions: dict[str, date]) -> None:
     rows = [UniverseRow(symbol=name, name=name, **row) for name in (*sessions, "NONE")]
     bar = {"open": 1, "high": 1, "low": 1, "close": 1}
     with engine.begin() as connection:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         bars: list[dict[str, Any]] = [
             {"asset_id": ids[name], "session": day, **bar} for name, day in sessions.items()
@@ -71,7 +72,7 @@ def test_what_is_well_and_what_is_not(worker: Worker, engine: Engine) -> None:
     fill(engine, {"AAPL": today, "KO": yesterday})
     run = worker.ask(worker.deploy(CLEANUP, "watched"))
     with engine.begin() as connection:
-        assets.deactivate(connection, ["NONE"])
+        membership_changes.deactivate(connection, ["NONE"], "test")
         now = datetime.now(UTC)
         ledger.store_plan(connection, Plan(8, 800), now, used_today=719)
     began = datetime.now(UTC)

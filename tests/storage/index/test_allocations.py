@@ -13,7 +13,8 @@ from autoindex.requests import Frequency, Strategy
 from autoindex.storage.index import allocations, index_history, levels, publications
 from autoindex.storage.index.allocations import Allocations
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 
 WHICH = (Strategy.INVERSE_VOLATILITY, Frequency.DAILY)
 OTHER = (Strategy.COMPOSITE, Frequency.DAILY)
@@ -26,7 +27,7 @@ DAYS = sessions.between(date(2020, 1, 2), date(2020, 12, 31))
 def ids(engine: Engine) -> dict[str, int]:
     with engine.begin() as connection:
         rows = [UniverseRow(symbol=s, exchange="NYSE", currency="USD", name=s) for s in SYMBOLS]
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
         return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import Engine
 from autoindex.market_data.fetch_plan import Answered
 from autoindex.storage.prices import fetches
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 
 AT = datetime(2022, 12, 28, 22, tzinfo=UTC)
 ROWS = [
@@ -20,7 +21,7 @@ ROWS = [
 @pytest.fixture
 def ids(engine: Engine) -> dict[str, int]:
     with engine.begin() as connection:
-        assets.import_universe(connection, ROWS)
+        import_universe(connection, ROWS)
         return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
 
 
@@ -50,7 +51,7 @@ def test_a_changed_asset_is_asked_for_anew(engine: Engine, ids: dict[str, int]) 
     with engine.begin() as connection:
         fetches.note(connection, ids.values(), [], AT)
         changed = ROWS[0].model_copy(update={"exchange": "NASDAQ"})
-        assets.import_universe(connection, [changed, *ROWS[1:]])
+        import_universe(connection, [changed, *ROWS[1:]])
     assert {symbol: one.at for symbol, one in load(engine).items()} == {
         "AAPL": None,
         "KO": AT,

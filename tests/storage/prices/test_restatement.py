@@ -13,7 +13,8 @@ from autoindex import sessions
 from autoindex.market_data.bars import Bars
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 
 DAYS = sessions.between(date(2020, 1, 2), date(2020, 12, 31))
 INDEXES = [("composite", "daily"), ("composite", "monthly"), ("market_cap", "daily")]
@@ -34,7 +35,7 @@ def asset_id(engine: Engine) -> int:
         for symbol in ("KO", "AAPL", "XOM")
     ]
     with engine.begin() as connection:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
         return next(a.id for a in assets.list_assets(connection) if a.symbol == "AAPL")
 
 
@@ -113,8 +114,8 @@ def test_a_split_costs_the_same_statements_however_many_rebalances_there_are(
 
 def test_a_split_finds_its_allocations_by_asset(engine: Engine, asset_id: int) -> None:
     others = text("""
-        insert into assets (symbol, exchange, currency, name, role)
-        select 'S' || n, 'NYSE', 'USD', 'Sample', 'constituent' from generate_series(1, 500) as n
+        insert into assets (symbol, exchange, currency, name)
+        select 'S' || n, 'NYSE', 'USD', 'Sample' from generate_series(1, 500) as n
     """)
     held = text("""
         insert into allocations select 'composite', 'daily', day, id, 0.002, 1

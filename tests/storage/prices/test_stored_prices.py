@@ -22,7 +22,8 @@ from autoindex.storage.postgres import binary_copy
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.prices.stored_prices import Counts
 from autoindex.storage.universe import assets
-from autoindex.storage.universe.assets import UniverseRow
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from tests.bounds import HANG_SECONDS
 
 FIRST, LAST = date(2020, 1, 2), date(2020, 12, 31)
@@ -51,7 +52,7 @@ def ids(engine: Engine) -> dict[str, int]:
         for symbol in ("AAPL", "KO", "XOM")
     ]
     with engine.begin() as connection:
-        assets.import_universe(connection, rows)
+        import_universe(connection, rows)
         return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from autoindex.errors import InvalidRequest
 from autoindex.storage.universe import universe_file
-from autoindex.storage.universe.assets import Asset
+from autoindex.storage.universe.memberships import Member
 
 CASES = Path(__file__).parent / "universes"
 HEAD = "symbol,exchange,currency,name,sector,shares_outstanding,shares_outstanding_date,role,active"
@@ -28,16 +28,16 @@ def shares(number: str, day: str = "2022-12-31") -> str:
     return f'KO,NYSE,USD,Coca-Cola,,"{number}",{day},,'
 
 
-def asset(symbol: str, **changed: object) -> Asset:
+def member(symbol: str, **changed: object) -> Member:
     values = {
         "id": 1, "symbol": symbol, "exchange": "NYSE", "currency": "USD", "name": symbol,
-        "sector": None, "shares_outstanding": None, "shares_outstanding_date": None,
-        "role": "constituent", "active": True, "prices_kept_from": None,
+        "sector": None, "prices_kept_from": None,
+        "role": "constituent", "first": date.min, "last": date.max,
     }  # fmt: skip
-    return Asset(**(values | changed))  # type: ignore[arg-type]
+    return Member(**(values | changed))  # type: ignore[arg-type]
 
 
-def refusal(path: Path, stored: list[Asset] | None = None) -> str:
+def refusal(path: Path, stored: list[Member] | None = None) -> str:
     with pytest.raises(InvalidRequest) as refused:
         universe_file.read(path, stored or [])
     return str(refused.value)
@@ -123,9 +123,9 @@ def test_three_currencies_are_refused_by_line() -> None:
 
 def test_what_is_stored_counts_too(tmp_path: Path) -> None:
     assert universe_file.read(CASES / "pence.csv")[0].currency == "GBP"
-    assert "in USD" in refusal(CASES / "pence.csv", [asset("GE")])
-    assert universe_file.read(CASES / "pence.csv", [asset("GE", active=False)])
-    spx = asset("SPX", role="benchmark")
+    assert "in USD" in refusal(CASES / "pence.csv", [member("GE")])
+    assert universe_file.read(CASES / "pence.csv", [])
+    spx = member("SPX", role="benchmark")
     file = written(tmp_path, HEAD, SPY)
     assert "line 2, column role: SPX is the benchmark" in refusal(file, [spx])
     assert universe_file.read(written(tmp_path, HEAD, SPY, "SPX,NYSE,USD,S,,,,,"), [spx])

@@ -1,0 +1,122 @@
+"""Memberships: which assets are members of the universe when, and in which role."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, insert, select, text
+
+from autoindex.errors import ConfigurationError, UnknownSymbols
+from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY
+from autoindex.storage.tables import allocations, assets, memberships
+from autoindex.storage.universe.assets import COLUMNS, Asset
+from autoindex.storage.universe.published_past import session_after
+from autoindex.storage.universe.timeline import Span, Timeline
+from autoindex.storage.universe.universe_row import Role
+
+_REMOVE = text("delete from memberships where asset_id = any(:ids)")
+
+
+@dataclass(frozen=True, slots=True)
+class Member(Asset):
+    """An asset in one role, from `first` to `last`, both included: see `timeline.Span`."""
+
+    role: Role
+    first: date
+    last: date
+
+
+def during(
+    connection: Connection, first: date, last: date, role: Role | None = None
+) -> list[Member]:
+    """The memberships that reach into a window, by symbol and in order of time."""
+    table = memberships.c
+    query = _members().where(table.first <= last, table.last >= first)
+    if role is not None:
+        query = query.where(table.role == role)
+    return [Member(*row) for row in connection.execute(query)]
+
+
+def on(connection: Connection, day: date, role: Role | None = None) -> list[Member]:
+    """The members of a day, by symbol."""
+    return during(connection, day, day, role)
+
+
+def current(connection: Connection, day: date) -> list[Member]:
+    """The members of a day or of a later one, by symbol; each asset once."""
+    found = during(connection, day, date.max)
+    return list({member.id: member for member in reversed(found)}.values())[::-1]
+
+
+def benchmark(connection: Connection, session: date) -> Member | None:
+    """The benchmark after a session, None without one: a new one is compared with at once.
+
+    Raises `ConfigurationError` if there are more.
+    """
+    found = on(connection, session_after(session), "benchmark")
+    if len(found) > 1:
+        symbols = ", ".join(member.symbol for member in found)
+        raise ConfigurationError(
+            f"the universe has {len(found)} active benchmarks, {symbols}: deactivate all but one, "
+            "with `autoindex universe deactivate`"
+        )
+    return found[0] if found else None
+
+
+def resolve(connection: Connection, day: date, symbols: Iterable[str] | None = None) -> list[Asset]:
+    """The assets whose prices are wanted on a day, or those that `symbols` name of them.
+
+    They are the members of that day or of a later one, and what the published index still holds.
+    Raises `UnknownSymbols`.
+    """
+    wanted = {asset.id: asset for asset in (*_held(connection), *current(connection, day))}
+    known = sorted(wanted.values(), key=lambda asset: asset.symbol)
+    if symbols is None:
+        return known
+    named = set(symbols)
+    if unknown := named - {asset.symbol for asset in known}:
+        raise UnknownSymbols(sorted(unknown))
+    return [asset for asset in known if asset.symbol in named]
+
+
+def timelines(connection: Connection) -> Mapping[int, Timeline]:
+    """The memberships of each asset that has any, or the empty timeline."""
+    table = memberships.c
+    query = select(table.asset_id, table.role, table.first, table.last)
+    found: dict[int, Timeline] = defaultdict(tuple)
+    for asset_id, *span in connection.execute(query.order_by(table.asset_id, table.first)):
+        found[asset_id] += (Span(*span),)
+    return found
+
+
+def replace(connection: Connection, changed: Mapping[int, Timeline]) -> None:
+    """Store the memberships of some assets instead of those that they had."""
+    connection.execute(_REMOVE, {"ids": list(changed)})
+    rows = [
+        {"asset_id": asset_id, "role": span.role, "first": span.first, "last": span.last}
+        for asset_id, spans in changed.items()
+        for span in spans
+    ]
+    if rows:
+        connection.execute(insert(memberships), rows)
+
+
+def _members() -> Select[Any]:
+    table = memberships.c
+    return (
+        select(*COLUMNS, table.role, table.first, table.last)
+        .join_from(memberships, assets, assets.c.id == table.asset_id)
+        .order_by(assets.c.symbol, table.first)
+    )
+
+
+def _held(connection: Connection) -> Sequence[Asset]:
+    """What the published index holds since its last rebalance."""
+    table = allocations.c
+    published = (table.strategy == PUBLISHED_STRATEGY, table.frequency == PUBLISHED_FREQUENCY)
+    newest = select(func.max(table.session)).where(*published).scalar_subquery()
+    held = select(table.asset_id).where(*published, table.session == newest)
+    query = select(*COLUMNS).where(assets.c.id.in_(held))
+    return [Asset(*row) for row in connection.execute(query)]

@@ -1,0 +1,138 @@
+"""Share counts: how many shares an asset has, and from which session on they count."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from autoindex.storage.tables import share_counts
+from autoindex.storage.universe.published_past import PublishedPast
+from autoindex.storage.universe.universe_row import UniverseRow
+
+# Counts that differ by less are rounded by a restatement.
+_ROUNDING: Final = 1e-9
+_RESTATE: Final = text("""
+    update share_counts s set shares = s.shares * f.factor
+    from unnest(cast(:firsts as date[]), cast(:factors as float8[])) as f (first, factor)
+    where s.asset_id = :asset_id and s.first = f.first
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCount:
+    """The shares of day `as_of`, which count from the session `first` on; see the table."""
+
+    asset_id: int
+    first: date
+    shares: float | None
+    as_of: date
+    basis: date
+    imported: float | None
+
+
+def load(connection: Connection) -> list[StoredCount]:
+    """Every share count, by asset and in order of time."""
+    table = share_counts.c
+    query = select(*(table[name] for name in StoredCount.__dataclass_fields__))
+    found = connection.execute(query.order_by(table.asset_id, table.first))
+    return [StoredCount(*row) for row in found]
+
+
+def by_asset(counts: Iterable[StoredCount]) -> Mapping[int, list[StoredCount]]:
+    """The counts of each asset, or an empty list."""
+    result: dict[int, list[StoredCount]] = defaultdict(list)
+    for one in counts:
+        result[one.asset_id].append(one)
+    return result
+
+
+def first_days(counts: Iterable[StoredCount]) -> dict[int, date]:
+    """The as-of day of each asset's first known count, which also counts before it."""
+    return {
+        asset_id: next(one.as_of for one in known if one.shares is not None)
+        for asset_id, known in by_asset(counts).items()
+        if any(one.shares is not None for one in known)
+    }
+
+
+def wanted(
+    asset_id: int,
+    row: UniverseRow,
+    stored: Sequence[StoredCount],
+    past: PublishedPast,
+    today: date,
+) -> StoredCount | None:
+    """The count that a row adds; None where it says what is stored, or something older.
+
+    It counts from its day on, but from no published session. A count that was imported before is
+    not a new one, even if a split has restated it since.
+    """
+    if row.shares_outstanding is None:
+        return None
+    count, as_of = float(row.shares_outstanding), row.shares_outstanding_date or today
+    known = [one for one in stored if row.shares_outstanding_date in (None, one.as_of)]
+    if known and _is(known[-1], count):
+        return None
+    if not past.holds(as_of):
+        return StoredCount(asset_id, as_of, count, as_of, today, count)
+    if any(one.as_of > as_of for one in stored if one.first <= past.following):
+        return None
+    return StoredCount(asset_id, past.following, count, as_of, today, count)
+
+
+def _is(stored: StoredCount, count: float) -> bool:
+    known = [one for one in (stored.imported, stored.shares) if one is not None]
+    return any(abs(one / count - 1) < _ROUNDING for one in known)
+
+
+def sentence(symbol: str, new: StoredCount) -> str:
+    """The sentence on a new count, for the record of changes."""
+    return f"{symbol}: {new.shares:,.0f} shares of {new.as_of} count from {new.first} on"
+
+
+def unknown(asset_id: int, today: date) -> StoredCount:
+    """What counts for the published past of an asset that gets its first count after it."""
+    return StoredCount(asset_id, date.min, None, date.min, today, None)
+
+
+def store(connection: Connection, counts: Sequence[StoredCount]) -> None:
+    """Store counts, each instead of one that counts from the same session."""
+    if not counts:
+        return
+    statement = insert(share_counts)
+    update_to: Any = {name: statement.excluded[name] for name in ("shares", "as_of", "basis")}
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[share_counts.c.asset_id, share_counts.c.first],
+            set_=update_to | {"imported": statement.excluded.imported},
+        ),
+        [asdict(one) for one in counts],
+    )
+
+
+def restate(
+    connection: Connection,
+    asset_id: int,
+    days: NDArray[np.datetime64],
+    factors: NDArray[np.float64],
+) -> None:
+    """Multiply the counts of one asset by the factor of the day on which each was imported.
+
+    The factors are old close by new close, so that shares × close stays the same. `days` are
+    increasing. A day between two of them has the factor of the earlier one, one before all of them
+    the first.
+    """
+    table = share_counts.c
+    query = select(table.first, table.basis).where(table.asset_id == asset_id)
+    if not (known := connection.execute(query).all()):
+        return
+    firsts, bases = zip(*known, strict=True)
+    at = np.searchsorted(days, np.array(bases, "datetime64[D]"), side="right") - 1
+    restated = {"firsts": list(firsts), "factors": factors[np.maximum(at, 0)].tolist()}
+    connection.execute(_RESTATE, restated | {"asset_id": asset_id})

@@ -1,0 +1,106 @@
+"""Revisions over tables with rows: what was stored before is there afterwards."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, text
+
+from autoindex.storage import migrate
+from autoindex.storage.universe import memberships, share_counts
+from autoindex.storage.universe.share_counts import StoredCount
+from autoindex.storage.universe.timeline import Span
+from deployments.local.embedded_postgres import EmbeddedPostgres
+
+SCRIPTS = Path(migrate.__file__).parent / "migrations"
+UPDATED = datetime(2022, 11, 30, 23, tzinfo=UTC)
+ASSETS = """
+    insert into assets (
+        symbol, exchange, currency, name, shares_outstanding, shares_outstanding_date, role,
+        active, updated_at
+    ) values
+        ('GE', 'NYSE', 'USD', 'GE', 1089000000, '2022-10-17', 'constituent', true, :at),
+        ('KO', 'NYSE', 'USD', 'Coca-Cola', 4324000000, null, 'constituent', false, :at),
+        ('SPX', 'NYSE', 'USD', 'S&P 500', null, null, 'benchmark', true, :at)
+"""
+
+
+def revise(connection: Connection, to: str, down: bool = False) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    config.attributes["connection"] = connection
+    (command.downgrade if down else command.upgrade)(config, to)
+
+
+@pytest.fixture
+def old(server: EmbeddedPostgres) -> Iterator[Engine]:
+    """A database at revision 0010, with three assets."""
+    migrate.create_database(server.url("old"))
+    made = create_engine(server.url("old"))
+    with made.begin() as connection:
+        revise(connection, "0010")
+        connection.execute(text(ASSETS), {"at": UPDATED})
+    yield made
+    made.dispose()
+    admin = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("drop database old with (force)"))
+    admin.dispose()
+
+
+def publish(connection: Connection) -> None:
+    levels = [("composite", "monthly", "2022-12-27"), ("momentum", "daily", "2022-12-28")]
+    for strategy, frequency, session in levels:
+        values: dict[str, Any] = {"s": strategy, "f": frequency, "d": session}
+        connection.execute(text("insert into index_levels values (:s, :f, :d, 100)"), values)
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_assets_become_members_with_dates(old: Engine, published: bool) -> None:
+    with old.begin() as connection:
+        if published:
+            publish(connection)
+        revise(connection, "0011")
+        ids = dict(connection.execute(text("select symbol, id from assets")).tuples().all())
+        members = memberships.timelines(connection)
+        assert members[ids["GE"]] == (Span("constituent", date.min, date.max),)
+        assert members[ids["SPX"]] == (Span("benchmark", date.min, date.max),)
+        # The newest level of any index.
+        until = (Span("constituent", date.min, date(2022, 12, 28)),)
+        assert members[ids["KO"]] == (until if published else ())
+        updated = UPDATED.date()
+        as_of = date(2022, 10, 17)
+        assert share_counts.load(connection) == [
+            StoredCount(ids["GE"], as_of, 1.089e9, as_of, updated, 1.089e9),
+            StoredCount(ids["KO"], updated, 4.324e9, updated, updated, 4.324e9),
+        ]
+        revise(connection, "0010", down=True)
+        kept = text("select symbol, role, active, shares_outstanding from assets order by symbol")
+        ko = "constituent", False, 4324000000
+        assert connection.execute(kept).all() == [
+            ("GE", "constituent", True, 1089000000),
+            ("KO", *ko),
+            ("SPX", "benchmark", True, None),
+        ]
+
+
+def test_members_with_dates_let_prices_and_levels_be_read(old: Engine) -> None:
+    with old.begin() as connection:
+        publish(connection)
+    with old.begin() as connection:
+        revise(connection, "0011")
+        # What is still locked when all is done; assets, of all tables, for an instant.
+        locked = text("""
+            select relname from pg_locks join pg_class on pg_class.oid = relation
+            where mode = 'AccessExclusiveLock' and pid = pg_backend_pid() and relkind = 'r'
+        """)
+        made = {"memberships", "share_counts", "universe_changes"}
+        assert set(connection.scalars(locked)) - made <= {"assets"}
+        with old.begin() as reader:
+            reader.execute(text("set local lock_timeout = '5s'"))
+            for table in ("prices", "allocations", "index_levels", "metrics"):
+                reader.execute(text(f"select count(*) from {table}"))  # noqa: S608
