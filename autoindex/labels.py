@@ -3,6 +3,7 @@
 Reports show them in table cells, chart legends, workbooks and mails.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, StringConstraints
@@ -28,6 +29,12 @@ Name = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_NAME), AfterValidator(printable)
 ]
 Sector = Annotated[str, StringConstraints(max_length=LONGEST_SECTOR), AfterValidator(printable)]
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def shown(text: str, longest: int) -> str:

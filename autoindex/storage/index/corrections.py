@@ -34,6 +34,10 @@ _PUBLISHED: Final = text("""
         order by session desc limit 1
     ) as newest
 """)
+_MEMBERS: Final = text("""
+    select asset_id, min(first) as since from memberships
+    where asset_id = any(cast(:ids as int[])) group by asset_id
+""")
 _OPEN: Final = text("""
     select c.id, a.symbol, c.session, c.reason, c.pending, c.effect
     from corrections c left join assets a on a.id = c.asset_id
@@ -66,13 +70,18 @@ def note(
 ) -> None:
     """Note that the closes of assets have changed on these sessions, for each published index.
 
-    Sessions that an index has not published yet are no correction of it. Of the others, the first
-    in the window is noted, and the first before it.
+    Sessions that an index has not published yet are no correction of it, nor are those of an asset
+    that becomes a member later. Of the others, the first in the window is noted, and the first
+    before it.
     """
     published = connection.execute(_PUBLISHED, {"before": window - 1}).all()
+    members = connection.execute(_MEMBERS, {"ids": [*changed]})
+    since: dict[int, date] = {row.asset_id: row.since for row in members}
     rows: list[dict[str, Any]] = []
     for strategy, frequency, newest, begin in published:
         for asset_id, days in changed.items():
+            if asset_id not in since or since[asset_id] > newest:
+                continue
             known = days[days <= np.datetime64(newest)]
             recent = known >= np.datetime64(begin)
             for pending, some in ((True, known[~recent]), (False, known[recent])):
@@ -90,10 +99,17 @@ def load(connection: Connection, strategy: Strategy, frequency: Frequency) -> li
     return [Correction(*row) for row in rows]
 
 
-def remove(connection: Connection, applied: Collection[Correction]) -> None:
+def applied(found: Sequence[Correction], start: date | None) -> list[Correction]:
+    """What a computation applies that starts at `start`, or where it has to if that is None."""
+    if start is None:
+        return [one for one in found if not one.pending]
+    return [one for one in found if one.session >= start]
+
+
+def remove(connection: Connection, done: Collection[Correction]) -> None:
     """Remove what a publication has applied."""
-    _all = [one.id for one in applied]
-    connection.execute(delete(corrections).where(corrections.c.id.in_(_all)))
+    chosen = corrections.c.id.in_([one.id for one in done])
+    connection.execute(delete(corrections).where(chosen))
 
 
 def measured(connection: Connection, pending: Sequence[Correction], effect: float) -> None:

@@ -1,0 +1,225 @@
+"""What a computation reads, as of one instant."""
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import pandas as pd
+from sqlalchemy import Connection
+
+from autoindex import sessions
+from autoindex.errors import EmptyWindow, IndexImpossible
+from autoindex.index.completeness import Completeness
+from autoindex.index.compute import Base, lookback_sessions
+from autoindex.index.membership import Membership
+from autoindex.index.shares import ShareCount
+from autoindex.labels import listed
+from autoindex.requests import ComputeIndexRequest
+from autoindex.storage import versions
+from autoindex.storage.index import corrections, holdings, index_metrics, levels, readiness
+from autoindex.storage.index.corrections import Correction
+from autoindex.storage.index.holdings import Holdings
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.universe import assets, memberships, share_counts
+from autoindex.storage.universe.assets import Asset
+from autoindex.storage.universe.memberships import Member
+from autoindex.storage.universe.share_counts import StoredCount
+
+# Loaded beyond the lookback, because a gap in a stock's bars is filled over up to five sessions.
+GAP_SESSIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ComputationInput:
+    """The input of one computation.
+
+    `base` is None where the index starts anew; `closes` end with the last session that may be
+    published; `provisional` are stored sessions, `corrections` those that are due or pending, and
+    `renewed` the sessions whose stored metrics follow from what is computed. `data_versions` are
+    those of the prices and of the universe.
+    """
+
+    constituents: list[Asset]
+    members: list[Member]
+    counts: list[StoredCount]
+    closes: pd.DataFrame
+    benchmark: pd.Series | None
+    history: pd.Series
+    base: Base | None
+    completeness: Completeness
+    provisional: list[date]
+    corrections: list[Correction]
+    renewed: list[date]
+    data_versions: tuple[int, ...]
+
+    @property
+    def memberships(self) -> list[Membership]:
+        """When each symbol may be weighted."""
+        return [Membership(one.symbol, one.first, one.last) for one in self.members]
+
+    @property
+    def shares(self) -> list[ShareCount]:
+        """The share counts of the constituents."""
+        symbols = {asset.id: asset.symbol for asset in self.constituents}
+        return [
+            ShareCount(
+                symbols[one.asset_id], math.nan if one.shares is None else one.shares, one.first
+            )
+            for one in self.counts
+            if one.asset_id in symbols
+        ]
+
+    def cause(self, request: ComputeIndexRequest) -> str:
+        """Why levels change, as in "closes changed: KO from 2021-01-12"."""
+        if request.start_date is not None:
+            return f"computed again from {request.start_date} on request"
+        completed = [str(day) for day in self.provisional if day not in self.completeness.missing]
+        if completed:
+            return f"completed: {listed(completed)}"
+        applied = corrections.applied(self.corrections, None)
+        if not applied:
+            return "new sessions"
+        first = {one.symbol or "?": one.session for one in reversed(applied)}
+        changes = [f"{symbol} from {session}" for symbol, session in sorted(first.items())]
+        return f"{', '.join(sorted({one.reason for one in applied}))}: {listed(changes)}"
+
+
+def read(
+    connection: Connection, request: ComputeIndexRequest, deadline: datetime
+) -> ComputationInput:
+    """Read the closes that the first new session needs, and the stored level to continue from.
+
+    `connection` sees the database as of one instant. Sessions that closed before `deadline` do not
+    wait for missing prices. Raises `EmptyWindow` or `IndexImpossible` if nothing can be computed.
+    """
+    which = request.strategy, request.frequency
+    found = corrections.load(connection, *which)
+    stored = stored_prices.stored_window(connection)
+    if stored is None:
+        raise EmptyWindow("start_date", None, None)
+    universe = assets.list_assets(connection)
+    provisional = levels.provisional(connection, *which)
+    due = [*(one.session for one in found if not one.pending), *provisional]
+    base = _base(connection, request, min(due, default=None), universe, stored)
+    start, end = _window(connection, request, base, stored)
+    since = base.session if base else start
+    members = memberships.during(connection, since, end, "constituent")
+    held: Collection[str] = base.units.index if base else ()
+    weighted = {member.id for member in members}
+    chosen = [a for a in universe if a.id in weighted or a.symbol in held]
+    reference = memberships.benchmark(connection, end)
+    since_when = _needed(members, reference, held)
+    needed = {a: since_when[a.symbol] for a in universe if a.symbol in since_when}
+    ready = readiness.read(
+        connection, request, needed, base.session if base else None, end, deadline
+    )
+    closes = stored_prices.load_closes(connection, chosen, start, end)
+    return ComputationInput(
+        constituents=chosen,
+        members=members,
+        counts=share_counts.load(connection),
+        closes=closes.iloc[: len(closes) - ready.held_back],
+        benchmark=_benchmark(connection, reference, stored[0], end),
+        history=levels.load(connection, *which, end=base.session if base else date.min),
+        base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
+        completeness=ready,
+        provisional=[*provisional],
+        corrections=found,
+        renewed=index_metrics.sessions(connection, *which, base.session if base else date.min),
+        data_versions=data_versions(connection),
+    )
+
+
+def data_versions(connection: Connection) -> tuple[int, ...]:
+    """The versions of what a computation reads, which it must still find when it stores."""
+    names = versions.PRICES, versions.UNIVERSE
+    return tuple(versions.current(connection, name) for name in names)
+
+
+def _needed(
+    members: list[Member], benchmark: Asset | None, held: Collection[str]
+) -> dict[str, date | None]:
+    """The symbols that new levels need: from which day on decisions do, None for every level."""
+    needed: dict[str, date | None] = {one.symbol: one.first for one in reversed(members)}
+    if benchmark is not None:
+        needed[benchmark.symbol] = None
+    return needed | dict.fromkeys(held)
+
+
+def _base(
+    connection: Connection,
+    request: ComputeIndexRequest,
+    due_from: date | None,
+    universe: list[Asset],
+    stored: tuple[date, date],
+) -> Holdings | None:
+    """The stored level to continue from.
+
+    It is the last before the requested start, or before the first due session; or the last of all.
+    None where nothing is published, or all that is published is computed again. Raises
+    `IndexImpossible` where the closes of that level's session are gone: a published index never
+    starts again.
+    """
+    which = request.strategy, request.frequency
+    begin = date.max
+    if (wanted := request.start_date or due_from) is not None:
+        begin = max(wanted, _first_computable(connection, request, universe, stored[0]))
+    found = holdings.before(connection, *which, universe, begin)
+    if found is None:
+        return None
+    if found.session < stored[0]:
+        raise IndexImpossible(
+            f"the index can't go on from {found.session}: the first stored close is of "
+            f"{stored[0]}; restore what is between them with `autoindex restore prices "
+            f"--from {found.session} --to {stored[0]}`, and refresh again"
+        )
+    return found
+
+
+def _first_computable(
+    connection: Connection, request: ComputeIndexRequest, universe: list[Asset], oldest: date
+) -> date:
+    """The first session that can be recomputed; earlier levels stay as published.
+
+    It has a full lookback of closes, from which no cleanup has removed any, of any stock. Where
+    levels are older than those closes, the level to continue from must be among them, too.
+    """
+    kept = max([oldest, *(one.prices_kept_from for one in universe if one.prices_kept_from)])
+    published = levels.window(connection, request.strategy, request.frequency)
+    extends_older = published is not None and published[0] < kept
+    return sessions.ahead(kept, max(lookback_sessions(request.strategy) - 1, int(extends_older)))
+
+
+def _window(
+    connection: Connection,
+    request: ComputeIndexRequest,
+    base: Holdings | None,
+    stored: tuple[date, date],
+) -> tuple[date, date]:
+    """First and last session to load; raises `EmptyWindow` where none of them is stored."""
+    if request.end_date is not None and request.end_date < stored[0]:
+        raise EmptyWindow("end_date", *stored)
+    if request.start_date is not None and request.start_date > stored[1]:
+        raise EmptyWindow("start_date", *stored)
+    published = levels.window(connection, request.strategy, request.frequency)
+    # Levels after the requested end depend on the computed ones: they are recomputed, too.
+    wanted = max(request.end_date or date.max, published[1] if published else date.min)
+    end = min(wanted, stored[1])
+    first = base.session if base else max(request.start_date or date.min, stored[0])
+    if end < first:
+        raise EmptyWindow("end_date" if request.end_date else "start_date", *stored)
+    start = sessions.back(first, lookback_sessions(request.strategy) + GAP_SESSIONS)
+    if base:
+        # A stock that was delisted after it was bought is worth its last close.
+        start = min(start, sessions.back(base.decided, GAP_SESSIONS))
+    return max(stored[0], start), end
+
+
+def _benchmark(
+    connection: Connection, chosen: Asset | None, start: date, end: date
+) -> pd.Series | None:
+    if chosen is None:
+        return None
+    closes = stored_prices.load_closes(connection, [chosen], start, end).iloc[:, 0]
+    return None if closes.isna().all() else closes.rename(chosen.name)

@@ -1,0 +1,98 @@
+"""How many of the new sessions may be published: which of the closes that they need are settled."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection
+
+from autoindex import sessions
+from autoindex.errors import IndexImpossible
+from autoindex.index import completeness
+from autoindex.index.completeness import Completeness
+from autoindex.labels import listed
+from autoindex.market_data.fetch_plan import PUBLISHED_WITHIN
+from autoindex.requests import ComputeIndexRequest
+from autoindex.storage.index import levels
+from autoindex.storage.prices import fetches, stored_prices
+from autoindex.storage.universe.assets import Asset
+
+# Older sessions have either been completed or are past any deadline.
+_OPEN_SESSIONS: Final = 60
+
+
+def read(
+    connection: Connection,
+    request: ComputeIndexRequest,
+    needed: Mapping[Asset, date | None],
+    base: date | None,
+    end: date,
+    deadline: datetime,
+) -> Completeness:
+    """The completeness of the sessions after `base`, if any, to `end`.
+
+    Assets are needed by decisions from a day on, or by every level where it is None. What is held
+    after a decision is not known yet, so all are needed from then on. Sessions that closed before
+    `deadline` do not wait, but for the launch: an index begins with all of its members. Raises
+    `IndexImpossible` where that waits.
+    """
+    published = levels.window(connection, request.strategy, request.frequency)
+    days = sessions.between(sessions.back(end, _OPEN_SESSIONS - 1), end)
+    if base is not None:
+        days = days[days > pd.Timestamp(base)]
+    settled = _settled(connection, [*needed], days)
+    overdue = 0
+    if published is not None:
+        known = days <= pd.Timestamp(published[1])
+        marks = levels.provisional(connection, request.strategy, request.frequency)
+        settled[known & ~days.isin(pd.DatetimeIndex([*marks]))] = True
+        late = days <= pd.Timestamp(sessions.last_closed(deadline))
+        overdue = int((late | known).sum())
+    found = completeness.of(settled, _needed_from(request, needed, days, base), overdue)
+    if published is None and found.held_back == len(days):
+        raise IndexImpossible(
+            f"the index waits for the prices of {listed(found.waiting)}: refresh them, or take "
+            "them out with `autoindex universe deactivate`"
+        )
+    return found
+
+
+def _needed_from(
+    request: ComputeIndexRequest,
+    needed: Mapping[Asset, date | None],
+    days: pd.DatetimeIndex,
+    base: date | None,
+) -> dict[str, int]:
+    """The number of the session from which on each symbol is needed."""
+    decisions = days.get_indexer(sessions.rebalances(days, request.frequency))
+    decided = 0 if base is None else int([*decisions, len(days)][0])
+    numbers = days.to_numpy().astype("datetime64[D]")
+    return {
+        asset.symbol: max(decided, int(numbers.searchsorted(np.datetime64(first)))) if first else 0
+        for asset, first in needed.items()
+    }
+
+
+def _settled(
+    connection: Connection, assets: Sequence[Asset], days: pd.DatetimeIndex
+) -> pd.DataFrame:
+    """Which closes are stored, or asked for and not there, sessions × symbols.
+
+    A close that is missing is settled once the provider was asked some hours after the session
+    ended, when it serves all that it will serve. A symbol without any bar, which it most likely
+    does not know, need not wait for that.
+    """
+    if days.empty:
+        return pd.DataFrame(index=days, columns=[asset.symbol for asset in assets], dtype=bool)
+    first, last = days[0].date(), days[-1].date()
+    result = stored_prices.load_closes(connection, assets, first, last).notna()
+    lacking = [asset for asset in assets if not result[asset.symbol].all()]
+    known = stored_prices.newest_sessions(connection, lacking)
+    for symbol, answered in fetches.load(connection, lacking).items():
+        if (asked_at := answered.at) is not None:
+            wait = PUBLISHED_WITHIN if symbol in known else timedelta()
+            until = pd.Timestamp(sessions.last_closed(asked_at - wait))
+            result[symbol] |= np.asarray(result.index <= until)
+    return result
