@@ -8,7 +8,7 @@ holdings is multiplied. Timed from the bars to the end of the commit; the limit 
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Engine, text
@@ -42,7 +42,7 @@ def ratios() -> Iterator[Ratio]:
     with database.empty() as engine:
         ids = database.universe(engine, SYMBOLS)
         bars = database.walk("S0250", SESSIONS, seed=1)
-        fill(engine, bars, ids)
+        fill(engine, bars, ids, STRATEGIES)
         took = []
         for _ in range(ROUNDS):
             bars = split(bars)
@@ -53,11 +53,11 @@ def ratios() -> Iterator[Ratio]:
     yield Ratio("split: restated", min(took), LIMIT_SECONDS, "limit", at_most=1)
 
 
-def fill(engine: Engine, bars: Bars, ids: dict[str, int]) -> None:
+def fill(engine: Engine, bars: Bars, ids: dict[str, int], strategies: Sequence[str]) -> None:
     """One symbol's prices, and the levels and allocations of every index."""
     with engine.begin() as connection:
         stored_prices.upsert(connection, [bars], ids)
-        for strategy in STRATEGIES:
+        for strategy in strategies:
             for frequency, every in REBALANCES.items():
                 which = {"strategy": strategy, "frequency": frequency}
                 connection.execute(_LEVELS, which)

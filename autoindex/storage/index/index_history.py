@@ -1,8 +1,10 @@
 """Pages of an index's stored levels, weights and metrics, as plain rows."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import (
@@ -88,14 +90,32 @@ def _versions(window: Window) -> Select[Any] | CompoundSelect[Any]:
 
 
 def weights(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
-    """Rows of rebalance session, symbol and weight; those of a session by symbol."""
+    """Rows of rebalance session, symbol and weight; those of a session by symbol.
+
+    Only the page's own sessions are read, and the rows of each are counted to find them: an offset
+    over all rows would join and sort those before the page, too.
+    """
+    counted = connection.execute(_counts(window)).all()
+    ends = [0, *accumulate(count for _, count in counted)]
+    first, last = bisect_right(ends, offset) - 1, bisect_left(ends, offset + limit)
+    shown = [session for session, _ in counted[first:last]]
+    part = replace(window, start=min(shown, default=date.max), end=max(shown, default=date.min))
     query = (
         select(allocations.c.session, assets.c.symbol, allocations.c.weight)
         .join(assets, assets.c.id == allocations.c.asset_id)
-        .where(*_in(allocations, window))
+        .where(*_in(allocations, part))
         .order_by(_in_order(allocations, window), assets.c.symbol)
     )
-    return _page(connection, query, allocations, window, limit, offset)
+    rows = connection.execute(query.limit(limit).offset(offset - ends[first]))
+    launch = publications.launch(connection, window.strategy, window.frequency)
+    return Rows([tuple(row) for row in rows], ends[-1], launch.at if launch else None)
+
+
+def _counts(window: Window) -> Select[tuple[date, int]]:
+    session: ColumnElement[date] = allocations.c.session
+    chosen = _in(allocations, window)
+    counts = select(session, func.count()).where(*chosen).group_by(session)
+    return counts.order_by(_in_order(allocations, window))
 
 
 def metrics(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:

@@ -98,3 +98,33 @@ def test_every_allocation_is_to_an_asset_there_is(engine: Engine, ids: dict[str,
     gone = text("delete from assets where symbol = 'KO'")
     with pytest.raises(IntegrityError, match="still has alloc"), engine.begin() as connection:
         connection.execute(gone)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100, 10_000])
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_pages_are_the_whole_window_in_its_order(
+    engine: Engine, ids: dict[str, int], size: int, newest_first: bool
+) -> None:
+    """Sessions have one to three rows, so that pages begin and end within them."""
+    stored = made(1, DAYS[:40])
+    first, last = DAYS[3].date(), DAYS[37].date()
+    held = stored.weights.loc[str(first) : str(last)].stack()
+    expected = [(day.date(), symbol, weight) for (day, symbol), weight in held.items() if weight]
+    expected.sort(key=lambda row: row[1])
+    expected.sort(key=lambda row: row[0], reverse=newest_first)
+    window = index_history.Window(*WHICH, first, last, newest_first)
+    with engine.begin() as connection:
+        allocations.store(connection, *WHICH, stored, ids, DAYS[0].date())
+        pages = [
+            index_history.weights(connection, window, limit=size, offset=offset)
+            for offset in range(0, len(expected) + 2 * size, size)
+        ]
+    assert [row for page in pages for row in page.rows] == expected
+    assert {page.total for page in pages} == {len(expected)}
+    assert all(len(page.rows) == size for page in pages[: len(expected) // size])
+
+
+def test_a_page_of_an_index_without_rebalances_is_empty(engine: Engine) -> None:
+    with engine.connect() as connection:
+        found = index_history.weights(connection, index_history.Window(*WHICH), limit=10, offset=10)
+    assert (found.rows, found.total) == ([], 0)
