@@ -91,6 +91,7 @@ def test_every_file_shows_a_dash_and_says_why(
     assert f"Sharpe ratio since inception {DASH}" in front
     assert f"Turnover a year, one-way {DASH}" in front
     assert f"Annual volatility {DASH} {DASH}" in text
+    assert f"{DASH} Not enough data: it takes 60 common sessions of closes." in text
 
     excel.write(made, tmp_path / "young.xlsx")
     book = load_workbook(tmp_path / "young.xlsx")
@@ -100,6 +101,8 @@ def test_every_file_shows_a_dash_and_says_why(
     assert f"{DASH} {REASON}" in cover
     (since,) = [row for row in book["Performance"].values if row[0] == "Since inception"]
     assert since[6:] == (DASH,) * 4
+    held = list(book["Holdings"].iter_rows(min_row=2, values_only=True))
+    assert {row[8:] for row in held} == {(DASH, DASH)}
     measured = {row[4]: row for row in book["Metrics"].values if row[0] == "Since inception"}
     assert measured["alpha"][2] == measured["sharpe_ratio"][2] == DASH
     assert isinstance(measured["max_drawdown"][2], float)

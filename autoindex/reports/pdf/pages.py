@@ -23,7 +23,15 @@ from autoindex.reports.pdf.flowables import (
     say,
     side_by_side,
 )
-from autoindex.reports.wording import FOOTNOTE, day, footnote, percent, subtitle, words
+from autoindex.reports.wording import (
+    FOOTNOTE,
+    NOTHING,
+    day,
+    footnote,
+    percent,
+    subtitle,
+    words,
+)
 
 _SMALL: Final = GAP / 2
 _YEARS_HEIGHT: Final = 52 * mm
@@ -199,9 +207,11 @@ def _holdings(content: ReportContent, width: float) -> list[Flowable]:
         f"of the variance of these holdings{_risk_window(content)}."
     )
     parts += [Heading("Holdings"), say(caption, CAPTION)]
-    if content.holdings:
-        return [*parts, report_tables.holdings(content, width)]
-    return [*parts, _not_enough(content, "holdings")]
+    if not content.holdings:
+        return [*parts, _not_enough(content, "holdings")]
+    parts += [report_tables.holdings(content, width), Spacer(0, 1 * mm)]
+    short = [gap.reason for gap in content.missing if gap.part == "risk"]
+    return [*parts, *(say(f"{NOTHING} {reason}", CAPTION) for reason in short)]
 
 
 def _allocation_caption(content: ReportContent) -> str:

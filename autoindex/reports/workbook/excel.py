@@ -78,8 +78,16 @@ def _cover(page: Worksheet, content: ReportContent) -> None:
         cell.number_format, cell.border = number_format, _LINE
         cell.alignment = Alignment(horizontal="right")
         cell.font = Font(name="Calibri", bold=line < FIRST_FACT + _HEADLINES)
-    short = page.cell(FIRST_FACT + len(facts) + 1, 1, footnote(value for _, value, _ in facts))
-    short.font = Font(name="Calibri", color=theme.MUTED[1:])
+    if short := footnote(value for _, value, _ in facts):
+        _footnote(page, FIRST_FACT + len(facts) + 1, short)
+
+
+def _footnote(page: Worksheet, line: int, text: str) -> None:
+    cell = page.cell(line, 1, text)
+    cell.font = Font(name="Calibri", color=theme.MUTED[1:])
+    cell.alignment = Alignment(wrap_text=True, vertical="top")
+    page.merge_cells(start_row=line, end_row=line, start_column=1, end_column=5)
+    page.row_dimensions[line].height = 30
 
 
 def _facts(content: ReportContent) -> list[tuple[str, Any, str]]:

@@ -180,7 +180,7 @@ def _holdings(book: Workbook, content: ReportContent) -> None:
         )
         for row in content.holdings
     ]
-    add_table(book, "Holdings", columns, rows, (10, 32, 26))
+    add_table(book, "Holdings", columns, rows, (10, 32, 26), missing=NOTHING)
 
 
 def _contributions(book: Workbook, content: ReportContent) -> None:
