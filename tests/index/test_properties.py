@@ -9,10 +9,12 @@ from random import Random
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from autoindex import sessions
 from autoindex.index.compute import IndexSeries, lookback_sessions
+from autoindex.index.eligibility import lookbacks
 from autoindex.index.limits import cap_for, floors_for
 from autoindex.requests import Frequency, Strategy
 from tests.index.markets import closes_of, random_closes, run, shares_of, spoilt
@@ -43,6 +45,33 @@ def test_weights_sum_to_one_within_cap_and_floor(
         assert held.min() >= floors_for(np.array(len(held))) * (1 - 1e-11)
     assert np.isfinite(series.levels).all()
     assert (series.levels > 0).all()
+
+
+@given(
+    st.sampled_from([Strategy.MARKET_CAP, Strategy.COMPOSITE]),
+    st.sampled_from(Frequency),
+    seeds,
+    st.sets(st.integers(0, 3), min_size=1),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_decision_is_made_exactly_where_a_stock_with_shares_can_be_weighted(
+    strategy: Strategy, frequency: Frequency, seed: int, known: set[int]
+) -> None:
+    closes = spoilt(random_closes(seed, 4), seed)
+    shares = shares_of(closes).iloc[sorted(known)]
+    lookback = lookback_sessions(strategy)
+    able = (lookbacks(closes.to_numpy())[:, sorted(known)] >= lookback).any(axis=1)
+    assume(able.any())
+    series = run(closes, strategy, frequency, shares=shares)
+    start = closes.index[able.argmax()]
+    due = sessions.rebalances(closes.index, frequency)
+    expected = {start, *(session for session in due if session > start)}
+    kept = {note[:10] for note in series.notes if note.endswith("the holdings are kept")}
+    undecided = {session for session in expected if not able[closes.index.get_loc(session)]}
+    assert kept == {f"{session:%Y-%m-%d}" for session in undecided}
+    assert set(series.weights.index) == expected - undecided
+    assert np.isfinite(series.levels).all()
+    np.testing.assert_allclose(series.weights.sum(axis=1), 1, rtol=1e-12)
 
 
 @given(st.sampled_from(Strategy), seeds, st.randoms())
