@@ -20,6 +20,7 @@ from autoindex.storage.postgres import binary_copy, locks
 from autoindex.storage.prices import price_diff
 from autoindex.storage.prices.price_diff import Difference
 from autoindex.storage.tables import prices
+from autoindex.storage.universe import share_counts
 from autoindex.storage.universe.assets import Asset
 
 # A factor between old and new closes this steady changes no return: see `_changed_returns`.
@@ -92,14 +93,15 @@ def replace(
 ) -> Counts:
     """Replace the stored history by a restated one, in the caller's transaction.
 
-    Stored holdings are restated with it, so that units × close stays the same.
+    Stored holdings and share counts are restated with it, so that units × close and shares × close
+    stay the same.
     """
     locks.until_commit(connection, locks.PRICES)
     stored = closes_of(connection, asset_id)
     found = price_diff.find(connection, [bars], {bars.symbol: asset_id}, whole=True)
     deleted = sum(_delete(connection, one) for one in found)
     written = _write(connection, found)
-    _restate_units(connection, asset_id, stored, bars)
+    _restate_holdings(connection, asset_id, stored, bars)
     if deleted and not written.written:
         versions.bump(connection, versions.PRICES)
     changed = {asset_id: _changed_returns(stored, bars)}
@@ -155,11 +157,14 @@ def columns(bars: Sequence[tuple[int, Bars]]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _restate_units(connection: Connection, asset_id: int, stored: "Closes", bars: Bars) -> None:
+def _restate_holdings(connection: Connection, asset_id: int, stored: "Closes", bars: Bars) -> None:
     days, ours, theirs = np.intersect1d(stored.sessions, bars.sessions, return_indices=True)
     if len(days):
         factors = stored.closes[ours] / bars.close[theirs]
         allocations.restate(connection, asset_id, days, factors)
+        new = bars.sessions[bars.sessions > stored.sessions[-1]]
+        first_new = new[0].item() if len(new) else None
+        share_counts.restate(connection, asset_id, days, factors, first_new)
 
 
 def _changed_returns(stored: "Closes", bars: Bars) -> NDArray[np.datetime64]:

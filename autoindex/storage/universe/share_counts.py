@@ -12,11 +12,14 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.storage.tables import share_counts
+from autoindex.storage.universe import universe_changes
 from autoindex.storage.universe.published_past import PublishedPast
 from autoindex.storage.universe.universe_row import UniverseRow
 
 # Counts that differ by less are rounded by a restatement.
 _ROUNDING: Final = 1e-9
+# No split changes a close by less; corrections do.
+_NO_SPLIT: Final = 1e-3
 _RESTATE: Final = text("""
     update share_counts s set shares = s.shares * f.factor
     from unnest(cast(:firsts as date[]), cast(:factors as float8[])) as f (first, factor)
@@ -36,10 +39,12 @@ class StoredCount:
     imported: float | None
 
 
-def load(connection: Connection) -> list[StoredCount]:
-    """Every share count, by asset and in order of time."""
+def load(connection: Connection, asset_id: int | None = None) -> list[StoredCount]:
+    """Every share count, or those of one asset, by asset and in order of time."""
     table = share_counts.c
     query = select(*(table[name] for name in StoredCount.__dataclass_fields__))
+    if asset_id is not None:
+        query = query.where(table.asset_id == asset_id)
     found = connection.execute(query.order_by(table.asset_id, table.first))
     return [StoredCount(*row) for row in found]
 
@@ -121,18 +126,43 @@ def restate(
     asset_id: int,
     days: NDArray[np.datetime64],
     factors: NDArray[np.float64],
+    first_new: date | None = None,
 ) -> None:
     """Multiply the counts of one asset by the factor of the day on which each was imported.
 
-    The factors are old close by new close, so that shares × close stays the same. `days` are
-    increasing. A day between two of them has the factor of the earlier one, one before all of them
-    the first.
+    The factors are old close by new close of the days that both histories have, so that
+    shares × close stays the same; `days` are increasing. A day between two of them has the factor
+    of the earlier one, one before all of them the first. From `first_new` on, the first day that
+    only the new history has, an import is in the new share basis.
     """
-    table = share_counts.c
-    query = select(table.first, table.basis).where(table.asset_id == asset_id)
-    if not (known := connection.execute(query).all()):
+    counts = [
+        one for one in load(connection, asset_id) if first_new is None or one.basis < first_new
+    ]
+    if not counts:
         return
-    firsts, bases = zip(*known, strict=True)
-    at = np.searchsorted(days, np.array(bases, "datetime64[D]"), side="right") - 1
-    restated = {"firsts": list(firsts), "factors": factors[np.maximum(at, 0)].tolist()}
-    connection.execute(_RESTATE, restated | {"asset_id": asset_id})
+    bases = np.array([one.basis for one in counts], "datetime64[D]")
+    restated = _factors(bases, days, factors)
+    rows = {"firsts": [one.first for one in counts], "factors": restated.tolist()}
+    connection.execute(_RESTATE, rows | {"asset_id": asset_id})
+    changes = sorted({f"{factor:.4g}" for factor in restated.tolist() if factor != 1})
+    universe_changes.record(
+        connection,
+        universe_changes.REFRESH,
+        [(asset_id, f"share counts multiplied by {one}, as prices") for one in changes],
+    )
+
+
+def _factors(
+    bases: NDArray[np.datetime64], days: NDArray[np.datetime64], factors: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The factor of each basis day, 1 where its close stays.
+
+    A median of three days, because a correction of that day alone is no split.
+    """
+    at = np.maximum(np.searchsorted(days, bases, side="right") - 1, 0)
+    begin = np.clip(at - 1, 0, max(len(days) - 3, 0))
+    window = np.minimum(begin[:, None] + np.arange(3), len(days) - 1)
+    around: NDArray[np.float64] = np.median(factors[window], axis=1)
+    around[np.abs(factors[at] - 1) < _NO_SPLIT] = 1
+    around[np.abs(around - 1) < _NO_SPLIT] = 1
+    return around

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, insert, select
 
 from autoindex.storage.tables import universe_changes
+
+REFRESH: Final = "refresh"
+"""Who restates share counts."""
 
 
 @dataclass(frozen=True, slots=True)
