@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -101,9 +101,17 @@ def sentence(symbol: str, new: StoredCount) -> str:
     return f"{symbol}: {new.shares:,.0f} shares of {new.as_of} count from {new.first} on"
 
 
-def unknown(asset_id: int, today: date) -> StoredCount:
-    """What counts for the published past of an asset that gets its first count after it."""
-    return StoredCount(asset_id, date.min, None, date.min, today, None)
+def pinned(
+    asset_id: int, stored: Sequence[StoredCount], past: PublishedPast, today: date
+) -> StoredCount | None:
+    """What counts for the published past of a member, if a new count would be its first.
+
+    That is the first one that was known, or none.
+    """
+    if not past.holds(past.last) or any(past.holds(one.first) for one in stored):
+        return None
+    known = stored[0] if stored else StoredCount(asset_id, date.min, None, date.min, today, None)
+    return replace(known, first=date.min)
 
 
 def store(connection: Connection, counts: Sequence[StoredCount]) -> None:

@@ -120,8 +120,9 @@ class UniverseImport:
             new = share_counts.wanted(asset_id, row, stored, self._past, self._today)
             if new is None:
                 continue
-            if not stored and timeline.up_to(self._members[asset_id], self._past.last):
-                made.append(share_counts.unknown(asset_id, self._today))
+            pinned = share_counts.pinned(asset_id, stored, self._past, self._today)
+            if pinned is not None and timeline.up_to(self._members[asset_id], self._past.last):
+                made.append(pinned)
             made.append(new)
             changes.append((asset_id, share_counts.sentence(row.symbol, new)))
         share_counts.store(self._connection, made)

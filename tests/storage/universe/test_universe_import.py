@@ -172,6 +172,23 @@ def test_a_first_count_does_not_count_for_what_was_published_without(engine: Eng
         assert counts(connection) == [(date.min, None), (NEXT, 100), (NEXT, 100)]
 
 
+def test_a_new_count_does_not_count_before_the_first_one_that_was_published(
+    engine: Engine,
+) -> None:
+    """The first count is of a later day, and counts for all that is published."""
+    new_year = date(2023, 1, 2)
+
+    def of(count: int, day: date) -> UniverseRow:
+        return row(shares_outstanding=count, shares_outstanding_date=day)
+
+    with engine.begin() as connection:
+        imported(connection, of(100, new_year))
+        publish(connection)
+        imported(connection, of(300, new_year))
+        imported(connection, of(200, NEXT))
+        assert counts(connection) == [(date.min, 100), (NEXT, 200), (new_year, 300)]
+
+
 def test_every_change_is_recorded_once_and_raises_the_version(engine: Engine) -> None:
     with engine.begin() as connection:
         for _ in range(2):
