@@ -16,6 +16,7 @@ from sqlalchemy import Connection, delete, insert, text, update
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage.tables import corrections
+from autoindex.storage.universe import memberships
 
 WINDOW_SESSIONS: Final = 10
 """How many of the newest published sessions a correction changes without being asked to."""
@@ -33,10 +34,6 @@ _PUBLISHED: Final = text("""
         where l.strategy = which.strategy and l.frequency = which.frequency
         order by session desc limit 1
     ) as newest
-""")
-_MEMBERS: Final = text("""
-    select asset_id, min(first) as since from memberships
-    where asset_id = any(cast(:ids as int[])) group by asset_id
 """)
 _OPEN: Final = text("""
     select c.id, a.symbol, c.session, c.reason, c.pending, c.effect
@@ -75,14 +72,13 @@ def note(
     before it.
     """
     published = connection.execute(_PUBLISHED, {"before": window - 1}).all()
-    members = connection.execute(_MEMBERS, {"ids": [*changed]})
-    since: dict[int, date] = {row.asset_id: row.since for row in members}
+    begun = memberships.begun(connection, changed) if published else {}
     rows: list[dict[str, Any]] = []
     for strategy, frequency, newest, begin in published:
         for asset_id, days in changed.items():
-            if asset_id not in since or since[asset_id] > newest:
-                continue
-            known = days[days <= np.datetime64(newest)]
+            # No published level depends on an asset that becomes a member later.
+            is_known = asset_id in begun and begun[asset_id] <= newest
+            known = days[(days <= np.datetime64(newest)) & is_known]
             recent = known >= np.datetime64(begin)
             for pending, some in ((True, known[~recent]), (False, known[recent])):
                 if len(some):

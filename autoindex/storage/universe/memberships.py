@@ -1,12 +1,23 @@
 """Memberships: which assets are members of the universe when, and in which role."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, text
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Integer,
+    Select,
+    any_,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+)
 
 from autoindex.errors import ConfigurationError, UnknownSymbols
 from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY
@@ -79,6 +90,15 @@ def resolve(connection: Connection, day: date, symbols: Iterable[str] | None = N
     if unknown := named - {asset.symbol for asset in known}:
         raise UnknownSymbols(sorted(unknown))
     return [asset for asset in known if asset.symbol in named]
+
+
+def begun(connection: Connection, ids: Collection[int]) -> dict[int, date]:
+    """Since when each of some assets has been a member for the first time; none that never was."""
+    table = memberships.c
+    query = select(table.asset_id, func.min(table.first)).where(
+        table.asset_id == any_(literal(list(ids), ARRAY(Integer)))
+    )
+    return dict(connection.execute(query.group_by(table.asset_id)).tuples().all())
 
 
 def timelines(connection: Connection) -> Mapping[int, Timeline]:
