@@ -5,7 +5,6 @@ import signal
 import sys
 from datetime import datetime
 from io import TextIOWrapper
-from pathlib import Path
 from traceback import format_exception
 from types import TracebackType
 from typing import Annotated, Final, Literal
@@ -19,6 +18,7 @@ from autoindex.masking import masked
 from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY, Frequency, Strategy
 from autoindex.settings import Settings, misspelt
 from deployments.local import data_folder, environment, ports
+from deployments.universe_cli import universe
 from worker.parent_death import set_parent_death_signal
 
 # Modules that import Prefect or pandas are imported by the commands that need them, so that
@@ -29,7 +29,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-universe = typer.Typer(help="The stocks the index may hold.", no_args_is_help=True)
 app.add_typer(universe, name="universe")
 index = typer.Typer(help="The published index.", no_args_is_help=True)
 app.add_typer(index, name="index")
@@ -118,11 +117,7 @@ def _enter_stack(settings: Settings) -> None:
     environment.enter(settings)
 
 
-def _settings() -> Settings:
-    """The settings; also removes misleading variables from this process's environment."""
-    settings = Settings()
-    environment.sanitize(settings)
-    return settings
+_settings = environment.read_settings
 
 
 @app.command()
@@ -195,30 +190,6 @@ def restore(
     from deployments.commands import archive_command  # noqa: PLC0415
 
     print(archive_command.restore_rows(_settings(), kind, start.date(), end.date()))
-
-
-@universe.command("import")
-def import_universe(file: Annotated[Path, typer.Argument(help="CSV file.", exists=True)]) -> None:
-    """Import stocks from a CSV file: existing ones are updated, none is removed."""
-    from deployments.commands import universe_command as assets  # noqa: PLC0415
-
-    print(assets.import_file(_settings(), file))
-
-
-@universe.command("list")
-def list_universe() -> None:
-    """Show every stock, and whether it is active."""
-    from deployments.commands import universe_command as assets  # noqa: PLC0415
-
-    Console().print(assets.table(_settings()))
-
-
-@universe.command()
-def deactivate(symbols: Annotated[list[str], typer.Argument(help="Symbols.")]) -> None:
-    """Take stocks out of the index from its next rebalance on; their prices stay."""
-    from deployments.commands import universe_command as assets  # noqa: PLC0415
-
-    print(assets.deactivate(_settings(), symbols))
 
 
 @index.command()

@@ -103,6 +103,8 @@ universe_changes = Table(
     Column("changed_by", Text, nullable=False),
     Column("asset_id", Integer, ForeignKey("assets.id", ondelete="SET NULL")),
     Column("change", Text, nullable=False),
+    # Of a rename: archives name assets by the symbol of their time.
+    Column("former_symbol", Text),
 )
 
 # Adjusted for splits, never for dividends. A trigger checks the assets once a statement, where a

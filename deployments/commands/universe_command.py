@@ -1,22 +1,35 @@
 """`autoindex universe`: which stocks the index may hold."""
 
+import csv
 import getpass
+import io
 import os
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
 import sandbox
+from autoindex.errors import InvalidRequest
+from autoindex.requests import Symbol
 from autoindex.settings import Settings
-from autoindex.storage.universe import assets, membership_changes, memberships, universe_file
+from autoindex.storage.universe import (
+    assets,
+    membership_changes,
+    memberships,
+    universe_file,
+    universe_list,
+)
 from autoindex.storage.universe.universe_import import (
     Imported,
     UniverseImport,
     import_universe,
 )
+from autoindex.storage.universe.universe_row import UniverseRow
 from deployments.database_connection import connected
 
 SANDBOX_FILE: Final = Path(sandbox.__file__).parent / "data" / "universe.csv"
@@ -50,18 +63,35 @@ def import_sandbox(settings: Settings) -> Imported | None:
         return import_universe(connection, rows, today=settings.now().date())
 
 
-def table(settings: Settings) -> Table:
-    """Every stock, as a table for the terminal."""
-    shown = Table("symbol", "name", "exchange", "sector", "role", "active")
+def rows(settings: Settings, as_of: date | None) -> list[UniverseRow]:
+    """Every stock, or the members of a day."""
     with connected(settings) as connection:
-        members = {one.id: one for one in memberships.current(connection, settings.now().date())}
-        for asset in assets.list_assets(connection):
-            role = members[asset.id].role if asset.id in members else ""
-            active = "yes" if role else "no"
-            shown.add_row(
-                asset.symbol, asset.name, asset.exchange, asset.sector or "", role, active
-            )
+        if as_of is None:
+            return universe_list.everyone(connection, settings.now().date())
+        return universe_list.as_of(connection, as_of)
+
+
+def table(listed: Sequence[UniverseRow]) -> Table:
+    """Rows as a table for the terminal."""
+    shown = Table("symbol", "name", "exchange", "sector", "role", "active", "from", "to")
+    for row in listed:
+        active = "yes" if row.active else "no"
+        dates = [str(day or "") for day in (row.member_from, row.member_to)]
+        shown.add_row(
+            row.symbol, row.name, row.exchange, row.sector or "", row.role, active, *dates
+        )
     return shown
+
+
+def csv_text(listed: Sequence[UniverseRow]) -> str:
+    """Rows as a CSV file that can be imported."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, UniverseRow.model_fields, lineterminator="\n")
+    writer.writeheader()
+    for row in listed:
+        values = row.model_dump()
+        writer.writerow(values | {"active": "true" if row.active else "false"})
+    return text.getvalue()
 
 
 def summary(settings: Settings) -> str:
@@ -75,8 +105,26 @@ def summary(settings: Settings) -> str:
     return ", ".join(f"{count} {role}{'s' * (count > 1)}" for role, count in roles.most_common())
 
 
-def deactivate(settings: Settings, symbols: Sequence[str]) -> str:
+def activate(settings: Settings, symbols: Sequence[str]) -> str:
+    """Activate stocks; a sentence with the result."""
+    with connected(settings) as connection:
+        count = membership_changes.activate(connection, symbols, _user())
+    return f"{count} activated"
+
+
+def deactivate(settings: Settings, symbols: Sequence[str], since: date | None = None) -> str:
     """Deactivate stocks; a sentence with the result."""
     with connected(settings) as connection:
-        count = membership_changes.deactivate(connection, symbols, _user())
+        count = membership_changes.deactivate(connection, symbols, _user(), since)
     return f"{count} deactivated"
+
+
+def rename(settings: Settings, old: str, new: str) -> str:
+    """Give a stock another symbol; a sentence with the result. Raises `InvalidRequest`."""
+    try:
+        symbol = TypeAdapter(Symbol).validate_python(new)
+    except ValidationError:
+        raise InvalidRequest("NEW", "must be a ticker in capitals, as in AAPL or BRK.B") from None
+    with connected(settings) as connection:
+        renamed = assets.rename(connection, old, symbol, _user())
+    return f"{old} renamed to {new}" if renamed else f"{old} is renamed to {new} already"

@@ -46,6 +46,13 @@ def inherited(settings: Settings) -> dict[str, str]:
     return {name: value for name, value in cleaned.items() if not name.startswith(_SETTINGS)}
 
 
+def read_settings() -> Settings:
+    """The settings; also removes misleading variables from this process's environment."""
+    settings = Settings()
+    sanitize(settings)
+    return settings
+
+
 def sanitize(settings: Settings) -> None:
     """Remove misleading variables from this process, and entries of PYTHONPATH from `sys.path`.
 

@@ -33,6 +33,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from autoindex.requests import ArchivedType
 from autoindex.storage.tables import assets, news_articles, prices, task_results
+from autoindex.storage.universe import universe_changes
 
 _ROWS_A_READ: Final = 5_000
 _STAGED: Final = "staged_rows"
@@ -165,8 +166,9 @@ def _archived_as(name: str) -> str:
 
 
 def asset_ids(connection: Connection) -> dict[str, int]:
-    """The asset of every symbol, active or not."""
-    return {row.symbol: row.id for row in connection.execute(select(assets.c.symbol, assets.c.id))}
+    """The asset of every symbol that one has, or had when it was archived."""
+    now = connection.execute(select(assets.c.symbol, assets.c.id)).tuples()
+    return universe_changes.former_symbols(connection) | dict(now.all())
 
 
 def stage(

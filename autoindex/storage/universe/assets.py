@@ -78,14 +78,14 @@ def rename(connection: Connection, old: str, new: str, by: str) -> bool:
     locks.until_commit(connection, locks.PRICES)
     ids = {asset.symbol: asset.id for asset in list_assets(connection)}
     if old not in ids:
-        if new in ids and universe_changes.was_renamed(connection, ids[new], old, new):
+        if new in ids and universe_changes.former_symbols(connection).get(old) == ids[new]:
             return False
         raise UnknownSymbols([old])
     if new in ids:
         raise InvalidRequest("symbol", f"{new} is another stock's already")
     connection.execute(update(assets).where(assets.c.id == ids[old]).values(symbol=new))
     connection.execute(_ASK_AGAIN, {"ids": [ids[old]]})
-    universe_changes.record(connection, by, [(ids[old], universe_changes.renamed(old, new))])
+    universe_changes.record_rename(connection, by, ids[old], old, new)
     versions.bump(connection, versions.UNIVERSE)
     # Pages of weights show symbols.
     versions.bump(connection, versions.INDEX)

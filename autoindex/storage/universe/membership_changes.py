@@ -38,7 +38,7 @@ def deactivate(
     def ended(spans: Timeline, past: PublishedPast) -> Timeline:
         if since is not None and past.holds(since):
             raise InvalidRequest(
-                "--from", f"{since} is published: the past, to {past.last}, stands"
+                "--from", f"{since} is published, as are all days up to {past.last}"
             )
         return timeline.up_to(spans, past.last if since is None else since - timedelta(days=1))
 

@@ -93,7 +93,7 @@ def wanted(
 
 def _is(stored: StoredCount, count: float) -> bool:
     known = [one for one in (stored.imported, stored.shares) if one is not None]
-    return any(abs(one / count - 1) < _ROUNDING for one in known)
+    return any(abs(one - count) <= max(_ROUNDING * count, 0.5) for one in known)
 
 
 def sentence(symbol: str, new: StoredCount) -> str:

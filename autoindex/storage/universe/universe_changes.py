@@ -37,16 +37,16 @@ def load(connection: Connection) -> list[UniverseChange]:
     return [UniverseChange(*row) for row in connection.execute(query.order_by(table.id))]
 
 
-def renamed(old: str, new: str) -> str:
-    """The sentence on a new symbol."""
-    return f"{old} renamed to {new}"
+def record_rename(connection: Connection, by: str, asset_id: int, old: str, new: str) -> None:
+    """Record that an asset has another symbol."""
+    row = {"changed_by": by, "asset_id": asset_id, "former_symbol": old}
+    connection.execute(insert(universe_changes).values(row | {"change": f"{old} renamed to {new}"}))
 
 
-def was_renamed(connection: Connection, asset_id: int, old: str, new: str) -> bool:
-    """Whether the newest change of an asset's symbol was this one."""
+def former_symbols(connection: Connection) -> dict[str, int]:
+    """The symbols that assets had before; the newest asset of each."""
     table = universe_changes.c
-    found = select(table.change).where(
-        table.asset_id == asset_id, table.change.like("% renamed to %")
+    query = select(table.former_symbol, table.asset_id).where(
+        table.former_symbol.is_not(None), table.asset_id.is_not(None)
     )
-    newest = connection.execute(found.order_by(table.id.desc()).limit(1)).scalar_one_or_none()
-    return newest == renamed(old, new)
+    return dict(connection.execute(query.order_by(table.id)).tuples().all())

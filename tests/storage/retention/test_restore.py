@@ -87,3 +87,13 @@ def test_prices_of_an_asset_the_universe_lacks_are_refused(scene: Any) -> None:
 def test_no_archive_brings_nothing_back(scene: Any) -> None:
     with scene.engine.begin() as connection:
         assert restore(connection, scene.archive_url, "logs", date.min, date(2021, 1, 1)) == 0
+
+
+def test_prices_of_an_asset_that_was_renamed_since_come_back(scene: Any) -> None:
+    before = scene.stored()["prices"]
+    scene.clean(types=["prices"])
+    with scene.engine.begin() as connection:
+        assets.rename(connection, "KO", "PEP", "ann")
+        restore(connection, scene.archive_url, "prices", date(2020, 1, 1), date(2020, 3, 31))
+    renamed = [("PEP" if row[0] == "KO" else row[0], *row[1:]) for row in before]
+    assert scene.stored()["prices"] == sorted(renamed, key=repr)

@@ -94,6 +94,7 @@ def _create_changes() -> None:
         sa.Column("changed_by", sa.Text(), nullable=False),
         sa.Column("asset_id", sa.Integer(), nullable=True),
         sa.Column("change", sa.Text(), nullable=False),
+        sa.Column("former_symbol", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["asset_id"],
             ["assets.id"],
