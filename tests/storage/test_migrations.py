@@ -1,16 +1,21 @@
 """Revisions over tables with rows: what was stored before is there afterwards."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, text
 
+from autoindex.requests import Frequency, Strategy
 from autoindex.storage import migrate
+from autoindex.storage.index import corrections, index_history, publications
+from autoindex.storage.index.index_history import Window
+from autoindex.storage.index.publications import Launch
 from autoindex.storage.universe import memberships, share_counts
 from autoindex.storage.universe.share_counts import StoredCount
 from autoindex.storage.universe.timeline import Span
@@ -104,3 +109,48 @@ def test_members_with_dates_let_prices_and_levels_be_read(old: Engine) -> None:
             reader.execute(text("set local lock_timeout = '5s'"))
             for table in ("prices", "allocations", "index_levels", "metrics"):
                 reader.execute(text(f"select count(*) from {table}"))  # noqa: S608
+
+
+def test_stored_levels_become_the_first_version_of_a_first_publication(old: Engine) -> None:
+    launched = datetime(2022, 11, 30, 22, tzinfo=UTC)
+    with old.begin() as connection:
+        publish(connection)
+        due = "insert into index_renewals values ('momentum', 'daily', '2022-12-20', 3)"
+        connection.execute(text(due))
+        result = """
+            insert into task_results (task_id, kind, created_at, expires_at)
+            values (gen_random_uuid(), 'compute', :at, :at)
+        """
+        connection.execute(text(result), {"at": launched})
+        revise(connection, "0012")
+    with old.connect() as connection:
+        for strategy, frequency, session in (
+            (Strategy.COMPOSITE, Frequency.MONTHLY, date(2022, 12, 27)),
+            (Strategy.MOMENTUM, Frequency.DAILY, date(2022, 12, 28)),
+        ):
+            assert publications.launch(connection, strategy, frequency) == Launch(launched, session)
+            (made,) = publications.history(connection, strategy, frequency, session)
+            assert (made.version, made.published_at, made.level) == (1, launched, 100)
+            for instant, count in ((launched, 1), (launched - timedelta(seconds=1), 0)):
+                window = Window(strategy, frequency, as_of=instant)
+                assert index_history.levels(connection, window, limit=9, offset=0).total == count
+        assert not corrections.load(connection, Strategy.COMPOSITE, Frequency.MONTHLY)
+        (waiting,) = corrections.load(connection, Strategy.MOMENTUM, Frequency.DAILY)
+        assert (waiting.session, waiting.pending, waiting.symbol) == (
+            date(2022, 12, 20),
+            False,
+            None,
+        )
+    with old.begin() as connection:
+        days = pd.DatetimeIndex(["2022-12-28", "2022-12-29"])
+        which = (Strategy.MOMENTUM, Frequency.DAILY)
+        changed = pd.Series([99.0, 98.0], days)
+        publications.publish(connection, *which, changed, cause="new sessions", task_id=None)
+        before = Window(*which, as_of=launched)
+        assert index_history.levels(connection, before, limit=9, offset=0).rows[0][1] == 100
+        revise(connection, "0011", down=True)
+        due = "select strategy, due_from from index_renewals order by strategy"
+        assert connection.execute(text(due)).all() == [
+            ("composite", None),
+            ("momentum", date(2022, 12, 20)),
+        ]

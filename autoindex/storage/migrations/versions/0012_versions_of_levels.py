@@ -62,13 +62,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_corrections")),
     )
     op.create_index("ix_corrections_strategy", "corrections", ["strategy", "frequency"])
-    op.add_column(
-        "index_levels", sa.Column("publication", sa.Integer(), server_default="0", nullable=False)
-    )
-    op.add_column(
-        "index_levels", sa.Column("version", sa.Integer(), server_default="1", nullable=False)
-    )
-    op.add_column("index_levels", sa.Column("missing", sa.ARRAY(sa.Text()), nullable=True))
     op.execute(
         "insert into publications (strategy, frequency, first, last, cause, published_at) "
         "select strategy, frequency, min(session), max(session), "
@@ -84,6 +77,14 @@ def upgrade() -> None:
         "from index_renewals r where r.due_from is not null"
     )
     op.drop_table("index_renewals")
+    # At the end: it stops readers until the commit.
+    op.add_column(
+        "index_levels", sa.Column("publication", sa.Integer(), server_default="0", nullable=False)
+    )
+    op.add_column(
+        "index_levels", sa.Column("version", sa.Integer(), server_default="1", nullable=False)
+    )
+    op.add_column("index_levels", sa.Column("missing", sa.ARRAY(sa.Text()), nullable=True))
 
 
 def _which() -> list[sa.Column[str]]:
