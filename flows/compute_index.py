@@ -41,7 +41,7 @@ from flows.attempts.attempt import resumable
 from flows.attempts.outcome import finish, invalidate_cache
 from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime, opened
-from flows.visibility import artifacts, disclosure, failures, run_names
+from flows.visibility import artifacts, disclosure, failures, publication_events, run_names
 
 # A refresh stores a batch at a time, and a computation takes about as long as it.
 TRIES = 5
@@ -75,6 +75,9 @@ def recompute(run: Runtime, request: ComputeIndexRequest) -> dict[str, Any]:
     with locks.exclusive(run.engine, "index"):
         loaded, computed, published = _publish(run, request)
         pending = _measure(run, request)
+    if (request.strategy, request.frequency) == (PUBLISHED_STRATEGY, PUBLISHED_FREQUENCY):
+        provisional = [str(day) for day in loaded.completeness.missing]
+        publication_events.emit(published, loaded.cause(request), provisional, pending)
     if not computed.series.levels.empty:
         artifacts.index(computed.series.weights, computed.newest_metrics["all"])
     evicted = invalidate_cache(run, versions.INDEX)
@@ -197,7 +200,7 @@ def store(
         applied = corrections.applied(loaded.corrections, request.start_date)
         corrections.remove(connection, applied)
         if series.levels.empty:
-            return Published(0, 0)
+            return Published()
         rows = Allocations(series.weights, series.units)
         ids = {asset.symbol: asset.id for asset in loaded.constituents}
         allocations.store(connection, *which, rows, ids, series.levels.index[0].date())

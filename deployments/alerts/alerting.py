@@ -73,7 +73,7 @@ def arm(settings: Settings, api_url: str, *, again: bool) -> None:
             (events.queue_resource(queue.name), [])
             for queue in client.read_work_queues(work_pool_name=POOL)
         ]
-        about += [(events.DATA, []), (events.CREDITS, [])]
+        about += [(events.DATA, []), (events.CREDITS, []), (events.INDEX, [])]
         known = set() if again else _armed(client)
         armed = [
             events.as_json(events.ALERTS_ARMED, resource, related)

@@ -73,7 +73,8 @@ class Notice:
             posture=Posture.Proactive if proactive else Posture.Reactive,
             after=set(self.trouble if proactive else self.health),
             expect=set(self.health if proactive else self.trouble),
-            within=self.grace or _FOR_EVER,
+            # Without a sign of health, each sign of trouble is an incident of its own.
+            within=self.grace or (_FOR_EVER if self.health else timedelta()),
             for_each=set(self.for_each),
             match=self.about,
             match_related=self.about_related,
@@ -147,6 +148,7 @@ def notices(pool_id: UUID, ui_url: str, grace: timedelta) -> Iterable[Notice]:
         link=f'"{ui_url}/work-pools/work-pool/" ~ work_pool.name',
     )
     yield from _own(ui_url)
+    yield from _index(ui_url)
 
 
 def _own(ui_url: str) -> Iterable[Notice]:
@@ -188,4 +190,37 @@ def _own(ui_url: str) -> Iterable[Notice]:
         about={"prefect.resource.id": events.CREDITS},
         said=f'"credits nearly spent*\\n" ~ {_OWN_REASON}',
         link=f'"{ui_url}/deployments"',
+    )
+
+
+def _index(ui_url: str) -> Iterable[Notice]:
+    """Notices of what a computation of the published index finds."""
+    about = {"prefect.resource.id": events.INDEX}
+    link = f'"{ui_url}/deployments"'
+    yield Notice(
+        name="Autoindex: published levels changed",
+        description="A computation has made new versions of published levels; each is told.",
+        trouble=frozenset({events.LEVELS_CHANGED}),
+        health=frozenset(),
+        about=about,
+        said=f'"published levels changed*\\n" ~ {_OWN_REASON}',
+        link=link,
+    )
+    yield Notice(
+        name="Autoindex: a level is provisional",
+        description="Prices were missing after a session's deadline.",
+        trouble=frozenset({events.LEVELS_PROVISIONAL}),
+        health=frozenset({events.LEVELS_FINAL, events.ALERTS_ARMED}),
+        about=about,
+        said=f'"a level is provisional*\\n" ~ {_OWN_REASON}',
+        link=link,
+    )
+    yield Notice(
+        name="Autoindex: a correction is pending",
+        description="A close behind an old level has changed; somebody has to decide.",
+        trouble=frozenset({events.CORRECTION_PENDING}),
+        health=frozenset({events.NO_CORRECTION_PENDING, events.ALERTS_ARMED}),
+        about=about,
+        said=f'"a correction is pending*\\n" ~ {_OWN_REASON}',
+        link=link,
     )

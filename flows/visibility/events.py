@@ -20,10 +20,17 @@ CREDITS_NEARLY_SPENT: Final = "autoindex.credits.nearly-spent"
 QUEUE_MOVING: Final = "autoindex.queue.moving"
 QUEUE_TOO_OLD: Final = "autoindex.queue.too-old"
 
+LEVELS_CHANGED: Final = "autoindex.levels.changed"
+LEVELS_FINAL: Final = "autoindex.levels.final"
+LEVELS_PROVISIONAL: Final = "autoindex.levels.provisional"
+NO_CORRECTION_PENDING: Final = "autoindex.corrections.none-pending"
+CORRECTION_PENDING: Final = "autoindex.corrections.pending"
+
 WORKER_STARTED: Final = "autoindex.worker.started"
 
 DATA: Final = "autoindex.data"
 CREDITS: Final = "autoindex.credits"
+INDEX: Final = "autoindex.index"
 QUEUE: Final = "autoindex.queue"
 
 

@@ -1,8 +1,10 @@
 """A late correction in a task's result, with what it would change."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 from prefect.client.schemas.objects import FlowRun
 from sqlalchemy import Engine, text
@@ -13,6 +15,7 @@ from autoindex.storage.universe import assets
 from autoindex.storage.universe.universe_import import import_universe
 from autoindex.storage.universe.universe_row import UniverseRow
 from benchmarks.database import walk
+from tests.bounds import HANG_SECONDS
 from tests.flows.conftest import Worker
 
 SYMBOLS = ("AAPL", "KO", "XOM")
@@ -45,10 +48,17 @@ def test_a_pending_correction_says_what_it_would_change(worker: Worker, engine: 
     day = str(late.sessions[-30])
     assert (pending["session"], pending["symbol"]) == (day, "KO")
 
+    told = heard(worker, "autoindex.corrections.pending")
+    assert told[-1].startswith(f"KO from {day}; levels would change by up to ")
+    assert f"{pending['effect']:.4%}" in told[-1]
+
     applied = result(engine, worker.run(worker.ask(flow, start_date=day), CLOCK))
     assert applied["pending_corrections"] == []
     changes = [abs(new / before[session] - 1) for session, new in levels(engine).items()]
     assert pending["effect"] == pytest.approx(max(changes), rel=1e-9)
+    (change,) = heard(worker, "autoindex.levels.changed")
+    assert change.startswith(f"{applied['levels_changed']} levels changed, most on ")
+    assert change.endswith(f"; computed again from {day} on request")
     assert applied["levels_changed"] == sum(change > 1e-10 for change in changes) > 0
 
 
@@ -63,6 +73,18 @@ def result(engine: Engine, run: FlowRun) -> dict[str, Any]:
     query = text("select result from task_results where task_id = :id")
     with engine.connect() as connection:
         return dict(connection.execute(query, {"id": run.id}).scalar_one())
+
+
+def heard(worker: Worker, name: str) -> list[str]:
+    """The reasons of the events of this name, once there are any; Prefect stores them later."""
+    wanted = {"filter": {"event": {"name": [name]}, "order": "ASC"}, "limit": 50}
+    deadline = time.monotonic() + HANG_SECONDS
+    while True:
+        answer = httpx.post(f"{worker.api_url}/events/filter", json=wanted).raise_for_status()
+        if found := answer.json()["events"]:
+            return [event["payload"]["reason"] for event in found]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def levels(engine: Engine) -> dict[Any, float]:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sqlalchemy import Connection, insert, text
 
 from autoindex.requests import Frequency, Strategy
@@ -62,11 +63,24 @@ _HISTORY: Final = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """What a computation has published: sessions that are new, and versions of others."""
+class Change:
+    """The change of one level."""
 
-    added: int
-    changed: int
+    session: date
+    old: float
+    new: float
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a computation has published: sessions that are new, and versions of others.
+
+    `largest` is the largest relative change of a level, None where no number has changed.
+    """
+
+    added: int = 0
+    changed: int = 0
+    largest: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +124,7 @@ def publish(
     days = levels.index.to_numpy().astype("datetime64[D]")
     computed = levels.to_numpy(np.float64)
     if not len(days):
-        return Published(0, 0)
+        return Published()
     first, last = days[0].item(), days[-1].item()
     stored = stored_levels.load(connection, strategy, frequency, first, last)
     known = np.isin(days, stored.index.to_numpy().astype("datetime64[D]"))
@@ -120,7 +134,7 @@ def publish(
     changed |= known & [marks.get(day) != _named(missing, day) for day in days.tolist()]
     touched = days[changed | ~known]
     if not len(touched):
-        return Published(0, 0)
+        return Published()
     which = {"strategy": strategy, "frequency": frequency}
     row = which | {"first": touched[0].item(), "last": touched[-1].item()}
     made = insert(publications).values(**row, cause=cause, task_id=task_id)
@@ -135,7 +149,18 @@ def publish(
         rows = [which | {"session": day, "missing": list(missing[day])} for day in marked]
         connection.execute(_MARK, rows)
     versions.bump(connection, versions.INDEX)
-    return Published(int((~known).sum()), int(changed.sum()))
+    largest = _largest(days[known], before[known], computed[known])
+    return Published(int((~known).sum()), int(changed.sum()), largest)
+
+
+def _largest(
+    days: NDArray[np.datetime64], old: NDArray[np.float64], new: NDArray[np.float64]
+) -> Change | None:
+    sizes = np.abs(new / old - 1)
+    if not len(sizes) or sizes.max() <= SAME:
+        return None
+    at = int(sizes.argmax())
+    return Change(days[at].item(), float(old[at]), float(new[at]))
 
 
 def _named(missing: Mapping[date, Sequence[str]], day: date) -> list[str] | None:

@@ -134,7 +134,7 @@ class Stage:
 def stage(
     api: str, slack: Receiver, slack_settings: Settings, prefect_database: Engine
 ) -> Iterator[Stage]:
-    assert alerting.apply(slack_settings, api, GRACE).sentence.startswith("to Slack: 8 created")
+    assert alerting.apply(slack_settings, api, GRACE).sentence.startswith("to Slack: 11 created")
     with SyncPrefectClient(api) as client:
         made = Stage(client, slack, prefect_database)
         alerting.arm(slack_settings, api, again=True)
@@ -147,6 +147,8 @@ def stage(
             ("a queue is too old", events.queue_resource("default")),
             ("data are stale", events.DATA),
             ("credits nearly spent", events.CREDITS),
+            ("a level is provisional", events.INDEX),
+            ("a correction is pending", events.INDEX),
         ):
             made.until_armed(notice, about)
         yield made
@@ -157,7 +159,7 @@ def test_the_list_is_applied_once_and_keeps_what_was_switched_off(
 ) -> None:
     one = stage.client.read_automations_by_name("Autoindex: a task failed")[0]
     stage.client.pause_automation(one.id)
-    unchanged = "to Slack: 0 created, 0 updated, 8 unchanged, 0 removed"
+    unchanged = "to Slack: 0 created, 0 updated, 11 unchanged, 0 removed"
     assert alerting.apply(slack_settings, api, GRACE) == Applied(unchanged, changed=False)
     again = stage.client.read_automations_by_name("Autoindex: a task failed")[0]
     assert (again.id, again.enabled) == (one.id, False)
@@ -211,6 +213,13 @@ def test_what_must_last_a_while_before_it_is_told(stage: Stage) -> None:
         (events.QUEUE_TOO_OLD, events.QUEUE_MOVING, "autoindex.queue.default", "queue is too old"),
         (events.DATA_STALE, events.DATA_CURRENT, events.DATA, "data are stale"),
         (events.CREDITS_NEARLY_SPENT, events.CREDITS_LEFT, events.CREDITS, "credits nearly spent"),
+        (events.LEVELS_PROVISIONAL, events.LEVELS_FINAL, events.INDEX, "level is provisional"),
+        (
+            events.CORRECTION_PENDING,
+            events.NO_CORRECTION_PENDING,
+            events.INDEX,
+            "correction is pending",
+        ),
     ],
 )
 def test_what_the_watch_has_seen(
@@ -223,6 +232,13 @@ def test_what_the_watch_has_seen(
     stage.tell(trouble, resource, "again", follows=well)
     stage.heard(words, "again")
     assert not stage.told(words, "still")
+
+
+def test_each_change_of_published_levels_is_told(stage: Stage) -> None:
+    first = stage.tell(events.LEVELS_CHANGED, events.INDEX, "one change")
+    stage.tell(events.LEVELS_CHANGED, events.INDEX, "another change", follows=first)
+    for change in ("one change", "another change"):
+        stage.heard("published levels changed", change)
 
 
 def test_a_second_set_up_repeats_no_notice_of_an_open_incident(
@@ -242,7 +258,7 @@ def test_a_second_set_up_repeats_no_notice_of_an_open_incident(
 
 def test_without_the_webhook_nothing_of_it_stays(api: str, stage: Stage) -> None:
     said = alerting.apply(Settings(), api).sentence
-    assert said == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set), 8 removed"
+    assert said == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set), 11 removed"
     again = alerting.apply(Settings(), api).sentence
     assert again == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)"
     assert stage.client.read_automations() == []
