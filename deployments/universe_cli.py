@@ -16,11 +16,17 @@ Symbols = Annotated[list[str], typer.Argument(help="Symbols.")]
 
 
 @universe.command("import")
-def import_universe(file: Annotated[Path, typer.Argument(help="CSV file.", exists=True)]) -> None:
+def import_universe(
+    file: Annotated[Path, typer.Argument(help="CSV file.", exists=True)],
+    backdate: Annotated[
+        bool, typer.Option("--backdate", help="Correct what is published, by dates in its past.")
+    ] = False,
+) -> None:
     """Import stocks from a CSV file: existing ones are updated, none is removed."""
     from deployments.commands import universe_command  # noqa: PLC0415
 
-    print(universe_command.import_file(environment.read_settings(), file))
+    settings = environment.read_settings()
+    print(universe_command.import_file(settings, file, backdate=backdate))
 
 
 @universe.command("list")

@@ -35,14 +35,14 @@ from deployments.database_connection import connected
 SANDBOX_FILE: Final = Path(sandbox.__file__).parent / "data" / "universe.csv"
 
 
-def import_file(settings: Settings, file: Path) -> str:
+def import_file(settings: Settings, file: Path, *, backdate: bool = False) -> str:
     """Import a CSV file completely or not at all; a sentence with the result."""
     universe_file.read(file)  # errors in the file are reported without a database, too
     today = settings.now().date()
     with connected(settings) as connection:
-        importing = UniverseImport(connection, today, _user())
+        importing = UniverseImport(connection, today, _user(), backdate=backdate)
         rows = universe_file.read(file, importing.members(), importing.refusal)
-        done = importing.store(rows)
+        done = importing.store(rows, settings.correction_sessions)
     return f"{done.inserted} inserted, {done.updated} updated, {done.unchanged} unchanged"
 
 

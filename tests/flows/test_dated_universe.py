@@ -152,6 +152,30 @@ def test_a_held_stock_may_become_the_benchmark(run: Runtime, closes: pd.DataFram
     assert compute(run, **asked, start_date="2021-12-27").changed == 0
 
 
+def test_a_membership_that_is_backdated_waits_until_somebody_asks(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    add(run, *(ROWS[symbol] for symbol in STOCKS if symbol != "AAPL"))
+    store(run, closes, *(symbol for symbol in STOCKS if symbol != "AAPL"))
+    asked = {"strategy": Strategy.EQUAL_WEIGHT}
+    compute(run, **asked)
+    wanted = ROWS["AAPL"].model_copy(update={"member_from": date(2022, 6, 15)})
+    with run.engine.begin() as connection:
+        importing = UniverseImport(connection, TODAY, "ann", backdate=True)
+        assert importing.refusal(wanted) is None
+        importing.store([wanted])
+    store(run, closes, "AAPL")
+    assert compute(run, **asked) == Published(added=0, changed=0)
+    with run.engine.connect() as connection:
+        found = corrections.load(connection, Strategy.EQUAL_WEIGHT, Frequency.MONTHLY)
+    assert (found[0].symbol, found[0].session) == ("AAPL", date(2022, 6, 15))
+    assert {one.session for one in found if one.pending} == {date(2022, 6, 15)}
+    # The first decision after it is of 1 July, and moves the level of the session after it.
+    assert compute(run, **asked, start_date="2021-12-27").changed == len(closes["2022-07-05":])
+    held = weights(run, Strategy.EQUAL_WEIGHT)["AAPL"] > 0
+    assert f"{held[held].index[0]:%m-%d}" == "07-01"
+
+
 def test_a_second_benchmark_is_refused(run: Runtime, tmp_path: Path) -> None:
     add(run, ROWS["KO"].model_copy(update={"role": "benchmark"}))
     file = tmp_path / "stocks.csv"

@@ -67,24 +67,42 @@ def note(
 ) -> None:
     """Note that the closes of assets have changed on these sessions, for each published index.
 
-    Sessions that an index has not published yet are no correction of it, nor are those of an asset
-    that becomes a member later. Of the others, the first in the window is noted, and the first
-    before it.
+    Sessions that an index has not published yet are no correction of it. An asset's sessions before
+    it becomes a member count as its first one: no earlier level depends on it. Of what is left, the
+    first in the window is noted, and the first before it.
     """
     published = connection.execute(_PUBLISHED, {"before": window - 1}).all()
     begun = memberships.begun(connection, changed) if published else {}
     rows: list[dict[str, Any]] = []
     for strategy, frequency, newest, begin in published:
         for asset_id, days in changed.items():
-            # No published level depends on an asset that becomes a member later.
-            is_known = asset_id in begun and begun[asset_id] <= newest
-            known = days[(days <= np.datetime64(newest)) & is_known]
+            since = np.maximum(days, np.datetime64(begun.get(asset_id, date.max), "D"))
+            known = since[since <= np.datetime64(newest)]
             recent = known >= np.datetime64(begin)
             for pending, some in ((True, known[~recent]), (False, known[recent])):
                 if len(some):
                     row = {"strategy": strategy, "frequency": frequency, "asset_id": asset_id}
                     row |= {"session": some.min().item(), "reason": reason, "pending": pending}
                     rows.append(row)
+    if rows:
+        connection.execute(insert(corrections), rows)
+
+
+def note_universe(
+    connection: Connection,
+    changed: Mapping[int, date],
+    reason: str,
+    window: int = WINDOW_SESSIONS,
+) -> None:
+    """Note that members or shares have changed from a published session on, by somebody's wish."""
+    published = connection.execute(_PUBLISHED, {"before": window - 1}).all()
+    rows = [
+        {"strategy": strategy, "frequency": frequency, "asset_id": asset_id, "session": session}
+        | {"reason": reason, "pending": session < begin}
+        for strategy, frequency, newest, begin in published
+        for asset_id, session in changed.items()
+        if session <= newest
+    ]
     if rows:
         connection.execute(insert(corrections), rows)
 

@@ -12,19 +12,21 @@ from autoindex.storage.tables import index_levels
 
 @dataclass(frozen=True, slots=True)
 class PublishedPast:
-    """The newest session with a published level of any index, and the one after it.
+    """The newest session with a published level of any index, the one after it, and the first.
 
-    Both are `date.min` where nothing is published: what is imported then counts from the beginning.
+    All are `date.min` where nothing is published: what is imported then counts from the beginning.
     """
 
     last: date = date.min
     following: date = date.min
+    first: date = date.min
 
     @classmethod
     def read(cls, connection: Connection) -> Self:
         """As it is now; later publications wait for the lock on prices, if the caller holds it."""
-        newest = connection.execute(select(func.max(index_levels.c.session))).scalar_one()
-        return cls() if newest is None else cls(newest, session_after(newest))
+        session = index_levels.c.session
+        first, last = connection.execute(select(func.min(session), func.max(session))).one()
+        return cls() if last is None else cls(last, session_after(last), first)
 
     def holds(self, day: date) -> bool:
         """Whether a day is in it."""

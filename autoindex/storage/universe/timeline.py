@@ -41,6 +41,17 @@ def up_to(spans: Timeline, day: date) -> Timeline:
     return tuple(replace(one, last=min(one.last, day)) for one in spans if one.first <= day)
 
 
+def first_difference(one: Timeline, other: Timeline) -> date | None:
+    """The first day on which they differ."""
+    ends = {span.last + _DAY for span in (*one, *other) if span.last < date.max}
+    days = sorted(ends | {span.first for span in (*one, *other)})
+    return next((day for day in days if _role(one, day) != _role(other, day)), None)
+
+
+def _role(spans: Timeline, day: date) -> Role | None:
+    return next((span.role for span in spans if span.first <= day <= span.last), None)
+
+
 def current(spans: Timeline, past: PublishedPast) -> Span | None:
     """The first membership that goes on after the published past, or begins there."""
     return next((one for one in spans if one.last > past.last), None)

@@ -1,6 +1,7 @@
 """Imports the rows of a universe: into assets, memberships and share counts."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from autoindex.errors import InvalidRequest
 from autoindex.storage import versions
+from autoindex.storage.index import corrections
 from autoindex.storage.postgres import locks
 from autoindex.storage.universe import (
     assets,
@@ -24,6 +26,7 @@ from autoindex.storage.universe.timeline import Timeline
 from autoindex.storage.universe.universe_row import UniverseRow
 
 NOBODY: Final = "autoindex"
+BACKDATED: Final = "universe backdated"
 
 Changes = list[tuple[int, str]]
 """Assets, and a sentence on what has changed."""
@@ -42,12 +45,17 @@ class UniverseImport:
     """One import, in the caller's transaction; holds the lock on prices until it ends.
 
     `today` is the day of the data's clock: imported share counts are in the share basis of that
-    day. `by` is who imports.
+    day. `by` is who imports. With `backdate`, days in the published past are corrections of it:
+    see `corrections`.
     """
 
-    def __init__(self, connection: Connection, today: date, by: str) -> None:
+    def __init__(
+        self, connection: Connection, today: date, by: str, *, backdate: bool = False
+    ) -> None:
         locks.until_commit(connection, locks.PRICES)
         self._connection, self._today, self._by = connection, today, by
+        self._backdate = backdate
+        self._backdated: dict[int, date] = {}
         self._past = PublishedPast.read(connection)
         self._known = {asset.symbol: asset for asset in assets.list_assets(connection)}
         self._members = memberships.timelines(connection)
@@ -65,23 +73,32 @@ class UniverseImport:
         if any(span.first > span.last for span in new):
             return f", column member_to: lies before the membership begins, on {new[-1].first}"
         last = self._past.last
-        if timeline.up_to(new, last) == timeline.up_to(stored, last):
+        if self._backdate or timeline.up_to(new, last) == timeline.up_to(stored, last):
             return None
         begins = row.member_from is not None and self._past.holds(row.member_from)
         column = "member_from" if begins else "member_to"
         was = ", ".join(map(str, stored)) or "no member"
-        return f", column {column}: would change what is published up to {last}: it was {was}"
+        return (
+            f", column {column}: would change what is published up to {last}: it was {was}; "
+            "--backdate corrects it"
+        )
 
-    def store(self, rows: Sequence[UniverseRow]) -> Imported:
-        """Insert and update what the rows say otherwise, and record it; nothing is removed."""
+    def store(
+        self, rows: Sequence[UniverseRow], window: int = corrections.WINDOW_SESSIONS
+    ) -> Imported:
+        """Insert and update what the rows say otherwise, and record it; nothing is removed.
+
+        For `window` see `corrections`.
+        """
         new = {row.symbol for row in rows if row.symbol not in self._known}
         changes = self._store_assets(rows)
         self._known = {asset.symbol: asset for asset in assets.list_assets(self._connection)}
-        changes += self._store_members(rows) + self._store_counts(rows)
+        inserted = {self._known[symbol].id for symbol in new}
+        changes += self._store_members(rows, inserted) + self._store_counts(rows)
         if changes:
             universe_changes.record(self._connection, self._by, changes)
             versions.bump(self._connection, versions.UNIVERSE)
-        inserted = {self._known[symbol].id for symbol in new}
+            corrections.note_universe(self._connection, self._backdated, BACKDATED, window)
         updated = {asset_id for asset_id, _ in changes} - inserted
         return Imported(len(new), len(updated), len(rows) - len(new) - len(updated))
 
@@ -101,15 +118,18 @@ class UniverseImport:
             for name in names
         ]
 
-    def _store_members(self, rows: Sequence[UniverseRow]) -> Changes:
+    def _store_members(self, rows: Sequence[UniverseRow], inserted: Collection[int]) -> Changes:
         changed, changes = {}, []
         for row in rows:
             asset_id = self._known[row.symbol].id
             new = timeline.wanted(self._members[asset_id], row, self._past)
             if new != self._members[asset_id]:
                 changed[asset_id] = new
+                self._correct(asset_id, timeline.first_difference(self._members[asset_id], new))
+            if asset_id in changed or asset_id in inserted:
                 changes.append((asset_id, timeline.sentence(row.symbol, new)))
         memberships.replace(self._connection, changed)
+        self._members = defaultdict(tuple, {**self._members, **changed})
         return changes
 
     def _store_counts(self, rows: Sequence[UniverseRow]) -> Changes:
@@ -117,16 +137,26 @@ class UniverseImport:
         for row in rows:
             asset_id = self._known[row.symbol].id
             stored = self._counts[asset_id]
-            new = share_counts.wanted(asset_id, row, stored, self._past, self._today)
+            stands = PublishedPast() if self._backdate else self._past
+            new = share_counts.wanted(asset_id, row, stored, stands, self._today)
             if new is None:
                 continue
-            pinned = share_counts.pinned(asset_id, stored, self._past, self._today)
-            if pinned is not None and timeline.up_to(self._members[asset_id], self._past.last):
-                made.append(pinned)
+            pinned = share_counts.pinned(asset_id, stored, stands, self._today)
+            if published := timeline.up_to(self._members[asset_id], self._past.last):
+                made += [pinned] if pinned else []
+                is_first = not any(one.first < new.first for one in stored)
+                begins = published[0].first
+                self._correct(asset_id, begins if is_first else max(begins, new.first))
             made.append(new)
             changes.append((asset_id, share_counts.sentence(row.symbol, new)))
         share_counts.store(self._connection, made)
         return changes
+
+    def _correct(self, asset_id: int, day: date | None) -> None:
+        """Remember from which published session on an asset is another one."""
+        if self._backdate and day is not None and self._past.holds(day):
+            first = min(day, self._backdated.get(asset_id, date.max))
+            self._backdated[asset_id] = max(first, self._past.first)
 
 
 def import_universe(

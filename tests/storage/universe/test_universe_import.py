@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
 from autoindex.errors import InvalidRequest, UnknownSymbols
+from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
+from autoindex.storage.index import corrections
 from autoindex.storage.universe import (
     assets,
     membership_changes,
@@ -161,6 +163,33 @@ def test_a_new_count_counts_from_its_day_but_from_no_published_session(engine: E
         assert counts(connection)[2:] == [(NEXT, 110)]
         assert imported(connection, of(120, NEXT), today=NEXT) == Imported(0, 1, 0)
         assert counts(connection)[2:] == [(NEXT, 120)]
+
+
+def test_what_is_backdated_is_a_correction(engine: Engine) -> None:
+    october = date(2022, 10, 17)
+    with engine.begin() as connection:
+        for symbol in ("GE", "KO", "PG"):
+            imported(connection, row(symbol))
+        publish(connection, date(2022, 1, 3))
+        publish(connection)
+        publication = text("""
+            insert into publications (strategy, frequency, first, last, cause)
+            values ('composite', 'monthly', '2022-01-03', '2022-12-28', 'test')
+        """)
+        connection.execute(publication)
+        importing = UniverseImport(connection, TODAY, "ann", backdate=True)
+        shares = {"shares_outstanding": 100, "shares_outstanding_date": october}
+        rows = [row(member_to=october), row("KO", **shares), row("PG"), row("NEW", **shares)]
+        assert importing.store(rows) == Imported(1, 2, 1)
+        imported(connection, row("OFF", active=False))
+        assert universe_changes.load(connection)[-1].change == "OFF: no member"
+        assert importing.refusal(rows[0]) is None
+        found = corrections.load(connection, Strategy.COMPOSITE, Frequency.MONTHLY)
+        noted = [(one.symbol, one.session, one.pending) for one in found]
+        # A first count also counts before its day; a new stock changes nothing that is published.
+        begin = date(2022, 1, 3)
+        assert noted == [("KO", begin, False), ("GE", date(2022, 10, 18), False)]
+        assert spans(connection) == (Span("constituent", date.min, october),)
 
 
 def test_a_first_count_does_not_count_for_what_was_published_without(engine: Engine) -> None:
