@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from prefect import State, flow, get_run_logger
 from prefect.runtime import flow_run
 
@@ -102,7 +103,10 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         share_days = share_counts.first_days(share_counts.load(connection))
         # The benchmark may be a stock that was held before.
         priced = {asset.id: asset for asset in (*constituents, reference) if asset}
-        closes = stored_prices.load_closes(connection, [*priced.values()], first, last)
+        # An index that waits for some prices has others that are newer than its last level.
+        _, newest = stored_prices.stored_window(connection) or (first, last)
+        stored = stored_prices.load_closes(connection, [*priced.values()], first, max(last, newest))
+    closes = stored[: pd.Timestamp(last)]
     benchmark = closes[reference.symbol].dropna() if reference else None
     if benchmark is not None and benchmark.empty:
         benchmark = None
@@ -124,7 +128,7 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         ),
         generated_at=run.now,
         quality_notes=quality.notes(
-            closes[[asset.symbol for asset in constituents]],
+            stored[[asset.symbol for asset in constituents]],
             [member.symbol for member in members if member.symbol in closes],
             run.now,
         ),
