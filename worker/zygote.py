@@ -78,6 +78,8 @@ def main() -> None:
     worker = socket.socket(fileno=int(sys.argv[1]))
     fork_under_guard(worker)
     adopt_orphans()
+    # Whatever is loaded stays: looking for garbage meanwhile takes a tenth of the time.
+    gc.disable()
     if entrypoints := sys.argv[2:]:
         preload(entrypoints)
     threads = len(list(Path("/proc/self/task").iterdir()))
@@ -86,6 +88,7 @@ def main() -> None:
     # These objects stay: to collect them in a fork would only copy their pages.
     gc.collect()
     gc.freeze()
+    gc.enable()
     _send(worker, {"ready": round(time.monotonic() - started_at, 3), "pid": os.getpid()})
     _serve(worker, _run if entrypoints else _exec)
 
