@@ -103,20 +103,26 @@ class Stack:
     def wait(self, url: str, step: Step) -> None:
         """Wait until `url` answers 200, showing what it says meanwhile."""
         deadline = time.monotonic() + _READY_SECONDS
-        while True:
-            self.check_alive()
-            try:
-                answer = httpx.get(url, timeout=5, trust_env=False)
-            except httpx.TransportError:
-                state = "not listening yet"
-            else:
-                if answer.is_success:
+        with httpx.Client(timeout=5, trust_env=False) as http:
+            while True:
+                self.check_alive()
+                if (state := _state(http, url)) is None:
                     return
-                state = answer.text[:120]
-            if time.monotonic() > deadline:
-                raise ChildFailed(f"{url} did not become ready in {_READY_SECONDS:.0f} s: {state}")
-            step.update(f"{url}: {state}")
-            time.sleep(_POLL_SECONDS)
+                if time.monotonic() > deadline:
+                    raise ChildFailed(
+                        f"{url} did not become ready in {_READY_SECONDS:.0f} s: {state}"
+                    )
+                step.update(f"{url}: {state}")
+                time.sleep(_POLL_SECONDS)
+
+
+def _state(http: httpx.Client, url: str) -> str | None:
+    """What a part says of itself; None where it is ready."""
+    try:
+        answer = http.get(url)
+    except httpx.TransportError:
+        return "not listening yet"
+    return None if answer.is_success else answer.text[:120]
 
 
 @contextmanager

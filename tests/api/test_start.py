@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -104,14 +105,13 @@ def url(api_settings: Settings) -> Iterator[str]:
 
 def until_it_answers(url: str, facade: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + HANG_SECONDS
-    while time.monotonic() < deadline:
-        assert facade.poll() is None
-        try:
-            httpx.get(f"{url}/health", trust_env=False)
-        except httpx.TransportError:
+    with httpx.Client(trust_env=False) as http:
+        while time.monotonic() < deadline:
+            assert facade.poll() is None
+            with suppress(httpx.TransportError):
+                http.get(f"{url}/health")
+                return
             time.sleep(0.1)
-        else:
-            return
     pytest.fail("the facade does not answer")
 
 
