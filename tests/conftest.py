@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,7 @@ from autoindex.settings import Settings
 from autoindex.storage import migrate
 from deployments.local import environment
 from deployments.local.embedded_postgres import EmbeddedPostgres
+from tests.shared_servers import stop_unused, until_unused
 
 # Everywhere as on a server for tests: the same examples each time, which may take their time.
 hypothesis.settings.load_profile("ci")
@@ -57,6 +58,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.server)
     order = (*_GROUPS.values(), None)
     items.sort(key=lambda item: order.index(_group(item)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Generator[None]:
+    """Stop the servers that were shared with this test and are with no other."""
+    try:
+        yield
+    finally:
+        stop_unused(getattr(nextitem, "fixturenames", ()))
 
 
 # What takes longest comes first. The yard has a Prefect server of its own: alone, its tests take
@@ -158,6 +168,8 @@ def prefect_api(
     migrate.create_database(server.url("prefect_quick"))
     url = make_url(server.url("prefect_quick")).set(drivername="postgresql+asyncpg")
     rendered = url.render_as_string(hide_password=False)
-    with prefect_server(tmp_path_factory.mktemp("prefect"), rendered, QUICK) as running:
+    folder = tmp_path_factory.mktemp("prefect")
+    with until_unused("prefect_api") as parts:
+        running = parts.enter_context(prefect_server(folder, rendered, QUICK))
         bootstrap.register_pool(running)
         yield running

@@ -1,11 +1,6 @@
 """A real PostgreSQL and a real Prefect server with our deployments, once for all these tests."""
 
-import os
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,7 +21,8 @@ from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.api.answers import client
 from tests.api.in_memory import InMemory
 from tests.bounds import HANG_SECONDS
-from tests.ports import free_port
+from tests.prefect_server import prefect_server
+from tests.shared_servers import until_unused
 
 
 @pytest.fixture(scope="session")
@@ -90,59 +86,14 @@ async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture(scope="session")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory, api_settings: Settings) -> Iterator[str]:
     """The API of a Prefect server of our own, with the pool, its queues and the deployments."""
-    folder = tmp_path_factory.mktemp("prefect")
     bootstrap.create_prefect_database(api_settings)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    with _server(folder, port, bootstrap.prefect_database(api_settings)) as server:
-        _wait(url, server, folder)
+    database = bootstrap.prefect_database(api_settings)
+    folder = tmp_path_factory.mktemp("prefect")
+    with until_unused("prefect_url") as parts:
+        url = parts.enter_context(prefect_server(folder, database))
         with httpx.Client(base_url=url, timeout=HANG_SECONDS, trust_env=False) as client:
             _register(client)
         yield url
-
-
-class _server:  # noqa: N801
-    def __init__(self, folder: Path, port: int, database_url: str) -> None:
-        self.folder, self.port, self.database_url = folder, port, database_url
-
-    def __enter__(self) -> "subprocess.Popen[bytes]":
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-        env = inherited | {
-            "PREFECT_HOME": str(self.folder),
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database_url,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DO_NOT_TRACK": "1",
-        }
-        with (self.folder / "server.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "prefect", "server", "start", "--port", str(self.port)],
-                env=env,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        return self.process
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(15)
-
-
-def _wait(url: str, server: "subprocess.Popen[bytes]", folder: Path) -> None:
-    deadline = time.monotonic() + HANG_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            break
-        try:
-            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"the Prefect server did not start:\n{(folder / 'server.log').read_text()}")
 
 
 def _register(client: httpx.Client) -> None:

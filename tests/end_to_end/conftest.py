@@ -21,6 +21,7 @@ from deployments.local import stack as local_stack
 from deployments.local.console import Progress
 from deployments.local.stack import Stack
 from tests.bounds import HANG_SECONDS
+from tests.shared_servers import until_unused
 
 TASKS = "/api/v1/background"
 EVERYTHING = ("tasks:read", "tasks:run", "tasks:admin")
@@ -50,7 +51,9 @@ def fresh_settings(folder: Any) -> Settings:
 def stack(memory_folder: Path) -> Iterator[Stack]:
     # A folder of any name will do.
     settings = fresh_settings(memory_folder / "S pace ü&+%41#?")
-    with local_stack.running(settings, Progress(Console(file=StringIO()))) as running:
+    progress = Progress(Console(file=StringIO()))
+    with until_unused("stack") as parts:
+        running = parts.enter_context(local_stack.running(settings, progress))
         universe_command.import_sandbox(running.settings)
         # At a full hour a scheduled run would come between a test and its own.
         pause_schedules(running)
