@@ -1,5 +1,6 @@
 """Real parts for every test: PostgreSQL embedded, one fresh database a test."""
 
+import gc
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ from deployments.local import environment
 from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.shared_servers import stop_unused, until_unused
 
+# Whatever is imported stays: looking for garbage among it takes half of the time of collecting.
+gc.disable()
 # Everywhere as on a server for tests: the same examples each time, which may take their time.
 hypothesis.settings.load_profile("ci")
 
@@ -58,6 +61,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.server)
     order = (*_GROUPS.values(), None)
     items.sort(key=lambda item: order.index(_group(item)))
+
+
+def pytest_collection_finish() -> None:
+    """Have what is collected left alone, and look for garbage as ever."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
