@@ -134,7 +134,7 @@ class App:
         deadline = time.monotonic() + seconds
         while not wanted(task := self.status(task_id)):
             assert time.monotonic() < deadline, f"still {task}"
-            time.sleep(0.1)
+            time.sleep(0.3)
         return task
 
     def run(self, path: str, body: Mapping[str, Any] | None = None) -> Task:

@@ -15,7 +15,7 @@ from tests.end_to_end.chaos.stage import Stage
 from tests.end_to_end.chaos.tasks import Task
 
 ENDED: Final = ("success", "failure", "revoked")
-_TICK_SECONDS: Final = 0.2
+_TICK_SECONDS: Final = 0.5
 _ANSWER_SECONDS: Final = 10.0
 
 
