@@ -51,7 +51,9 @@ RowFault = Literal[
     "null",
     "absurd",
     "high_below_low",
+    "close_over_high",
     "duplicate",
+    "conflicting",  # the row twice, with another close
     "out_of_order",
     "future",
     "closed_day",
@@ -169,6 +171,8 @@ def _spoil_row(values: list[dict[str, Any]], fault: Fault) -> None:
         match fault.kind:
             case "duplicate":
                 values.insert(position, dict(row))
+            case "conflicting":
+                values.insert(position, row | _bad_fields(row, "conflicting"))
             case "out_of_order":
                 values.insert(max(0, position - 3), values.pop(position))
             case "no_row":
@@ -185,6 +189,8 @@ def _bad_fields(row: Mapping[str, Any], kind: str) -> dict[str, Any]:
         "null": {"close": None},
         "absurd": {name: f"{float(row[name]) * 1000:.9g}" for name in _PRICES},
         "high_below_low": {"low": f"{float(row['high']) * 1.01:.9g}"},
+        "close_over_high": {"close": f"{float(row['high']) * 1.5:.9g}"},
+        "conflicting": {name: f"{float(row[name]) * 1.05:.9g}" for name in _PRICES},
         "future": {"datetime": "2099-01-05"},
         "closed_day": {"datetime": "2022-12-25"},
         "unreadable_date": {"datetime": "yesterday"},

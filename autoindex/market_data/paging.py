@@ -18,15 +18,22 @@ from autoindex.market_data.quota import Credits
 from autoindex.market_data.responses import Outcome, Rows
 
 _DAY: Final = timedelta(days=1)
+_STRAYS: Final = 5
+_LONG_AGO: Final = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One symbol's valid bars, and how many rows were dropped by reason."""
+    """One symbol's valid bars, and how many rows were dropped by reason.
+
+    `newest_dropped` marks a symbol whose newest session is still missing although the provider has
+    served it: no row of it was valid.
+    """
 
     due: Due
     bars: Bars
     dropped: Counter[str]
+    newest_dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class Pages:
 
     def _ask_for_more(self, due: Due, before: date, table: Table) -> None:
         """Ask for the page before a full one, unless it must be empty."""
-        oldest = table["session"][~validation.out_of_order(table)].min().item()
+        oldest = _oldest(table)
         if oldest >= before or sessions.between(due.start, oldest - _DAY).empty:
             return
         if len(self._tables[due.symbol]) == due.pages:
@@ -125,7 +132,22 @@ class Pages:
         dropped += self._unreadable[due.symbol]
         if not len(valid):
             _check_empty(due, dropped)
-        return Fetched(due, parsing.bars(due.symbol, valid), dropped)
+        end = np.datetime64(due.end)
+        newest_dropped = (
+            due.newest != due.end and end in served["session"] and end not in valid["session"]
+        )
+        return Fetched(due, parsing.bars(due.symbol, valid), dropped, newest_dropped)
+
+
+def _oldest(page: Table) -> date:
+    """The day that the page goes back to; a few wrong dates long before all others don't count.
+
+    Where they are right after all, they are served twice, which counts once.
+    """
+    days = np.sort(page["session"])
+    first: date = days[0].item()
+    others: date = days[min(_STRAYS, len(days) - 1)].item()
+    return others if others - first > _LONG_AGO else first
 
 
 def _check_empty(due: Due, dropped: Counter[str]) -> None:

@@ -50,10 +50,9 @@ def table(values: Sequence[object]) -> tuple[Table, Counter[str]]:
 
 
 def bars(symbol: str, rows: Table) -> Bars:
-    """Valid rows, one per session, as bars, oldest first."""
-    ordered = rows[np.argsort(rows["session"], kind="stable")]
-    columns = {name: np.ascontiguousarray(ordered[name]) for name in (*PRICES, "volume")}
-    return Bars(symbol, np.ascontiguousarray(ordered["session"]), **columns)
+    """Valid rows as bars; oldest first, one a session."""
+    columns = {name: np.ascontiguousarray(rows[name]) for name in (*PRICES, "volume")}
+    return Bars(symbol, np.ascontiguousarray(rows["session"]), **columns)
 
 
 def _day(text: object) -> int | None:

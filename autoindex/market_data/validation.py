@@ -1,18 +1,18 @@
 """Which of the provider's rows are stored, and why the others are dropped.
 
 unreadable       not an object, or without a readable date
-not a number     a price is missing, null, NaN, infinite or text
-zero, negative   a price is zero, or below
-absurd           see `_absurd`
-high below low   the bar contradicts itself
-duplicate        another row of the same session came first
-out of order     the row breaks the order of the dates around it
 future           dated after the session that is trading, or is the next to trade
 unfinished       dated on that session: its close is not known yet
 not a session    the exchange was closed on that day
+not a number     a price is missing, null, NaN, infinite or text
+zero, negative   a price is zero, or below
+high below low   the bar contradicts itself
+out of range     the open or the close is above the high, or below the low
+duplicate        another row of the session has the same prices
+conflicting      another row of the session has other prices: none of them is taken
+absurd           see `_absurd`
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
@@ -40,11 +40,13 @@ Mask = NDArray[np.bool_]
 
 
 def valid(rows: Table, end: date) -> tuple[Table, Counter[str]]:
-    """The valid rows, in the order served, and how many were dropped by reason.
+    """The valid rows, oldest first, one a session, and how many were dropped by reason.
 
-    `end` is the last closed session. Each row is counted under the first reason that applies.
+    `end` is the last closed session. Each row is counted under the first reason that applies. The
+    order in which rows are served makes no difference.
     """
     dropped: Counter[str] = Counter()
+    rows = rows[np.lexsort((rows["volume"], rows["session"]))]
     for reason, is_bad in _reasons(end):
         bad = is_bad(rows)
         if bad.any():
@@ -58,12 +60,13 @@ def _reasons(end: date) -> Iterator[tuple[str, Callable[[Table], Mask]]]:
     yield "future", lambda rows: rows["session"] > following
     yield "unfinished", lambda rows: rows["session"] == following
     yield "not a session", lambda rows: ~_is_session(rows, _sessions_until(end))
-    yield "out of order", out_of_order
-    yield "duplicate", _duplicate
     yield "not a number", lambda rows: ~_all_prices(rows, np.isfinite)
     yield "zero", lambda rows: ~_all_prices(rows, lambda price: price != 0)
     yield "negative", lambda rows: ~_all_prices(rows, lambda price: price > 0)
     yield "high below low", lambda rows: rows["high"] < rows["low"]
+    yield "out of range", _out_of_range
+    yield "duplicate", _duplicate
+    yield "conflicting", _conflicting
     yield "absurd", _absurd
 
 
@@ -92,40 +95,29 @@ def _all_prices(rows: Table, is_good: Callable[[NDArray[np.float64]], Mask]) -> 
     return good
 
 
-def out_of_order(rows: Table) -> Mask:
-    """The fewest rows whose removal leaves the dates in their prevailing order."""
-    days = rows["session"].astype(np.int64)
-    steps = np.diff(days)
-    if not (steps < 0).any() or not (steps > 0).any():
-        return np.zeros(len(rows), bool)
-    rising = days if (steps > 0).sum() > (steps < 0).sum() else -days
-    broken: Mask = ~_longest_rise(rising)
-    return broken
-
-
-def _longest_rise(days: NDArray[np.int64]) -> Mask:
-    """Members of the longest non-decreasing subsequence (patience sorting)."""
-    tops: list[int] = []
-    top_positions: list[int] = []
-    before = np.full(len(days), -1)
-    for position, day in enumerate(days.tolist()):
-        # One day later: equal days are duplicates, not out of order.
-        pile = bisect_left(tops, day + 1)
-        before[position] = top_positions[pile - 1] if pile else -1
-        tops[pile : pile + 1] = [day]
-        top_positions[pile : pile + 1] = [position]
-    member = np.zeros(len(days), bool)
-    position = top_positions[-1]
-    while position >= 0:
-        member[position] = True
-        position = int(before[position])
-    return member
+def _out_of_range(rows: Table) -> Mask:
+    # No tolerance: rounding keeps the order of prices that are rounded alike.
+    found: Mask = np.logical_or.reduce(
+        [(rows[name] < rows["low"]) | (rows[name] > rows["high"]) for name in ("open", "close")]
+    )
+    return found
 
 
 def _duplicate(rows: Table) -> Mask:
-    repeated = np.ones(len(rows), bool)
-    repeated[np.unique(rows["session"], return_index=True)[1]] = False
+    """Rows whose prices the next row of the session repeats; the largest volume is kept."""
+    repeated = np.zeros(len(rows), bool)
+    repeated[:-1] = np.logical_and.reduce(
+        [rows[name][:-1] == rows[name][1:] for name in ("session", *PRICES)]
+    )
     return repeated
+
+
+def _conflicting(rows: Table) -> Mask:
+    same_day = rows["session"][:-1] == rows["session"][1:]
+    several = np.zeros(len(rows), bool)
+    several[:-1] |= same_day
+    several[1:] |= same_day
+    return several
 
 
 def _absurd(rows: Table) -> Mask:
@@ -152,16 +144,14 @@ def _absurd(rows: Table) -> Mask:
 
 
 def _slipped(rows: Table) -> Mask:
-    order = np.argsort(rows["session"], kind="stable")
-    logs = np.log(rows["close"][order])
-    slipped = np.zeros(len(rows), bool)
+    logs = np.log(rows["close"])
     if len(rows) < 3 or not (np.abs(np.diff(logs)) > np.log(LARGEST_FACTOR)).any():
-        return slipped
+        return np.zeros(len(rows), bool)
     before, after = _medians_around(logs)
     limit = np.log(LARGEST_FACTOR)
     up = (logs - before > limit) & (logs - after > limit)
     down = (before - logs > limit) & (after - logs > limit)
-    slipped[order] = up | down
+    slipped: Mask = up | down
     return slipped
 
 

@@ -314,6 +314,7 @@ def test_a_split_call_that_one_symbol_spoils_names_it() -> None:
         ("null", "not a number"),
         ("absurd", "absurd"),
         ("high_below_low", "high below low"),
+        ("close_over_high", "out of range"),
         ("future", "future"),
         ("closed_day", "not a session"),
         ("unreadable_date", "unreadable"),
@@ -336,11 +337,36 @@ def test_a_row_served_twice_counts_once(refresh: Refresh, sandbox: Switches) -> 
     assert (days(fetched.bars), fetched.dropped) == (WINDOW, {"duplicate": 1})
 
 
-def test_a_row_out_of_order_is_dropped(refresh: Refresh, sandbox: Switches) -> None:
+def test_a_row_served_twice_with_other_prices_is_dropped(
+    refresh: Refresh, sandbox: Switches
+) -> None:
+    sandbox.faults({"kind": "conflicting", "session": "2022-12-27"})
+    fetched = refresh.bars_of("AAPL", FRIDAY)
+    assert fetched.dropped == {"conflicting": 2}
+    assert days(fetched.bars) == [day for day in WINDOW if day != "2022-12-27"]
+
+
+def test_rows_in_any_order_are_all_kept(refresh: Refresh, sandbox: Switches) -> None:
     sandbox.faults({"kind": "out_of_order", "session": "2022-12-27"})
     fetched = refresh.bars_of("AAPL", FRIDAY)
-    assert fetched.dropped == {"out of order": 1}
-    assert days(fetched.bars) == [day for day in WINDOW if day != "2022-12-27"]
+    assert (days(fetched.bars), fetched.dropped) == (WINDOW, {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "session", "newest", "expected"),
+    [
+        ("close_over_high", "2022-12-28", FRIDAY, True),
+        ("conflicting", "2022-12-28", FRIDAY, True),
+        ("zero", "2022-12-27", FRIDAY, False),
+        ("duplicate", "2022-12-28", FRIDAY, False),
+        ("no_row", "2022-12-28", FRIDAY, False),
+    ],
+)
+def test_a_newest_session_that_is_served_but_not_usable_is_still_missing(
+    refresh: Refresh, sandbox: Switches, kind: str, session: str, newest: date, *, expected: bool
+) -> None:
+    sandbox.faults({"kind": kind, "session": session})
+    assert refresh.bars_of("AAPL", newest).newest_dropped is expected
 
 
 def test_a_symbol_without_a_sane_row_is_refused(sandbox: Switches, refresh: Refresh) -> None:
@@ -405,11 +431,11 @@ def test_volume_numbers_and_oddities() -> None:
     [True, [], {}, "1,000", "1_000", "", "٣", "٣x", "inf", 10**400, "NaN"],
 )
 def test_what_is_no_price_is_dropped(close: Any) -> None:
-    body = entry([row("2022-12-28", close), row("2022-12-27", 10.25)])
+    body = entry([row("2022-12-28", close), row("2022-12-27", 10.0)])
     with answering(httpx.Response(200, json=body)) as refresh:
         fetched = refresh.bars_of("AAPL", FRIDAY)
     assert fetched.dropped == {"not a number": 1}
-    assert fetched.bars.close.tolist() == [10.25]
+    assert fetched.bars.close.tolist() == [10.0]
 
 
 @pytest.mark.parametrize("values", [None, "none", {}, 3])
@@ -526,6 +552,21 @@ def test_a_provider_that_ignores_the_end_date_does_not_loop() -> None:
     # The S&P 500 file has 3,448 rows in these 5,000 days.
     assert len(fetched.bars) == 3448
     assert fetched.dropped == {"not a session": 5000 - 3448}
+
+
+def test_a_wrong_date_does_not_end_the_history() -> None:
+    before: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        before.append(request.url.params["end_date"])
+        values = history(date(2022, 12, 28), 5000) if len(before) == 1 else []
+        return httpx.Response(200, json=entry([row("1970-01-05"), *values[1:]]))
+
+    transport = httpx.MockTransport(handle)
+    with TwelveData("http://provider", SecretStr("k"), transport=transport) as client:
+        Refresh(client).bars_of("AAPL")
+    # The fifth-oldest of the right dates: rows that come twice count once.
+    assert before == ["2022-12-29", "2009-04-25"]
 
 
 def test_a_history_without_an_end_is_refused() -> None:

@@ -212,7 +212,8 @@ def check(reply: BatchReply) -> None:
         values = np.array([made.open, made.high, made.low, made.close])
         assert np.isfinite(values).all()
         assert (values > 0).all()
-        assert (made.high >= made.low).all()
+        for price in (made.open, made.close):
+            assert ((made.low <= price) & (price <= made.high)).all()
         assert (np.diff(made.sessions).astype(int) > 0).all()
         known = sessions.between(one.due.start, one.due.end).to_numpy().astype("datetime64[D]")
         assert np.isin(made.sessions, known).all()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -81,13 +82,47 @@ def test_a_price_beyond_all_prices_is_dropped(close: float) -> None:
 def test_a_price_far_off_its_own_close_is_dropped(name: str) -> None:
     table = served([50.0] * 5)
     table[name][2] = 5_000.0 if name != "low" else 0.5
+    table["high"] = np.maximum(table["high"], table["open"])
     assert validation.valid(table, END)[1] == {"absurd": 1}
 
 
-def test_one_wrong_date_costs_one_row_whichever_way_the_rows_run() -> None:
-    for table in (served([50.0] * 9), served([50.0] * 9)[::-1].copy()):
-        table["session"][4] = np.datetime64("1970-01-05")
-        assert validation.valid(table, END)[1] == {"out of order": 1}
+@pytest.mark.parametrize("name", ["open", "close"])
+@pytest.mark.parametrize("price", [49.999, 50.001, 75.0])
+def test_an_open_or_close_outside_its_own_range_is_no_bar(name: str, price: float) -> None:
+    table = served([50.0] * 5)
+    table[name][2] = price
+    valid, counted = validation.valid(table, END)
+    assert (len(valid), counted) == (4, {"out of range": 1})
+
+
+def test_two_bars_of_a_session_that_differ_are_both_dropped() -> None:
+    table = served([50.0, 51.0, 52.0])
+    twice = np.concatenate([table, table[:1], table[1:2]])
+    for name in parsing.PRICES:
+        twice[name][3] = 52.001
+    valid, counted = validation.valid(twice, END)
+    assert (valid["close"].tolist(), counted) == ([50.0, 51.0], {"conflicting": 2, "duplicate": 1})
+
+
+def test_of_equal_bars_the_one_with_a_volume_is_taken() -> None:
+    table = np.concatenate([served([50.0])] * 2)
+    for volumes in ([7, parsing.NO_VOLUME], [parsing.NO_VOLUME, 7]):
+        table["volume"] = volumes
+        assert validation.valid(table, END)[0]["volume"].tolist() == [7]
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_makes_no_difference(random: Random) -> None:
+    table = served([50.0 + n for n in range(12)])
+    table["close"][3], table["session"][5] = 0.0, table["session"][6]
+    order = list(range(len(table)))
+    random.shuffle(order)
+    for rows in (table[order], table[::-1]):
+        valid, counted = validation.valid(rows, END)
+        assert valid["session"].tolist() == sorted(
+            {*table["session"][[*range(3), 4, *range(7, 12)]].tolist()}
+        )
+        assert counted == {"zero": 1, "conflicting": 2}
 
 
 def test_a_row_is_counted_under_one_reason_only() -> None:
@@ -124,4 +159,5 @@ def test_what_is_left_is_always_sane(wild: list[tuple[Any, ...]]) -> None:
     assert not len(bars) or bars.sessions[-1] <= np.datetime64(END)
     for price in (bars.open, bars.high, bars.low, bars.close):
         assert (np.isfinite(price) & (price > 0)).all()
-    assert (bars.high >= bars.low).all()
+    for price in (bars.open, bars.close):
+        assert ((bars.low <= price) & (price <= bars.high)).all()
