@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 
@@ -14,6 +14,9 @@ from autoindex.storage.prices.stored_prices import Counts
 from autoindex.storage.runs import checkpoints
 from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime
+
+# Symbols with dropped rows that a result names.
+MOST_NAMED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class RefreshProgress:
     deferred: dict[str, str] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     dropped: Counter[str] = field(default_factory=Counter)
+    dropped_by_symbol: dict[str, Counter[str]] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     credits: int = 0
     seconds: float = 0
@@ -53,7 +57,12 @@ class RefreshProgress:
         self.refused |= {refusal.symbol: refusal.reason for refusal in reply.refused}
         self.deferred |= reply.unavailable
         for one in reply.fetched:
-            self.dropped += one.dropped
+            self._drop(one.due.symbol, one.dropped)
+
+    def _drop(self, symbol: str, dropped: Counter[str]) -> None:
+        self.dropped += dropped
+        if dropped:
+            self.dropped_by_symbol[symbol] = self.dropped_by_symbol.get(symbol, Counter()) + dropped
 
     def plus(self, reply: BatchReply, stored: Stored) -> "RefreshProgress":
         """A copy with one more batch."""
@@ -87,12 +96,18 @@ class RefreshProgress:
             "records_removed": self.counts.deleted,
             "records_unchanged": self.counts.unchanged,
             "rows_dropped": dict(self.dropped),
+            "rows_dropped_by_symbol": self._most_dropped(),
             "restated": sorted(self.restated),
             "refused": self.refused,
             "deferred": self.deferred,
             "silent": sorted(self.silent),
             "credits_spent": self.credits,
         }
+
+    def _most_dropped(self) -> dict[str, dict[str, int]]:
+        """The symbols with the most dropped rows, by reason; ties in alphabetical order."""
+        found = sorted(self.dropped_by_symbol.items(), key=lambda one: (-one[1].total(), one[0]))
+        return {symbol: dict(dropped) for symbol, dropped in found[:MOST_NAMED]}
 
     def dump(self) -> dict[str, Any]:
         """As JSON, for `restored`; without deferred symbols, which are fetched again."""
