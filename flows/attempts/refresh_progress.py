@@ -24,12 +24,13 @@ class Stored:
     """What one batch has changed.
 
     `restated` names the symbols whose history was replaced, `to_refetch` the symbols whose history
-    has to be fetched whole first.
+    has to be fetched whole first. `refused` maps symbols whose stored history stays to the reason.
     """
 
     counts: Counts
     restated: frozenset[str]
     to_refetch: tuple[Due, ...]
+    refused: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -51,9 +52,10 @@ class RefreshProgress:
     def add(self, reply: BatchReply, stored: Stored) -> None:
         """Add one batch."""
         self.counts += stored.counts
-        to_refetch = {due.symbol for due in stored.to_refetch}
-        self.fetched |= {one.due.symbol for one in reply.fetched} - to_refetch
+        not_stored = {due.symbol for due in stored.to_refetch} | stored.refused.keys()
+        self.fetched |= {one.due.symbol for one in reply.fetched} - not_stored
         self.restated |= stored.restated
+        self.refused |= stored.refused
         self.refused |= {refusal.symbol: refusal.reason for refusal in reply.refused}
         self.deferred |= reply.unavailable
         for one in reply.fetched:

@@ -21,41 +21,54 @@ def upsert(run: Runtime, universe: list[Asset], reply: BatchReply, done: Refresh
 
     The same transaction stores the refresh's progress, for the next attempt if there is one.
     """
-    known = {asset.symbol: asset for asset in universe}
-    counts, sound, restated, to_refetch = Counts(), [], set[str](), []
-    window = run.settings.correction_sessions
+    ids = {asset.symbol: asset.id for asset in universe}
     # Up to the commit: the caller's record of it must not be interrupted.
     with run.engine.begin() as connection, time_limit.interruptible():
-        for one in reply.fetched:
-            asset = known[one.due.symbol]
-            known_closes = stored_prices.closes_of(connection, asset.id, one.due.start)
-            if not restatement.is_restated(one.bars, known_closes.sessions, known_closes.closes):
-                sound.append(one.bars)
-            elif one.due.whole:
-                counts += stored_prices.replace(connection, one.bars, asset.id, window)
-                restated.add(asset.symbol)
-            else:
-                to_refetch.append(one.due.refetch(asset.prices_kept_from))
-        ids = {symbol: asset.id for symbol, asset in known.items()}
-        counts += stored_prices.upsert(connection, sound, ids, window)
-        stored = Stored(counts, frozenset(restated), tuple(to_refetch))
+        stored = _store(connection, universe, reply, run.settings.correction_sessions)
         _mark_fetched(connection, run, reply, stored, ids)
         checkpoints.store(connection, run.task_id, done.plus(reply, stored).dump())
     get_run_logger().info(
         "stored %d new bars, %d changed, %d unchanged",
-        counts.inserted,
-        counts.updated,
-        counts.unchanged,
+        stored.counts.inserted,
+        stored.counts.updated,
+        stored.counts.unchanged,
     )
     return stored
+
+
+def _store(connection: Connection, universe: list[Asset], reply: BatchReply, window: int) -> Stored:
+    known = {asset.symbol: asset for asset in universe}
+    counts, sound, restated, to_refetch = Counts(), [], set[str](), []
+    refused: dict[str, str] = {}
+    for one in reply.fetched:
+        asset = known[one.due.symbol]
+        closes = stored_prices.closes_of(connection, asset.id, one.due.start)
+        comparison = restatement.compare(one.bars, closes.sessions, closes.closes)
+        if not comparison.is_restated or (one.due.whole and comparison.is_correction):
+            sound.append(one.bars)
+        elif not one.due.whole:
+            to_refetch.append(one.due.refetch(asset.prices_kept_from))
+        elif (reason := comparison.refusal()) is not None:
+            refused[asset.symbol] = reason
+        else:
+            counts += stored_prices.replace(connection, one.bars, asset.id, window)
+            restated.add(asset.symbol)
+    ids = {symbol: asset.id for symbol, asset in known.items()}
+    counts += stored_prices.upsert(connection, sound, ids, window)
+    return Stored(counts, frozenset(restated), tuple(to_refetch), refused)
 
 
 def _mark_fetched(
     connection: Connection, run: Runtime, reply: BatchReply, stored: Stored, ids: dict[str, int]
 ) -> None:
+    """Note what the provider has answered; an implausible answer leaves the symbol to be asked."""
     to_refetch = {due.symbol for due in stored.to_refetch}
-    fetched = [one.due for one in reply.fetched if one.due.symbol not in to_refetch]
-    refused = {ids[one.symbol] for one in reply.refused}
+    fetched = [one for one in reply.fetched if one.due.symbol not in to_refetch]
+    unknown = {one.symbol for one in reply.refused}
     # A refused symbol counts as fetched, or it would be the first of every refresh.
-    whole = {ids[due.symbol] for due in fetched if due.whole} | refused
-    fetches.note(connection, {ids[due.symbol] for due in fetched} | refused, whole, run.now)
+    whole = {one.due.symbol for one in fetched if one.due.whole} | unknown
+    implausible = {one.due.symbol for one in fetched if one.newest_dropped} | stored.refused.keys()
+    answered = ({one.due.symbol for one in fetched} | unknown) - implausible
+    for symbols, asked_at in ((answered, run.now), (implausible, None)):
+        of_whole = [ids[symbol] for symbol in symbols & whole]
+        fetches.note(connection, [ids[symbol] for symbol in symbols], of_whole, asked_at)

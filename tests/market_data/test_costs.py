@@ -6,7 +6,7 @@ import numpy as np
 
 from autoindex.market_data import fetch_plan
 from autoindex.market_data.client import TwelveData
-from autoindex.market_data.restatement import is_restated
+from autoindex.market_data.restatement import compare
 from tests.market_data.stage import AFTER_LAST_CLOSE, Asset, Refresh, Switches
 
 LAST = date(2022, 12, 28)
@@ -76,9 +76,9 @@ def test_a_restatement_costs_the_pages_of_that_symbol_only(
     restated = [
         fetched.due.refetch(kept_from=None)
         for fetched in client.fetch(batch).fetched
-        if is_restated(
+        if compare(
             fetched.bars, stored[fetched.due.symbol].sessions, stored[fetched.due.symbol].close
-        )
+        ).is_restated
     ]
     (again,) = fetch_plan.batches(restated, 610)
     (whole,) = client.fetch(again).fetched

@@ -12,7 +12,8 @@ from autoindex.storage.universe.assets import Asset
 
 _NOTE: Final = text("""
     insert into fetches (asset_id, asked_at, whole_at)
-    select id, :asked_at, case when id = any(cast(:whole as int[])) then now() end
+    select
+        id, cast(:asked_at as timestamptz), case when id = any(cast(:whole as int[])) then now() end
     from unnest(cast(:ids as int[])) as answered (id)
     on conflict (asset_id) do update set
         asked_at = excluded.asked_at, whole_at = coalesce(excluded.whole_at, fetches.whole_at)
@@ -20,9 +21,12 @@ _NOTE: Final = text("""
 
 
 def note(
-    connection: Connection, ids: Collection[int], whole: Collection[int], asked_at: datetime
+    connection: Connection, ids: Collection[int], whole: Collection[int], asked_at: datetime | None
 ) -> None:
-    """Note that the provider answered about assets, about `whole` with their whole history."""
+    """Note that the provider answered about assets, about `whole` with their whole history.
+
+    Without `asked_at`, its answer could not be used, and it is to be asked again.
+    """
     values = {"ids": list(ids), "whole": list(whole), "asked_at": asked_at}
     connection.execute(_NOTE, values)
 

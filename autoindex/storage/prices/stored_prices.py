@@ -13,7 +13,9 @@ from psycopg import sql
 from sqlalchemy import Connection, func, select, text
 
 from autoindex import sessions
+from autoindex.market_data import restatement
 from autoindex.market_data.bars import Bars
+from autoindex.market_data.restatement import Comparison
 from autoindex.storage import versions
 from autoindex.storage.index import allocations, corrections
 from autoindex.storage.postgres import binary_copy, locks
@@ -22,9 +24,6 @@ from autoindex.storage.prices.price_diff import Difference
 from autoindex.storage.tables import prices
 from autoindex.storage.universe import share_counts
 from autoindex.storage.universe.assets import Asset
-
-# A factor between old and new closes this steady changes no return: see `_changed_returns`.
-_STEADY: Final = 1e-3
 
 _CLOSES: Final = {"session": "date", "close": "float8"}
 
@@ -98,13 +97,14 @@ def replace(
     """
     locks.until_commit(connection, locks.PRICES)
     stored = closes_of(connection, asset_id)
+    comparison = restatement.compare(bars, stored.sessions, stored.closes)
     found = price_diff.find(connection, [bars], {bars.symbol: asset_id}, whole=True)
     deleted = sum(_delete(connection, one) for one in found)
     written = _write(connection, found)
-    _restate_holdings(connection, asset_id, stored, bars)
+    _restate_holdings(connection, asset_id, comparison)
     if deleted and not written.written:
         versions.bump(connection, versions.PRICES)
-    changed = {asset_id: _changed_returns(stored, bars)}
+    changed = {asset_id: comparison.changed_returns()}
     corrections.note(connection, changed, "history restated", window)
     return dataclasses.replace(written, deleted=deleted)
 
@@ -157,29 +157,13 @@ def columns(bars: Sequence[tuple[int, Bars]]) -> dict[str, NDArray[Any]]:
     }
 
 
-def _restate_holdings(connection: Connection, asset_id: int, stored: "Closes", bars: Bars) -> None:
-    days, ours, theirs = np.intersect1d(stored.sessions, bars.sessions, return_indices=True)
+def _restate_holdings(connection: Connection, asset_id: int, comparison: Comparison) -> None:
+    days, factors = comparison.scaled()
     if len(days):
-        factors = stored.closes[ours] / bars.close[theirs]
         allocations.restate(connection, asset_id, days, factors)
-        new = bars.sessions[bars.sessions > stored.sessions[-1]]
+        new = comparison.added[comparison.added > comparison.sessions[-1]]
         first_new = new[0].item() if len(new) else None
         share_counts.restate(connection, asset_id, days, factors, first_new)
-
-
-def _changed_returns(stored: "Closes", bars: Bars) -> NDArray[np.datetime64]:
-    """The sessions whose return the restatement changed.
-
-    A split multiplies all closes before it by one factor. So a return changes only where the factor
-    between old and new closes steps, or where a session is new or gone.
-    """
-    _, ours, theirs = np.intersect1d(stored.sessions, bars.sessions, return_indices=True)
-    new_or_gone = np.setxor1d(stored.sessions, bars.sessions)
-    factors = np.log(bars.close[theirs] / stored.closes[ours])
-    steps = stored.sessions[ours][1:][np.abs(np.diff(factors)) > _STEADY]
-    # A split after the stored history ends is not a step between two of its closes.
-    changed: NDArray[np.datetime64] = np.concatenate([new_or_gone, steps])
-    return changed
 
 
 @dataclass(frozen=True, slots=True)
