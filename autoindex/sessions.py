@@ -1,19 +1,25 @@
-"""Trading sessions of the New York Stock Exchange: which are closed, which are rebalances."""
+"""Trading sessions of the install's calendar: which are closed, which are rebalances.
 
+The calendar is the one of the settings, which a process reads once, at its first question.
+"""
+
+import os
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 import exchange_calendars
 import pandas as pd
+from exchange_calendars import ExchangeCalendar
 
 from autoindex.requests import Frequency
+from autoindex.settings import Settings
 
-EXCHANGE: Final = "XNYS"
-# exchange_calendars begins twenty years ago by default.
 # Twelve Data serves nothing older than this.
-FIRST_DAY: Final = "1970-01-01"
+_FIRST_DAY: Final = date(1970, 1, 1)
+# Every calendar covers these years.
+_COVERED_BY_ALL: Final = {"start": "2021-01-01", "end": "2026-12-31"}
 
 PANDAS_PERIODS: Final[Mapping[str, str]] = {
     Frequency.DAILY: "D",
@@ -23,14 +29,55 @@ PANDAS_PERIODS: Final[Mapping[str, str]] = {
 }
 
 
+def calendar_code() -> str:
+    """The exchange_calendars code of the calendar that this process goes by."""
+    # By the variable: a forked run may have other settings than its parent.
+    return _code(os.environ.get("AUTOINDEX_CALENDAR"))
+
+
+@cache
+def _code(_: str | None) -> str:
+    return str(exchange_calendars.resolve_alias(Settings().calendar))
+
+
+@cache
+def _years_of(code: str) -> ExchangeCalendar:
+    return exchange_calendars.get_calendar(code, **_COVERED_BY_ALL)
+
+
 @lru_cache(maxsize=2)
-def _calendar(last_day: date) -> exchange_calendars.ExchangeCalendar:
-    return exchange_calendars.get_calendar(EXCHANGE, start=FIRST_DAY, end=last_day.isoformat())
+def _calendar(code: str, last_day: date) -> ExchangeCalendar:
+    # Without a start, exchange_calendars begins twenty years ago.
+    wanted = pd.Timestamp(_FIRST_DAY), pd.Timestamp(last_day)
+    try:
+        return exchange_calendars.get_calendar(code, *wanted)
+    except ValueError:  # some calendars cover less
+        known = _years_of(code)
+        start, end = known.bound_min() or wanted[0], known.bound_max() or wanted[1]
+        return exchange_calendars.get_calendar(code, max(start, wanted[0]), min(end, wanted[1]))
 
 
-def _calendar_through(day: date) -> exchange_calendars.ExchangeCalendar:
+def _calendar_through(day: date) -> ExchangeCalendar:
     # Whole years: a process builds the calendar once, not once a day.
-    return _calendar(date(day.year + 1, 12, 31))
+    return _calendar(calendar_code(), date(day.year + 1, 12, 31))
+
+
+def first_day(until: date) -> date:
+    """The day with which the calendar begins, seen from the day `until`."""
+    earliest = _calendar_through(until).bound_min()
+    return _FIRST_DAY if earliest is None else max(_FIRST_DAY, earliest.date())
+
+
+def trades_by(code: str, exchange: str) -> bool | None:
+    """Whether an exchange has the sessions and closes of a calendar; None where it is unknown.
+
+    Exchanges are known by the names and market identifier codes of exchange_calendars.
+    """
+    name = exchange.upper()
+    if name not in exchange_calendars.get_calendar_names():
+        return None
+    ours, theirs = (exchange_calendars.resolve_alias(one) for one in (code, name))
+    return bool(ours == theirs or _years_of(ours).closes.equals(_years_of(theirs).closes))
 
 
 def between(first: date, last: date) -> pd.DatetimeIndex:
@@ -45,7 +92,7 @@ def between(first: date, last: date) -> pd.DatetimeIndex:
 
 
 def back(day: date, count: int) -> date:
-    """The session `count` sessions before the last one not after `day`; no earlier than 1970."""
+    """The session `count` sessions before the last one not after `day`, or the first there is."""
     found = _calendar_through(day).sessions
     position = int(found.searchsorted(pd.Timestamp(day), side="right")) - 1 - count
     session: pd.Timestamp = found[max(0, position)]
@@ -54,8 +101,10 @@ def back(day: date, count: int) -> date:
 
 def ahead(day: date, count: int) -> date:
     """The session `count` sessions after the first one not before `day`."""
-    # A session takes less than two days, weekends and holidays included, and closures two weeks.
-    return between(day, day + timedelta(days=2 * count + 14))[count].date()
+    # A session takes less than two days, weekends and holidays included.
+    found = _calendar_through(day + timedelta(days=2 * count)).sessions
+    session: pd.Timestamp = found[int(found.searchsorted(pd.Timestamp(day))) + count]
+    return session.date()
 
 
 def last_closed(now: datetime) -> date:

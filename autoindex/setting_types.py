@@ -78,6 +78,20 @@ def _within_the_calendar(instant: datetime) -> datetime:
     return instant
 
 
+def _calendar(code: str) -> None:
+    # It takes a second to load, and most installs leave the default.
+    import exchange_calendars  # noqa: PLC0415
+
+    if code not in exchange_calendars.get_calendar_names():
+        raise ValueError(
+            "is no calendar of exchange_calendars: write its code, as in XNYS, XLON or XTKS"
+        )
+    try:
+        exchange_calendars.get_calendar(code, start="2022-01-01", end="2022-12-31")
+    except (NotImplementedError, ValueError):
+        raise ValueError("is a calendar that the installed exchange_calendars can't make") from None
+
+
 def _absolute(folder: Path) -> Path:
     try:
         return folder.expanduser().resolve()
@@ -88,6 +102,7 @@ def _absolute(folder: Path) -> Path:
 Line = Annotated[str, _as_written(_line)]
 Folder = Annotated[Path, AfterValidator(_absolute)]
 Instant = Annotated[AwareDatetime, BeforeValidator(_written_out), _as_written(_within_the_calendar)]
+Calendar = Annotated[str, _as_written(_calendar)]
 Seconds = Annotated[float, Field(le=_DAY_SECONDS, allow_inf_nan=False)]
 Hours = Annotated[float, Field(gt=0, le=366 * 24, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

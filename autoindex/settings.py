@@ -20,6 +20,7 @@ from autoindex.errors import ConfigurationError
 from autoindex.setting_types import (
     ApiKey,
     ArchiveUrl,
+    Calendar,
     Count,
     Dsn,
     Folder,
@@ -79,6 +80,10 @@ class Settings(BaseSettings):
     )
     twelve_data_base_url: WebUrl = Field(
         default="https://api.twelvedata.com", description="Where Twelve Data's API is."
+    )
+    calendar: Calendar = Field(
+        default="XNYS",
+        description="Trading calendar, a code of exchange_calendars; set before the first import.",
     )
     clock: Instant | None = Field(
         default=None, description="The instant the data stands at; the wall clock when unset."

@@ -132,6 +132,7 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
             [member.symbol for member in members if member.symbol in closes],
             run.now,
         ),
+        currency=next((asset.currency for asset in constituents), "USD"),
         dividends_in_prices=run.settings.sandbox,
     )
 

@@ -55,6 +55,10 @@ WRONG = {
         ],
         "with scheme and host",
     ),
+    "AUTOINDEX_CALENDAR": (
+        ["xnys", "New York", "NYSE2", "ASEX", "XTAE"],
+        "calendar",
+    ),
     "AUTOINDEX_CLOCK": (
         ["0", "1672264800", "2022-12-28T22:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"],
         "",

@@ -70,7 +70,7 @@ class Due:
 
     def refetch(self, kept_from: date | None) -> Self:
         """The same symbol, whole: its history was restated."""
-        start = _beginning(kept_from)
+        start = _beginning(kept_from, self.end)
         return replace(self, start=start, whole=True, pages=_pages(start, self.end))
 
 
@@ -194,7 +194,7 @@ def batches(due: Sequence[Due], credits_per_minute: int) -> Iterator[Batch]:
 
 
 def _due(instrument: Instrument, newest: date | None, end: date, *, smart: bool) -> Due:
-    beginning = start = _beginning(instrument.prices_kept_from)
+    beginning = start = _beginning(instrument.prices_kept_from, end)
     if newest is not None and smart:
         start = max(beginning, _overlap_start(newest))
     return Due(
@@ -209,14 +209,12 @@ def _due(instrument: Instrument, newest: date | None, end: date, *, smart: bool)
     )
 
 
-def _beginning(kept_from: date | None) -> date:
-    return max(date.fromisoformat(sessions.FIRST_DAY), kept_from or date.min)
+def _beginning(kept_from: date | None, end: date) -> date:
+    return max(sessions.first_day(end), kept_from or date.min)
 
 
 def _overlap_start(newest: date) -> date:
-    # Three weeks always have five sessions: the exchange's longest closure was four of them.
-    recent = sessions.between(newest - timedelta(days=21), newest)
-    return recent[-OVERLAP_SESSIONS].date() if len(recent) >= OVERLAP_SESSIONS else newest
+    return sessions.back(newest, OVERLAP_SESSIONS - 1)
 
 
 def _pages(start: date, end: date) -> int:

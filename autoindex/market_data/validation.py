@@ -16,7 +16,6 @@ absurd           see `_absurd`
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -71,16 +70,11 @@ def _reasons(end: date) -> Iterator[tuple[str, Callable[[Table], Mask]]]:
 
 
 def _following_session(end: date) -> np.datetime64:
-    # No closure has ever lasted two weeks.
-    return np.datetime64(
-        sessions.between(end + timedelta(days=1), end + timedelta(days=14))[0], "D"
-    )
+    return np.datetime64(sessions.ahead(end + timedelta(days=1), 0), "D")
 
 
-@lru_cache(maxsize=4)
 def _sessions_until(end: date) -> NDArray[np.datetime64]:
-    first = date.fromisoformat(sessions.FIRST_DAY)
-    return sessions.between(first, end).to_numpy().astype("datetime64[D]")
+    return sessions.between(sessions.first_day(end), end).to_numpy().astype("datetime64[D]")
 
 
 def _is_session(rows: Table, known: NDArray[np.datetime64]) -> Mask:

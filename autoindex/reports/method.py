@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from autoindex import sessions
 from autoindex.reports.content import Paragraph
 from autoindex.reports.inputs import ReportInputs
 from autoindex.reports.wording import ENOUGH, day, words
@@ -101,7 +102,9 @@ def _sources(inputs: ReportInputs) -> str:
         f"Daily closes of {len(inputs.assets)} constituents in {inputs.currency}, as served by "
         "Twelve Data or by the sandbox that stands in for it"
     )
-    return f"{prices}. Trading sessions are those of the New York Stock Exchange."
+    code = sessions.calendar_code()
+    exchange = "New York Stock Exchange" if code == "XNYS" else f"exchange {code}"
+    return f"{prices}. Trading sessions are those of the {exchange}."
 
 
 def _notice() -> str:

@@ -41,7 +41,7 @@ def import_file(settings: Settings, file: Path, *, backdate: bool = False) -> st
     today = settings.now().date()
     with connected(settings) as connection:
         importing = UniverseImport(connection, today, _user(), backdate=backdate)
-        rows = universe_file.read(file, importing.members(), importing.refusal)
+        rows = universe_file.read(file, importing.members(), importing.refusal, settings.calendar)
         done = importing.store(rows, settings.correction_sessions)
     return f"{done.inserted} inserted, {done.updated} updated, {done.unchanged} unchanged"
 
@@ -59,7 +59,7 @@ def import_sandbox(settings: Settings) -> Imported | None:
     with connected(settings) as connection:
         if assets.list_assets(connection):
             return None
-        rows = universe_file.read(SANDBOX_FILE)
+        rows = universe_file.read(SANDBOX_FILE, calendar=settings.calendar)
         return import_universe(connection, rows, today=settings.now().date())
 
 

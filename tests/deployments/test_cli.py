@@ -98,6 +98,11 @@ def test_nothing_of_a_wrong_universe_is_imported(
     file.write_text("symbol,exchange,currency,name\nVOD,LSE,GBP,Vodafone\n")
     error = said(capsys, "universe", "import", str(file))
     assert "line 2, column currency: is GBP, but the universe is in USD" in error
+    file.write_text("symbol,exchange,currency,name\nSHEL,LSE,USD,Shell\n")
+    error = said(capsys, "universe", "import", str(file))
+    assert "line 2, column exchange: LSE does not trade by the calendar XNYS" in error
+    with connected(Settings()) as connection:
+        assert [one.symbol for one in assets.list_assets(connection)] == ["KO"]
 
 
 def test_an_absent_prefect_server_is_named(

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Thread
 
 import pytest
@@ -15,11 +16,12 @@ from sandbox.state import Sandbox
 from tests.market_data.stage import Asset, Refresh, Switches
 
 
-@pytest.fixture(scope="session")
-def sandbox_url() -> Iterator[str]:
+@contextmanager
+def served(sandbox: Sandbox) -> Iterator[str]:
+    """The address of a server with this sandbox."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    config = uvicorn.Config(application(Sandbox(sample_prices.sample())), log_level="critical")
+    config = uvicorn.Config(application(sandbox), log_level="critical")
     server = uvicorn.Server(config)
     thread = Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -27,6 +29,12 @@ def sandbox_url() -> Iterator[str]:
     server.should_exit = True
     thread.join()
     listener.close()
+
+
+@pytest.fixture(scope="session")
+def sandbox_url() -> Iterator[str]:
+    with served(Sandbox(sample_prices.sample())) as url:
+        yield url
 
 
 @pytest.fixture

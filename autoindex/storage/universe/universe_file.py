@@ -3,12 +3,13 @@
 import csv
 import io
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
+from autoindex import sessions
 from autoindex.errors import InvalidRequest
 from autoindex.storage.universe.memberships import Member
 from autoindex.storage.universe.universe_row import UniverseRow
@@ -39,9 +40,11 @@ def read(
     path: Path,
     stored: Sequence[Member] = (),
     refusal: Callable[[UniverseRow], str | None] = lambda _: None,
+    calendar: str | None = None,
 ) -> list[UniverseRow]:
     """Read a universe's CSV file and check it together with the `stored` members.
 
+    With a `calendar`, every exchange must trade by it; one that no calendar knows is accepted.
     Commas, semicolons or tabs separate the values. Raises `InvalidRequest`, which names up to ten
     invalid lines, each with the column of its first invalid value. `refusal` checks a row further:
     it returns the text that follows the line number, or None.
@@ -56,6 +59,8 @@ def read(
             wrong.append((number, str(reason)))
     wrong += [*_twice(rows), *_other_currencies(rows, stored), *_second_benchmarks(rows, stored)]
     wrong += [(number, why) for number, row in rows.items() if (why := refusal(row)) is not None]
+    if calendar is not None:
+        wrong += _other_calendars(rows, calendar, named={number for number, _ in wrong})
     if wrong:
         raise InvalidRequest(path.name, _listed(sorted(wrong)))
     if not rows:
@@ -170,6 +175,18 @@ def _other_currencies(rows: Rows, stored: Sequence[Member]) -> Iterator[Wrong]:
     for number, row in rows.items():
         if row.currency != ours:
             yield number, f", column currency: is {row.currency}, but the universe is in {ours}"
+
+
+def _other_calendars(rows: Rows, calendar: str, named: Container[int]) -> Iterator[Wrong]:
+    """Rows of exchanges with other sessions than the calendar, without lines already `named`."""
+    trades = {row.exchange: sessions.trades_by(calendar, row.exchange) for row in rows.values()}
+    for number, row in rows.items():
+        if trades[row.exchange] is False and number not in named:
+            yield (
+                number,
+                f", column exchange: {row.exchange} does not trade by the calendar {calendar} "
+                "(AUTOINDEX_CALENDAR)",
+            )
 
 
 def _second_benchmarks(rows: Rows, stored: Sequence[Member]) -> Iterator[Wrong]:

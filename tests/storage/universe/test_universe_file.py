@@ -131,6 +131,33 @@ def test_what_is_stored_counts_too(tmp_path: Path) -> None:
     assert universe_file.read(written(tmp_path, HEAD, SPY, "SPX,NYSE,USD,S,,,,,"), [spx])
 
 
+def test_an_exchange_with_other_sessions_is_refused_by_line(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, HEAD, GE, "VOD,LSE,USD,V,,,,,", "SPX,INDEX,USD,S,,,,,", "6758,JPX,JPY,S,,,,,"
+    )
+    with pytest.raises(InvalidRequest) as refused:
+        universe_file.read(file, calendar="XNYS")
+    first, second = str(refused.value).split("\n")
+    assert first == (
+        "stocks.csv: line 3, column exchange: LSE does not trade by the calendar XNYS "
+        "(AUTOINDEX_CALENDAR)"
+    )
+    assert second == "line 5, column currency: is JPY, but the universe is in USD"
+    assert universe_file.read(CASES / "pence.csv", calendar="XLON")
+
+
+def test_minor_units_are_currencies_of_their_own(tmp_path: Path) -> None:
+    pence = written(tmp_path, HEAD, "VOD,LSE,GBp,Vodafone,,,,,")
+    assert universe_file.read(pence)[0].currency == "GBp"
+    assert "is GBp, but the universe is in GBP" in refusal(pence, [member("BP", currency="GBP")])
+
+
+@pytest.mark.parametrize("symbol", ["7203", "0700", "005930", "1COV", "600519"])
+def test_symbols_may_begin_with_a_digit(tmp_path: Path, symbol: str) -> None:
+    (row,) = universe_file.read(written(tmp_path, HEAD, f"{symbol},JPX,JPY,Name,,,,,"))
+    assert row.symbol == symbol
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
