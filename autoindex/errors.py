@@ -11,8 +11,7 @@
     │   ├── BudgetSpent           our own share of credits or time is spent
     │   ├── MailUnavailable       the mail server is unreachable, or asks for a retry later
     │   ├── PartUnavailable       the facade cannot reach Prefect, the database or the key set
-    │   ├── TurnTaken             another task works at the same data
-    │   └── InputChanged          the data changed during every try of a computation
+    │   └── TurnTaken             another task works at the same data
     ├── AttemptOver               the task goes on in its next attempt
     └── PermanentError            a retry changes nothing
         ├── ProviderRefused       a bad key, a plan without the endpoint
@@ -111,10 +110,6 @@ class PartUnavailable(TransientError):
 
 class TurnTaken(TransientError):
     """Another task works at the same data, and has for some seconds."""
-
-
-class InputChanged(TransientError):
-    """What a computation has read changed before it could be stored, several times."""
 
 
 class AttemptOver(AutoindexError):

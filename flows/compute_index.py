@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from prefect import State, flow, get_run_logger
 
-from autoindex.errors import EmptyWindow, IndexImpossible, InputChanged
+from autoindex.errors import EmptyWindow, IndexImpossible, TurnTaken
 from autoindex.index import compute as index
 from autoindex.index import reasons
 from autoindex.index.compute import IndexSeries
@@ -98,7 +98,7 @@ def _publish(
         if (published := store(run, request, loaded, computed)) is not None:
             return loaded, computed, published
         get_run_logger().info("prices or members have changed meanwhile: computing again")
-    raise InputChanged(f"prices or members have changed during each of {TRIES} computations")
+    raise TurnTaken(f"prices or members have changed during each of {TRIES} computations")
 
 
 def _measure(run: Runtime, request: ComputeIndexRequest) -> list[Correction]:

@@ -192,6 +192,27 @@ def test_a_correction_is_in_every_index_that_is_computed_next(
         assert not open_corrections(run, strategy)
 
 
+def test_a_split_during_a_computation_moves_no_level(run: Runtime, closes: pd.DataFrame) -> None:
+    store(run, closes[:"2021-02-26"])
+    compute(run)
+    # The next session decides a rebalance.
+    store(run, closes[:"2021-03-01"])
+    asked = ComputeIndexRequest()
+    split = closes["AAPL"] / 4
+    with disable_run_logger():
+        loaded = flow.load_prices.fn(run, asked)
+        computed = flow.compute.fn(loaded, asked)
+        with run.engine.begin() as connection:
+            ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+            stored_prices.replace(connection, bars_of(split[:"2021-03-01"]), ids["AAPL"])
+        assert flow.store.fn(run, asked, loaded, computed) is None
+    compute(run)
+    store(run, closes.assign(AAPL=split))
+    wanted = at_once(closes, Strategy.COMPOSITE)
+    pd.testing.assert_series_equal(compute(run), wanted, rtol=1e-9, check_freq=False)
+    assert not open_corrections(run)
+
+
 def test_an_older_correction_waits_until_somebody_asks(run: Runtime, closes: pd.DataFrame) -> None:
     store(run, closes)
     published = compute(run)
