@@ -134,8 +134,10 @@ def test_three_splits_at_once_are_a_history_still_and_a_fourth_is_not() -> None:
     stored = wmt(572)
     four = steps(572, (0, 60), (100, 20), (200, 4), (300, 1))
     assert restated(stored, stored.close / four).refusal() is None
-    five = steps(572, (0, 60), (100, 20), (200, 4), (300, 2), (400, 1))
-    assert "in a few pieces" in str(restated(stored, stored.close / five).refusal())
+    for count in (572, 8313):
+        stored = wmt(count)
+        five = steps(count, (0, 60), (100, 20), (200, 4), (300, 2), (400, 1))
+        assert "in a few pieces" in str(restated(stored, stored.close / five).refusal())
 
 
 @pytest.mark.parametrize("count", [60, 126, 572, 8313])
@@ -221,9 +223,15 @@ def test_a_correction_among_the_closes_of_a_split_has_no_factor() -> None:
     assert stored.sessions[300] not in days
 
 
-@pytest.mark.parametrize("factor", [1.000_05, 1.000_1, 1.000_15, 1.000_3, 1.000_9, 1.005])
-def test_every_change_beyond_rounding_is_a_changed_return(factor: float) -> None:
-    stored = wmt(572)
+@pytest.mark.parametrize(
+    ("price", "factor"),
+    [
+        *[(100, factor) for factor in (1.000_05, 1.000_1, 1.000_15, 1.000_3, 1.000_9, 1.005)],
+        *[(10, factor) for factor in (1.000_2, 1.000_3, 1.000_9)],
+    ],
+)
+def test_every_change_beyond_rounding_is_a_changed_return(price: float, factor: float) -> None:
+    stored = bars(wmt(572).close * price / 100, wmt(572).sessions)
     compared = restated(stored, stored.close / steps(572, (0, factor), (400, 1)))
     assert compared.refusal() is None
     assert compared.changed_returns()[0] <= stored.sessions[400]
