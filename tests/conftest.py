@@ -75,7 +75,7 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Generator[None]:
     try:
         yield
     finally:
-        stop_unused(getattr(nextitem, "fixturenames", ()))
+        stop_unused(_used(nextitem))
 
 
 # What takes longest comes first. The yard has a Prefect server of its own: alone, its tests take
@@ -89,8 +89,18 @@ _GROUPS: Final = {
 
 
 def _group(item: pytest.Item) -> str | None:
+    if marked := item.get_closest_marker("xdist_group"):
+        return str(marked.args[0])
     used = getattr(item, "fixturenames", ())
     return next((group for fixture, group in _GROUPS.items() if fixture in used), None)
+
+
+def _used(item: pytest.Item | None) -> set[str]:
+    """The fixtures of a test; one that only names its group asks for that group's while it runs."""
+    if item is None:
+        return set()
+    of_its_group = {fixture for fixture, group in _GROUPS.items() if group == _group(item)}
+    return of_its_group | set(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
