@@ -181,6 +181,8 @@ def prefect_api(
 ) -> Iterator[str]:
     """A real Prefect server with our work pool, which this process's Prefect clients use too."""
     # Not above: most tests do without Prefect, which takes seconds to import.
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
     from deployments import bootstrap
     from tests.prefect_server import QUICK, prefect_server
 
@@ -190,5 +192,6 @@ def prefect_api(
     folder = tmp_path_factory.mktemp("prefect")
     with until_unused("prefect_api") as parts:
         running = parts.enter_context(prefect_server(folder, rendered, QUICK))
+        parts.enter_context(temporary_settings({PREFECT_API_URL: running}))
         bootstrap.register_pool(running)
         yield running

@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
@@ -33,7 +32,7 @@ QUICK = {
 def prefect_server(
     folder: Path, database_url: str, changed: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """The URL of its API, which this process's own clients use too."""
+    """The URL of its API."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     env = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | {
@@ -54,8 +53,7 @@ def prefect_server(
         )
     try:
         _wait(url, process, folder / "server.log")
-        with temporary_settings({PREFECT_API_URL: url}):
-            yield url
+        yield url
     finally:
         process.terminate()
         try:
