@@ -23,9 +23,9 @@ _CLAIMED: Final = RAN | {"PENDING"}
 # What tasks leave behind, in an order of its own; not when, nor by which task.
 _PRICES: Final = "select * from prices order by asset_id, session"
 _INDEX: Final = {
-    "index_levels": "session",
-    "allocations": "session, asset_id",
-    "metrics": "session",
+    "index_levels": ("session, level, version, missing", "session"),
+    "allocations": ("*", "session, asset_id"),
+    "metrics": ("*", "session"),
 }
 _LEFT_SECONDS: Final = 60.0
 
@@ -70,13 +70,13 @@ def digest(engine: Engine) -> dict[str, str]:
             found[strategy] = "".join(
                 _checksum(
                     connection,
-                    f"select * from {table}"  # noqa: S608 - names of our own
+                    f"select {columns} from {table}"  # noqa: S608 - names of our own
                     " where strategy = :strategy and frequency = :frequency"
                     f" order by {order}",
                     strategy=strategy,
                     frequency=FREQUENCY,
                 )
-                for table, order in _INDEX.items()
+                for table, (columns, order) in _INDEX.items()
             )
     return found
 
