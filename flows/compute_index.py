@@ -1,7 +1,7 @@
 """Compute index: load prices, compute, store, invalidate the cache."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -169,6 +169,7 @@ def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed:
         base=loaded.base,
         members=loaded.memberships,
     )
+    series = replace(series, levels=levels.kept(series.levels, loaded.published))
     whole = pd.concat([loaded.history, series.levels])
     if whole.empty:
         members = {one.symbol for one in loaded.members}

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from psycopg import sql
-from sqlalchemy import Connection, delete, func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
+from autoindex.storage.index.levels import SAME
 from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import allocations, index_levels
 from autoindex.storage.universe.assets import Asset
@@ -19,6 +20,30 @@ from autoindex.storage.universe.assets import Asset
 # So many rebalances are loaded at a time, which bounds memory.
 _REBALANCES_A_LOAD: Final = 64
 _ROWS: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
+_ANY: Final = text("""
+    select exists (
+        select from allocations
+        where strategy = :strategy and frequency = :frequency and session >= :start
+    )
+""")
+_FIRST_DIFFERENCE: Final = text("""
+    select min(session)
+    from (
+        select session, asset_id, weight, units from allocations
+        where strategy = :strategy and frequency = :frequency and session >= :start
+    ) as stored
+    full join new_allocations as new using (session, asset_id)
+    where stored.weight is null or new.weight is null
+        or abs(new.weight - stored.weight) > :same
+        or abs(new.units - stored.units) > :same * stored.units
+""")
+_DELETE: Final = text("""
+    delete from allocations
+    where strategy = :strategy and frequency = :frequency and session >= :start
+""")
+_INSERT: Final = text("""
+    insert into allocations select * from new_allocations where session >= :start
+""")
 _RESTATE: Final = text("""
     update allocations a set units = a.units * f.factor
     from unnest(
@@ -46,13 +71,33 @@ def store(
     ids: dict[str, int],
     start: date,
 ) -> None:
-    """Replace the stored allocations from `start` on; raises the version."""
-    table = allocations.c
-    connection.execute(
-        delete(allocations).where(
-            table.strategy == strategy, table.frequency == frequency, table.session >= start
-        )
-    )
+    """Replace the stored allocations from the first on that differs, not before `start`.
+
+    Raises the version if any does. Where there are none yet, they are loaded directly.
+    """
+    which = {"strategy": strategy, "frequency": frequency, "start": start}
+    if not connection.execute(_ANY, which).scalar_one():
+        _load(connection, "allocations", strategy, frequency, rows, ids)
+        versions.bump(connection, versions.INDEX)
+        return
+    connection.execute(text("create temporary table new_allocations (like allocations)"))
+    _load(connection, "new_allocations", strategy, frequency, rows, ids)
+    first = connection.execute(_FIRST_DIFFERENCE, which | {"same": SAME}).scalar_one()
+    if first is not None:
+        connection.execute(_DELETE, which | {"start": first})
+        connection.execute(_INSERT, {"start": first})
+        versions.bump(connection, versions.INDEX)
+    connection.execute(text("drop table new_allocations"))
+
+
+def _load(
+    connection: Connection,
+    table: str,
+    strategy: Strategy,
+    frequency: Frequency,
+    rows: Allocations,
+    ids: dict[str, int],
+) -> None:
     for first in range(0, len(rows.weights), _REBALANCES_A_LOAD):
         some = slice(first, first + _REBALANCES_A_LOAD)
         part = Allocations(rows.weights.iloc[some], rows.units.iloc[some])
@@ -62,8 +107,7 @@ def store(
             "strategy": binary_copy.repeated(strategy, count),
             "frequency": binary_copy.repeated(frequency, count),
         }
-        binary_copy.load(connection, "allocations", which | held)
-    versions.bump(connection, versions.INDEX)
+        binary_copy.load(connection, table, which | held)
 
 
 def _held(rows: Allocations, ids: dict[str, int]) -> dict[str, Any]:

@@ -34,10 +34,11 @@ GAP_SESSIONS = 10
 class ComputationInput:
     """The input of one computation.
 
-    `base` is None where the index starts anew; `closes` end with the last session that may be
-    published; `provisional` are stored sessions, `corrections` those that are due or pending, and
-    `renewed` the sessions whose stored metrics follow from what is computed. `data_versions` are
-    those of the prices and of the universe.
+    `history` are the stored levels to the base, `published` those from it on. `base` is None where
+    the index starts anew; `closes` end with the last session that may be published; `provisional`
+    are stored sessions, `corrections` those that are due or pending, and `renewed` the sessions
+    whose stored metrics follow from what is computed. `data_versions` are those of the prices and
+    of the universe.
     """
 
     constituents: list[Asset]
@@ -46,6 +47,7 @@ class ComputationInput:
     closes: pd.DataFrame
     benchmark: pd.Series | None
     history: pd.Series
+    published: pd.Series
     base: Base | None
     completeness: Completeness
     provisional: list[date]
@@ -122,6 +124,7 @@ def read(
         closes=closes.iloc[: len(closes) - ready.held_back],
         benchmark=_benchmark(connection, reference, stored[0], end),
         history=levels.load(connection, *which, end=base.session if base else date.min),
+        published=levels.load(connection, *which, base.session if base else date.min),
         base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
         completeness=ready,
         provisional=[*provisional],

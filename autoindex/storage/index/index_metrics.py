@@ -29,18 +29,18 @@ def store(
     session: date,
     values: Values,
 ) -> None:
-    """Store the metrics of one session, replacing earlier ones; raises the version."""
+    """Store the metrics of one session, replacing others; raises the version if they differ."""
     row = {name: dict(window) for name, window in values.items()}
     statement = insert(metrics).values(
         strategy=strategy, frequency=frequency, session=session, values=row
     )
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[metrics.c.strategy, metrics.c.frequency, metrics.c.session],
-            set_={"values": row},
-        )
+    changed = statement.on_conflict_do_update(
+        index_elements=[metrics.c.strategy, metrics.c.frequency, metrics.c.session],
+        set_={"values": statement.excluded["values"]},
+        where=metrics.c["values"] != statement.excluded["values"],
     )
-    versions.bump(connection, versions.INDEX)
+    if connection.execute(changed).rowcount:
+        versions.bump(connection, versions.INDEX)
 
 
 def sessions(

@@ -13,6 +13,8 @@ from autoindex.requests import Frequency, Strategy
 from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import index_levels
 
+SAME: Final = 1e-10
+"""A computation in another order of steps differs by rounding: no change, relative to the value."""
 _SERIES: Final = {"session": "date", "level": "float8"}
 
 
@@ -39,6 +41,12 @@ def load(
     rows = np.concatenate(list(binary_copy.unload(connection, query, _SERIES)))
     index = pd.DatetimeIndex(binary_copy.as_days(rows["session"])).as_unit("ns")
     return pd.Series(rows["level"].astype(np.float64), index, name="level")
+
+
+def kept(computed: pd.Series, stored: pd.Series) -> pd.Series:
+    """The computed levels, but the stored one where it is the same."""
+    before = stored.reindex(computed.index)
+    return computed.mask((computed - before).abs() <= SAME * before, before)
 
 
 def provisional(

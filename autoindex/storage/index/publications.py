@@ -18,11 +18,10 @@ from sqlalchemy import Connection, insert, text
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
 from autoindex.storage.index import levels as stored_levels
+from autoindex.storage.index.levels import SAME
 from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import publications
 
-# A computation in another order of steps differs by rounding, which is no change of a level.
-SAME: Final = 1e-10
 NOTHING_MISSING: Final[Mapping[date, Sequence[str]]] = {}
 
 _SUPERSEDE: Final = text("""
@@ -156,7 +155,7 @@ def publish(
 def _largest(
     days: NDArray[np.datetime64], old: NDArray[np.float64], new: NDArray[np.float64]
 ) -> Change | None:
-    sizes = np.abs(new / old - 1)
+    sizes = np.abs(new - old) / np.maximum(np.abs(old), np.finfo(np.float64).tiny)
     if not len(sizes) or sizes.max() <= SAME:
         return None
     at = int(sizes.argmax())
