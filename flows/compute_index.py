@@ -168,6 +168,7 @@ def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed:
         shares=loaded.shares,
         base=loaded.base,
         members=loaded.memberships,
+        start=request.start_date or date.min,
     )
     series = replace(series, levels=levels.kept(series.levels, loaded.published))
     whole = pd.concat([loaded.history, series.levels])

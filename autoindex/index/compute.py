@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 from typing import Final
 
@@ -67,8 +68,9 @@ def compute(
     shares: Iterable[ShareCount] = (),
     base: Base | None = None,
     members: Iterable[Membership] | None = None,
+    start: date = date.min,
 ) -> IndexSeries:
-    """Compute a new index, or continue a stored one from its `base`.
+    """Compute a new index from `start` on, or continue a stored one from its `base`.
 
     `closes` has one row for each session of the exchange and one column a symbol, NaN where there
     is no bar. A gap of up to five sessions is carried forward; a longer one makes the symbol
@@ -94,7 +96,7 @@ def compute(
         closes = closes[sorted(closes.columns)]
     run = _Run(closes, strategy, shares, members)
     decisions = run.index.get_indexer(sessions.rebalances(run.index, frequency))
-    return run.start(decisions) if base is None else run.resume(base, decisions)
+    return run.start(decisions, start) if base is None else run.resume(base, decisions)
 
 
 class _Run:
@@ -127,10 +129,11 @@ class _Run:
             result[rows] = strategies.weightable(self.strategy, self.eligible[rows], shares)
         return result
 
-    def start(self, decisions: Rows) -> IndexSeries:
+    def start(self, decisions: Rows, earliest: date) -> IndexSeries:
         """A new index, from the first session on which a symbol can be weighted."""
-        first = np.flatnonzero(self.weightable)[:1]
-        if not len(first) and self.eligible.any():
+        begin = int(np.searchsorted(self.days, np.datetime64(earliest, "D")))
+        first = begin + np.flatnonzero(self.weightable[begin:])[:1]
+        if not len(first) and self.eligible[begin:].any():
             raise IndexImpossible(
                 f"{self.strategy}: no constituent has shares outstanding; "
                 "add them to the universe's CSV file and import it again"

@@ -158,6 +158,16 @@ def test_a_start_date_computes_again_from_there_only(run: Runtime, closes: pd.Da
     assert not open_corrections(run)
 
 
+@pytest.mark.parametrize("strategy", [Strategy.COMPOSITE, Strategy.EQUAL_WEIGHT])
+def test_a_new_index_begins_with_its_start_date(
+    run: Runtime, closes: pd.DataFrame, strategy: Strategy
+) -> None:
+    """Not on one of the sessions before it, whose closes it decides with."""
+    store(run, closes)
+    found = compute(run, strategy=strategy, start_date="2020-06-10")
+    assert (found.index[0], found.iloc[0]) == (pd.Timestamp("2020-06-10"), 100)
+
+
 PUBLISHED = (Strategy.COMPOSITE, Frequency.MONTHLY)
 STRATEGIES = (Strategy.COMPOSITE, Strategy.EQUAL_WEIGHT)
 
