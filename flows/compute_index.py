@@ -168,13 +168,15 @@ def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed:
         shares=loaded.shares,
         base=loaded.base,
         members=loaded.memberships,
-        start=request.start_date or date.min,
+        start=request.start_date or loaded.begins or date.min,
     )
     series = replace(series, levels=levels.kept(series.levels, loaded.published))
     whole = pd.concat([loaded.history, series.levels])
     if whole.empty:
         members = {one.symbol for one in loaded.members}
         raise IndexImpossible(reasons.no_level(request.strategy, loaded.closes, members))
+    if loaded.begins is not None and (begins := whole.index[0].date()) > loaded.begins:
+        raise IndexImpossible(reasons.begins_later(loaded.begins, begins))
     get_run_logger().info(
         "computed %d levels, %d rebalances", len(series.levels), len(series.weights)
     )

@@ -1,6 +1,7 @@
 """Sentences on what an index lacks: symbols without newer bars, and why there is no level."""
 
 from collections.abc import Collection, Mapping
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -40,4 +41,12 @@ def no_level(strategy: Strategy, closes: pd.DataFrame, eligible: Collection[str]
     return (
         f"no active constituent has a full lookback: {strategy} takes {LOOKBACK[strategy]} "
         f"sessions without a gap of more than {LONGEST_GAP}, and the longest {window} is {longest}"
+    )
+
+
+def begins_later(published: date, first: date) -> str:
+    """Why an index that would begin later than its published levels is not computed."""
+    return (
+        f"the index is published from {published} on, but no stock can be weighted before {first}: "
+        "a published index never starts again; correct the members and shares of that time"
     )

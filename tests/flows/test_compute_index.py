@@ -28,7 +28,7 @@ from autoindex.storage.tables import assets as assets_table
 from autoindex.storage.tables import prices as prices_table
 from autoindex.storage.universe import assets, membership_changes
 from autoindex.storage.universe.share_counts import StoredCount
-from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_import import UniverseImport, import_universe
 from autoindex.storage.universe.universe_row import UniverseRow
 from flows import compute_index as flow
 from flows.attempts.runtime import Runtime
@@ -401,6 +401,30 @@ def test_a_published_index_never_starts_again(run: Runtime, closes: pd.DataFrame
     with run.engine.connect() as connection:
         left = levels.load(connection, *PUBLISHED)
     pd.testing.assert_series_equal(left, published, check_exact=True)
+
+
+def test_a_published_index_never_begins_later(run: Runtime, closes: pd.DataFrame) -> None:
+    """Not even where somebody takes out of its first months all that was in them."""
+    store(run, closes)
+    published = compute(run)
+    stock = UniverseRow(symbol="KO", exchange="NYSE", currency="USD", name="KO")
+    begun = [{"symbol": one, "name": one, "member_from": date(2020, 9, 1)} for one in SYMBOLS]
+    rows = [stock.model_copy(update=values) for values in begun]
+    with run.engine.begin() as connection:
+        UniverseImport(connection, date(2021, 4, 1), "test", backdate=True).store(rows)
+    with pytest.raises(IndexImpossible, match=r"published from 2020-03-30 on, but .* 2020-09-01"):
+        compute(run, start_date="2020-01-02")
+    with run.engine.connect() as connection:
+        left = levels.load(connection, *PUBLISHED)
+    pd.testing.assert_series_equal(left, published, check_exact=True)
+
+
+def test_a_correction_before_the_launch_moves_no_launch(run: Runtime, closes: pd.DataFrame) -> None:
+    store(run, closes)
+    published = compute(run, strategy="equal_weight", start_date="2021-03-26")
+    store(run, corrected(closes, "2021-03-23"))
+    again = compute(run, strategy="equal_weight")
+    pd.testing.assert_series_equal(again, published, check_exact=True)
 
 
 def test_every_change_of_a_level_is_a_version_with_its_cause(

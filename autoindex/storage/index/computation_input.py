@@ -35,10 +35,10 @@ class ComputationInput:
     """The input of one computation.
 
     `history` are the stored levels to the base, `published` those from it on. `base` is None where
-    the index starts anew; `closes` end with the last session that may be published; `provisional`
-    are stored sessions, `corrections` those that are due or pending, and `renewed` the sessions
-    whose stored metrics follow from what is computed. `data_versions` are those of the prices and
-    of the universe.
+    the index starts anew; `begins` is its first published session, if there is one. `closes` end
+    with the last session that may be published; `provisional` are stored sessions, `corrections`
+    those that are due or pending, and `renewed` the sessions whose stored metrics follow from what
+    is computed. `data_versions` are those of the prices and of the universe.
     """
 
     constituents: list[Asset]
@@ -49,6 +49,7 @@ class ComputationInput:
     history: pd.Series
     published: pd.Series
     base: Base | None
+    begins: date | None
     completeness: Completeness
     provisional: list[date]
     corrections: list[Correction]
@@ -126,6 +127,7 @@ def read(
         history=levels.load(connection, *which, end=base.session if base else date.min),
         published=levels.load(connection, *which, base.session if base else date.min),
         base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
+        begins=(levels.window(connection, *which) or (None,))[0],
         completeness=ready,
         provisional=[*provisional],
         corrections=found,
