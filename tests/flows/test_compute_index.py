@@ -554,6 +554,46 @@ def test_an_index_is_launched_with_all_of_its_members(run: Runtime, closes: pd.D
     assert compute(run).index[-1] == closes.index[-1]
 
 
+def test_no_level_waits_for_a_stock_that_has_left_and_is_not_held(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    closes["XOM"] = np.linspace(90, 50, len(closes))
+    closes["KO"] = np.linspace(50, 90, len(closes))
+    store(at(run, "2021-02-26T23:59:00+00:00"), closes[:"2021-02-26"])
+    asked = {"strategy": Strategy.MOMENTUM}
+    compute(at(run, "2021-02-26T23:59:00+00:00"), **asked)
+    with run.engine.begin() as connection:
+        membership_changes.deactivate(connection, ["XOM"], "test")
+    evening = at(run, "2021-03-01T22:00:00+00:00")
+    store(evening, closes[:"2021-03-01"][["AAPL", "KO"]])
+    assert compute(evening, **asked).index[-1] == pd.Timestamp("2021-03-01")
+
+
+def test_no_level_waits_for_a_stock_before_a_decision_can_buy_it(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    """Not even where a correction has an earlier decision taken again."""
+    store(at(run, "2021-03-05T23:59:00+00:00"), closes[:"2021-03-05"])
+    asked = {"strategy": Strategy.EQUAL_WEIGHT}
+    compute(at(run, "2021-03-05T23:59:00+00:00"), **asked)
+    new = UniverseRow(symbol="GE", exchange="NYSE", currency="USD", name="GE")
+    with run.engine.begin() as connection:
+        import_universe(connection, [new], today=date(2021, 3, 5))
+    evening = at(run, "2021-03-08T22:00:00+00:00")
+    store(evening, corrected(closes, "2021-02-26")[:"2021-03-08"])
+    assert compute(evening, **asked).index[-1] == pd.Timestamp("2021-03-08")
+
+
+def test_a_launch_waits_for_no_price_before_the_stored_ones(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    """A renamed stock is asked for again, but all of its sessions have a close."""
+    store(run, closes.iloc[:30])
+    with run.engine.begin() as connection:
+        assets.rename(connection, "KO", "COKE", "test")
+    assert len(compute(run, strategy="equal_weight")) == 30
+
+
 def marked(run: Runtime) -> dict[date, list[str]]:
     with run.engine.connect() as connection:
         return levels.provisional(connection, *PUBLISHED)

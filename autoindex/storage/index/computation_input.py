@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import pandas as pd
 from sqlalchemy import Connection
@@ -106,7 +106,8 @@ def read(
     due = [*(one.session for one in found if not one.pending), *provisional]
     base = _base(connection, request, min(due, default=None), universe, stored)
     start, end = _window(connection, request, base, stored)
-    since = base.session if base else start
+    # Whoever was a member until the base is considered by no later decision.
+    since = base.session + timedelta(days=1) if base else start
     members = memberships.during(connection, since, end, "constituent")
     held: Collection[str] = base.units.index if base else ()
     weighted = {member.id for member in members}
@@ -115,7 +116,7 @@ def read(
     since_when = _needed(members, reference, held)
     needed = {a: since_when[a.symbol] for a in universe if a.symbol in since_when}
     ready = readiness.read(
-        connection, request, needed, base.session if base else None, end, deadline
+        connection, request, needed, base.session if base else None, (start, end), deadline
     )
     closes = stored_prices.load_closes(connection, chosen, start, end)
     return ComputationInput(

@@ -28,10 +28,10 @@ def read(
     request: ComputeIndexRequest,
     needed: Mapping[Asset, date | None],
     base: date | None,
-    end: date,
+    window: tuple[date, date],
     deadline: datetime,
 ) -> Completeness:
-    """The completeness of the sessions after `base`, if any, to `end`.
+    """The completeness of the sessions of a window, after `base` if there is one.
 
     Assets are needed by decisions from a day on, or by every level where it is None. What is held
     after a decision is not known yet, so all are needed from then on. Sessions that closed before
@@ -39,7 +39,8 @@ def read(
     `IndexImpossible` where that waits.
     """
     published = levels.window(connection, request.strategy, request.frequency)
-    days = sessions.between(sessions.back(end, _OPEN_SESSIONS - 1), end)
+    start, end = window
+    days = sessions.between(max(start, sessions.back(end, _OPEN_SESSIONS - 1)), end)
     if base is not None:
         days = days[days > pd.Timestamp(base)]
     settled = _settled(connection, [*needed], days)
@@ -66,11 +67,14 @@ def _needed_from(
     base: date | None,
 ) -> dict[str, int]:
     """The number of the session from which on each symbol is needed."""
-    decisions = days.get_indexer(sessions.rebalances(days, request.frequency))
-    decided = 0 if base is None else int([*decisions, len(days)][0])
     numbers = days.to_numpy().astype("datetime64[D]")
+    decisions = days.get_indexer(sessions.rebalances(days, request.frequency))
+    # A new index decides on its first session, whichever that will be.
+    buys = np.append(np.arange(len(days)) if base is None else decisions, len(days))
     return {
-        asset.symbol: max(decided, int(numbers.searchsorted(np.datetime64(first)))) if first else 0
+        asset.symbol: int(buys[buys >= numbers.searchsorted(np.datetime64(first))][0])
+        if first
+        else 0
         for asset, first in needed.items()
     }
 
