@@ -32,6 +32,8 @@ app = typer.Typer(
 app.add_typer(universe, name="universe")
 index = typer.Typer(help="The published index.", no_args_is_help=True)
 app.add_typer(index, name="index")
+prices = typer.Typer(help="Stored prices.", no_args_is_help=True)
+app.add_typer(prices, name="prices")
 # The demonstration uses the embedded parts, whatever the environment is set to.
 _NOT_IN_DEMO: Final = (
     *("database_url", "redis_url", "twelve_data_api_key", "clock", "archive_url"),
@@ -204,6 +206,19 @@ def history(
     from deployments.commands import index_command  # noqa: PLC0415
 
     Console().print(index_command.history(_settings(), strategy, frequency, session.date()))
+
+
+@prices.command()
+def confirm(
+    symbol: Annotated[str, typer.Argument(help="The symbol.")],
+    session: Annotated[
+        datetime, typer.Argument(formats=["%Y-%m-%d"], help="The session, as 2022-12-28.")
+    ],
+) -> None:
+    """Confirm a close that jumps like a split: it is right, and the index may use it at once."""
+    from deployments.commands import prices_command  # noqa: PLC0415
+
+    print(prices_command.confirm(_settings(), symbol, session.date()))
 
 
 if __name__ == "__main__":

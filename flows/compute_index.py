@@ -78,6 +78,7 @@ def recompute(run: Runtime, request: ComputeIndexRequest) -> dict[str, Any]:
     if (request.strategy, request.frequency) == (PUBLISHED_STRATEGY, PUBLISHED_FREQUENCY):
         provisional = [str(day) for day in loaded.completeness.missing]
         publication_events.emit(published, loaded.cause(request), provisional, pending)
+        publication_events.suspicious(loaded.suspicious)
     if not computed.series.levels.empty:
         artifacts.index(computed.series.weights, computed.newest_metrics["all"])
     evicted = invalidate_cache(run, versions.INDEX)
@@ -239,6 +240,7 @@ def _summary(
         "provisional_sessions": {
             day.isoformat(): list(missing) for day, missing in loaded.completeness.missing.items()
         },
+        "suspicious": {symbol: day.isoformat() for symbol, day in loaded.suspicious.items()},
         "level": float(whole.iloc[-1]),
         "metrics": dict(computed.newest_metrics["all"]),
         "notes": [*computed.series.notes, *of_shares],

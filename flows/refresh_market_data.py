@@ -72,7 +72,8 @@ def refresh_market_data(
         artifacts.omitted_symbols(done.refused, done.deferred)
         done.check()
         evicted = invalidate_cache(run, versions.PRICES)
-        result = done.result() | {"index": _recompute_index(run)}
+        index = _recompute_index(run)
+        result = done.result() | {"suspicious": index.get("suspicious", {}), "index": index}
         result |= {"cache_entries_evicted": evicted}
         monitor(run)
         seconds = done.seconds + time.monotonic() - began

@@ -32,10 +32,14 @@ class Bar(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A share split: `ratio` new shares for an old one, from `session` on."""
+    """A share split: `ratio` new shares for an old one, from `session` on.
+
+    A `forgotten` one restates no bar before it.
+    """
 
     session: date
     ratio: float
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,8 @@ class Listing:
     ) -> list[Bar]:
         """The bars at the instant `now`, with today's unfinished one while trading continues.
 
-        A split divides the prices from its session on, and when `adjusted` those before it too.
+        A split divides the prices from its session on, and when `adjusted` those before it too,
+        unless it is forgotten.
         """
         day, trading = trading_day(now)
         end = bisect_right(self.bars, day.isoformat(), key=lambda bar: bar.day)
@@ -71,7 +76,8 @@ class Listing:
         if trading and len(shown) > 1 and shown[-1].day == day.isoformat():
             shown[-1] = _unfinished(shown[-2], shown[-1])
         if split and day >= split.session:
-            first = "" if adjusted else split.session.isoformat()
+            restates = adjusted and not split.forgotten
+            first = "" if restates else split.session.isoformat()
             shown = [_divided(bar, split.ratio) if bar.day >= first else bar for bar in shown]
         return shown
 

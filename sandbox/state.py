@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -72,7 +72,7 @@ class Sandbox:
             "plan": self.meter.plan.model_dump(),
             "faults": [fault.model_dump(mode="json") for fault in self.faults.all],
             "splits": {
-                symbol: {"session": split.session.isoformat(), "ratio": split.ratio}
+                symbol: asdict(split) | {"session": split.session.isoformat()}
                 for symbol, split in self.splits.items()
             },
             "refused_keys": len(self.refused_keys),

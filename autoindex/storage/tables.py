@@ -133,6 +133,16 @@ fetches = Table(
     Column("whole_at", DateTime(timezone=True)),
 )
 
+# Closes that jump like a split, and are right: somebody has said so.
+confirmed_closes = Table(
+    "confirmed_closes",
+    metadata,
+    _of_asset(),
+    Column("session", Date, primary_key=True),
+    Column("confirmed_by", Text, nullable=False),
+    _now("confirmed_at"),
+)
+
 # `publication` 0 is the index's first, which older installs had before versions were kept.
 index_levels = Table(
     "index_levels",

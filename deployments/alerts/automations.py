@@ -224,3 +224,12 @@ def _index(ui_url: str) -> Iterable[Notice]:
         said=f'"a correction is pending*\\n" ~ {_OWN_REASON}',
         link=link,
     )
+    yield Notice(
+        name="Autoindex: a close is suspicious",
+        description="A close jumps like a split; the next session or somebody confirms it.",
+        trouble=frozenset({events.CLOSE_SUSPICIOUS}),
+        health=frozenset({events.NO_CLOSE_SUSPICIOUS, events.ALERTS_ARMED}),
+        about=about,
+        said=f'"a close is suspicious*\\n" ~ {_OWN_REASON}',
+        link=link,
+    )

@@ -1,9 +1,7 @@
 """`autoindex universe`: which stocks the index may hold."""
 
 import csv
-import getpass
 import io
-import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
@@ -30,6 +28,7 @@ from autoindex.storage.universe.universe_import import (
     import_universe,
 )
 from autoindex.storage.universe.universe_row import UniverseRow
+from deployments.commands.caller import user_name
 from deployments.database_connection import connected
 
 SANDBOX_FILE: Final = Path(sandbox.__file__).parent / "data" / "universe.csv"
@@ -40,18 +39,10 @@ def import_file(settings: Settings, file: Path, *, backdate: bool = False) -> st
     universe_file.read(file)  # errors in the file are reported without a database, too
     today = settings.now().date()
     with connected(settings) as connection:
-        importing = UniverseImport(connection, today, _user(), backdate=backdate)
+        importing = UniverseImport(connection, today, user_name(), backdate=backdate)
         rows = universe_file.read(file, importing.members(), importing.refusal, settings.calendar)
         done = importing.store(rows, settings.correction_sessions)
     return f"{done.inserted} inserted, {done.updated} updated, {done.unchanged} unchanged"
-
-
-def _user() -> str:
-    """Who runs this command; a container's user may have no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
 
 
 def import_sandbox(settings: Settings) -> Imported | None:
@@ -108,14 +99,14 @@ def summary(settings: Settings) -> str:
 def activate(settings: Settings, symbols: Sequence[str]) -> str:
     """Activate stocks; a sentence with the result."""
     with connected(settings) as connection:
-        count = membership_changes.activate(connection, symbols, _user())
+        count = membership_changes.activate(connection, symbols, user_name())
     return f"{count} activated"
 
 
 def deactivate(settings: Settings, symbols: Sequence[str], since: date | None = None) -> str:
     """Deactivate stocks; a sentence with the result."""
     with connected(settings) as connection:
-        count = membership_changes.deactivate(connection, symbols, _user(), since)
+        count = membership_changes.deactivate(connection, symbols, user_name(), since)
     return f"{count} deactivated"
 
 
@@ -126,5 +117,5 @@ def rename(settings: Settings, old: str, new: str) -> str:
     except ValidationError:
         raise InvalidRequest("NEW", "must be a ticker in capitals, as in AAPL or BRK.B") from None
     with connected(settings) as connection:
-        renamed = assets.rename(connection, old, symbol, _user())
+        renamed = assets.rename(connection, old, symbol, user_name())
     return f"{old} renamed to {new}" if renamed else f"{old} is renamed to {new} already"

@@ -1,10 +1,13 @@
 """Stores one batch of a refresh, in one transaction."""
 
+import numpy as np
 from prefect import get_run_logger
 from sqlalchemy import Connection
 
-from autoindex.market_data import restatement
+from autoindex.market_data import restatement, split_jumps
+from autoindex.market_data.bars import Bars
 from autoindex.market_data.paging import BatchReply
+from autoindex.market_data.restatement import Comparison
 from autoindex.storage.prices import fetches, stored_prices
 from autoindex.storage.prices.stored_prices import Counts
 from autoindex.storage.runs import checkpoints
@@ -44,10 +47,10 @@ def _store(connection: Connection, universe: list[Asset], reply: BatchReply, win
         asset = known[one.due.symbol]
         closes = stored_prices.closes_of(connection, asset.id, one.due.start)
         comparison = restatement.compare(one.bars, closes.sessions, closes.closes)
-        if not comparison.is_restated or (one.due.whole and comparison.is_correction):
-            sound.append(one.bars)
-        elif not one.due.whole:
+        if not one.due.whole and (comparison.is_restated or _jumps(one.bars, comparison)):
             to_refetch.append(one.due.refetch(asset.prices_kept_from))
+        elif not comparison.is_restated or comparison.is_correction:
+            sound.append(one.bars)
         elif (reason := comparison.refusal()) is not None:
             refused[asset.symbol] = reason
         else:
@@ -56,6 +59,11 @@ def _store(connection: Connection, universe: list[Asset], reply: BatchReply, win
     ids = {symbol: asset.id for symbol, asset in known.items()}
     counts += stored_prices.upsert(connection, sound, ids, window)
     return Stored(counts, frozenset(restated), tuple(to_refetch), refused)
+
+
+def _jumps(bars: Bars, comparison: Comparison) -> bool:
+    """Whether a new close jumps like a split, which the whole history may explain."""
+    return bool(np.isin(split_jumps.sessions(bars), comparison.added).any())
 
 
 def _mark_fetched(

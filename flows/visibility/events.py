@@ -25,6 +25,8 @@ LEVELS_FINAL: Final = "autoindex.levels.final"
 LEVELS_PROVISIONAL: Final = "autoindex.levels.provisional"
 NO_CORRECTION_PENDING: Final = "autoindex.corrections.none-pending"
 CORRECTION_PENDING: Final = "autoindex.corrections.pending"
+NO_CLOSE_SUSPICIOUS: Final = "autoindex.closes.none-suspicious"
+CLOSE_SUSPICIOUS: Final = "autoindex.closes.suspicious"
 
 WORKER_STARTED: Final = "autoindex.worker.started"
 

@@ -1,6 +1,7 @@
 """What operators are told about the published index: changed, provisional and pending levels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 
 from autoindex.labels import listed
 from autoindex.storage.index.corrections import Correction
@@ -28,3 +29,16 @@ def emit(
         events.emit(events.CORRECTION_PENDING, events.INDEX, reason)
     else:
         events.emit(events.NO_CORRECTION_PENDING, events.INDEX, "no correction is pending")
+
+
+def suspicious(closes: Mapping[str, date]) -> None:
+    """Emit an event about closes that jump like a split."""
+    if closes:
+        named = listed([f"{symbol} on {session}" for symbol, session in sorted(closes.items())])
+        reason = (
+            f"{named}: a jump like that of a split. It counts after the next session's refresh, "
+            "or once `autoindex prices confirm` says that it is right"
+        )
+        events.emit(events.CLOSE_SUSPICIOUS, events.INDEX, reason)
+    else:
+        events.emit(events.NO_CLOSE_SUSPICIOUS, events.INDEX, "no close jumps like a split")

@@ -1,7 +1,7 @@
 """What a computation reads, as of one instant."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -36,9 +36,10 @@ class ComputationInput:
 
     `history` are the stored levels to the base, `published` those from it on. `base` is None where
     the index starts anew; `begins` is its first published session, if there is one. `closes` end
-    with the last session that may be published; `provisional` are stored sessions, `corrections`
-    those that are due or pending, and `renewed` the sessions whose stored metrics follow from what
-    is computed. `data_versions` are those of the prices and of the universe.
+    with the last session that may be published; `suspicious` names the symbols whose newest close
+    does not count yet, and its session. `provisional` are stored sessions, `corrections` those that
+    are due or pending, and `renewed` the sessions whose stored metrics follow from what is
+    computed. `data_versions` are those of the prices and of the universe.
     """
 
     constituents: list[Asset]
@@ -51,6 +52,7 @@ class ComputationInput:
     base: Base | None
     begins: date | None
     completeness: Completeness
+    suspicious: dict[str, date]
     provisional: list[date]
     corrections: list[Correction]
     renewed: list[date]
@@ -115,21 +117,29 @@ def read(
     reference = memberships.benchmark(connection, end)
     since_when = _needed(members, reference, held)
     needed = {a: since_when[a.symbol] for a in universe if a.symbol in since_when}
+    suspicious = readiness.suspicious(connection, request, needed, provisional)
     ready = readiness.read(
-        connection, request, needed, base.session if base else None, (start, end), deadline
+        connection,
+        request,
+        needed,
+        suspicious,
+        base.session if base else None,
+        (start, end),
+        deadline,
     )
-    closes = stored_prices.load_closes(connection, chosen, start, end)
+    closes = _closes(connection, chosen, start, end, suspicious)
     return ComputationInput(
         constituents=chosen,
         members=members,
         counts=share_counts.load(connection),
         closes=closes.iloc[: len(closes) - ready.held_back],
-        benchmark=_benchmark(connection, reference, stored[0], end),
+        benchmark=_benchmark(connection, reference, stored[0], end, suspicious),
         history=levels.load(connection, *which, end=base.session if base else date.min),
         published=levels.load(connection, *which, base.session if base else date.min),
         base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
         begins=(levels.window(connection, *which) or (None,))[0],
         completeness=ready,
+        suspicious=suspicious,
         provisional=[*provisional],
         corrections=found,
         renewed=index_metrics.sessions(connection, *which, base.session if base else date.min),
@@ -222,10 +232,28 @@ def _window(
     return max(stored[0], start), end
 
 
+def _closes(
+    connection: Connection,
+    chosen: Sequence[Asset],
+    start: date,
+    end: date,
+    suspicious: Mapping[str, date],
+) -> pd.DataFrame:
+    """The stored closes but suspicious ones: the close before each is carried forward."""
+    closes = stored_prices.load_closes(connection, chosen, start, end)
+    for symbol in suspicious.keys() & {*closes.columns}:
+        closes.loc[pd.Timestamp(suspicious[symbol]) :, symbol] = math.nan
+    return closes
+
+
 def _benchmark(
-    connection: Connection, chosen: Asset | None, start: date, end: date
+    connection: Connection,
+    chosen: Asset | None,
+    start: date,
+    end: date,
+    suspicious: Mapping[str, date],
 ) -> pd.Series | None:
     if chosen is None:
         return None
-    closes = stored_prices.load_closes(connection, [chosen], start, end).iloc[:, 0]
+    closes = _closes(connection, [chosen], start, end, suspicious).iloc[:, 0]
     return None if closes.isna().all() else closes.rename(chosen.name)

@@ -1,6 +1,6 @@
 """How many of the new sessions may be published: which of the closes that they need are settled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -16,17 +16,35 @@ from autoindex.labels import listed
 from autoindex.market_data.fetch_plan import PUBLISHED_WITHIN
 from autoindex.requests import ComputeIndexRequest
 from autoindex.storage.index import levels
-from autoindex.storage.prices import fetches, stored_prices
+from autoindex.storage.prices import fetches, stored_prices, suspicious_closes
 from autoindex.storage.universe.assets import Asset
 
 # Older sessions have either been completed or are past any deadline.
 _OPEN_SESSIONS: Final = 60
 
 
+def suspicious(
+    connection: Connection,
+    request: ComputeIndexRequest,
+    needed: Iterable[Asset],
+    provisional: Collection[date],
+) -> dict[str, date]:
+    """The suspicious closes of sessions that are not final yet; none before the launch."""
+    published = levels.window(connection, request.strategy, request.frequency)
+    if published is None:
+        return {}
+    return {
+        symbol: session
+        for symbol, session in suspicious_closes.find(connection, needed).items()
+        if session > published[1] or session in provisional
+    }
+
+
 def read(
     connection: Connection,
     request: ComputeIndexRequest,
     needed: Mapping[Asset, date | None],
+    suspected: Mapping[str, date],
     base: date | None,
     window: tuple[date, date],
     deadline: datetime,
@@ -34,9 +52,10 @@ def read(
     """The completeness of the sessions of a window, after `base` if there is one.
 
     Assets are needed by decisions from a day on, or by every level where it is None. What is held
-    after a decision is not known yet, so all are needed from then on. Sessions that closed before
-    `deadline` do not wait, but for the launch: an index begins with all of its members. Raises
-    `IndexImpossible` where that waits.
+    after a decision is not known yet, so all are needed from then on. A symbol is not settled
+    from the session of a `suspected` close on. Sessions that closed before `deadline` do not wait,
+    but for the launch: an index begins with all of its members. Raises `IndexImpossible` where that
+    waits.
     """
     published = levels.window(connection, request.strategy, request.frequency)
     start, end = window
@@ -44,6 +63,8 @@ def read(
     if base is not None:
         days = days[days > pd.Timestamp(base)]
     settled = _settled(connection, [*needed], days)
+    for symbol, session in suspected.items():
+        settled.loc[pd.Timestamp(session) :, symbol] = False
     overdue = 0
     if published is not None:
         known = days <= pd.Timestamp(published[1])

@@ -134,7 +134,7 @@ class Stage:
 def stage(
     api: str, slack: Receiver, slack_settings: Settings, prefect_database: Engine
 ) -> Iterator[Stage]:
-    assert alerting.apply(slack_settings, api, GRACE).sentence.startswith("to Slack: 11 created")
+    assert alerting.apply(slack_settings, api, GRACE).sentence.startswith("to Slack: 12 created")
     with SyncPrefectClient(api) as client:
         made = Stage(client, slack, prefect_database)
         alerting.arm(slack_settings, api, again=True)
@@ -149,6 +149,7 @@ def stage(
             ("credits nearly spent", events.CREDITS),
             ("a level is provisional", events.INDEX),
             ("a correction is pending", events.INDEX),
+            ("a close is suspicious", events.INDEX),
         ):
             made.until_armed(notice, about)
         yield made
@@ -159,7 +160,7 @@ def test_the_list_is_applied_once_and_keeps_what_was_switched_off(
 ) -> None:
     one = stage.client.read_automations_by_name("Autoindex: a task failed")[0]
     stage.client.pause_automation(one.id)
-    unchanged = "to Slack: 0 created, 0 updated, 11 unchanged, 0 removed"
+    unchanged = "to Slack: 0 created, 0 updated, 12 unchanged, 0 removed"
     assert alerting.apply(slack_settings, api, GRACE) == Applied(unchanged, changed=False)
     again = stage.client.read_automations_by_name("Autoindex: a task failed")[0]
     assert (again.id, again.enabled) == (one.id, False)
@@ -220,6 +221,12 @@ def test_what_must_last_a_while_before_it_is_told(stage: Stage) -> None:
             events.INDEX,
             "correction is pending",
         ),
+        (
+            events.CLOSE_SUSPICIOUS,
+            events.NO_CLOSE_SUSPICIOUS,
+            events.INDEX,
+            "close is suspicious",
+        ),
     ],
 )
 def test_what_the_watch_has_seen(
@@ -258,7 +265,7 @@ def test_a_second_set_up_repeats_no_notice_of_an_open_incident(
 
 def test_without_the_webhook_nothing_of_it_stays(api: str, stage: Stage) -> None:
     said = alerting.apply(Settings(), api).sentence
-    assert said == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set), 11 removed"
+    assert said == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set), 12 removed"
     again = alerting.apply(Settings(), api).sentence
     assert again == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)"
     assert stage.client.read_automations() == []

@@ -200,3 +200,26 @@ def test_a_split_restates_the_stored_history(
     assert (stored.restated, stored.counts.updated) == (frozenset({"WMT"}), 572)
     assert store.closes("WMT") == pytest.approx({day: close / 3 for day, close in before.items()})
     assert store.value(DUE) is None
+
+
+@pytest.mark.parametrize("restated", [False, True])
+def test_a_close_that_jumps_like_a_split_has_its_history_fetched(
+    store: Store, refresh: Refresh, sandbox: Switches, restated: bool
+) -> None:
+    store.bars("WMT", 572)
+    before = store.closes("WMT")
+    store.execute("delete from prices where session = '2022-12-28'")
+    store.execute("update assets set prices_kept_from = '2020-09-22'")
+    split = {"session": "2022-12-28", "ratio": 3}
+    sandbox.set("splits", {"WMT": split | {"forgotten": True}})
+    first = store.reply(refresh.only(WMT, TUESDAY))
+    (due,) = first.to_refetch
+    assert (first.counts.written, due.whole) == (0, True)
+    # The provider may have restated it since.
+    sandbox.set("splits", {"WMT": split | {"forgotten": not restated}})
+    whole = store.reply(refresh.only(Asset("WMT", "NYSE", prices_kept_from=due.start)))
+    assert (whole.to_refetch, whole.counts.inserted) == ((), 1)
+    assert whole.restated == (frozenset({"WMT"}) if restated else frozenset())
+    divided = before if restated else {"2022-12-28": before["2022-12-28"]}
+    expected = before | {day: close / 3 for day, close in divided.items()}
+    assert store.closes("WMT") == pytest.approx(expected)
