@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from autoindex.storage.universe.universe_import import import_universe
+from flows.visibility import events
 from tests.flows.test_corrections import ROWS, levels
+from tests.flows.test_pending_corrections import heard
 from tests.flows.test_refresh_attempts import SYMBOLS, Desk, desk  # noqa: F401  fixture
 from tests.market_data.conftest import sandbox, sandbox_url  # noqa: F401  fixtures
 
@@ -32,7 +34,9 @@ def evening(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("restated", [False, True])
-def test_its_session_waits_for_the_next_one(desk: Desk, evening: Any, restated: bool) -> None:
+def test_its_session_waits_for_the_next_one(
+    desk: Desk, evening: Any, prefect_api: str, restated: bool
+) -> None:
     evening(23, mode="full")
     before = levels(desk)
     desk.sandbox.set("splits", FORGOTTEN)
@@ -40,6 +44,8 @@ def test_its_session_waits_for_the_next_one(desk: Desk, evening: Any, restated: 
     assert first["suspicious"] == first["index"]["suspicious"] == {"AAPL": "2022-12-27"}
     assert first["index"]["waiting"] == ["AAPL"]
     assert levels(desk) == before
+    told = heard(prefect_api, events.CLOSE_SUSPICIOUS)[-1]
+    assert told.startswith("AAPL on 2022-12-27: a jump like that of a split.")
     # Whole, after its newest bars.
     assert sorted(desk.asked()) == sorted([*SYMBOLS, *SYMBOLS, "AAPL"])
 
