@@ -63,6 +63,7 @@ def inputs() -> ReportInputs:
         assets={symbol: AssetFacts(symbol, "Sector") for symbol in closes.columns},
         metrics={},
         generated_at=datetime(2022, 12, 28, 22, tzinfo=UTC),
+        currency="USD",
     )
 
 

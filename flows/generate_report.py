@@ -1,6 +1,7 @@
 """Report: aggregate, render, store, deliver."""
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from hashlib import sha256
@@ -10,7 +11,9 @@ from typing import Any
 import pandas as pd
 from prefect import State, flow, get_run_logger
 from prefect.runtime import flow_run
+from sqlalchemy import Connection
 
+from autoindex import sessions
 from autoindex.errors import (
     ConfigurationError,
     MailRefused,
@@ -22,8 +25,14 @@ from autoindex.index import metrics
 from autoindex.mail_address import MailAddress
 from autoindex.reports import files
 from autoindex.reports.compose import compose
-from autoindex.reports.content import ReportContent
-from autoindex.reports.figures import quality
+from autoindex.reports.content import (
+    LevelChange,
+    PendingCorrection,
+    ProvisionalLevel,
+    PublishedPast,
+    ReportContent,
+)
+from autoindex.reports.figures import periods, quality
 from autoindex.reports.inputs import AssetFacts, ReportInputs
 from autoindex.reports.mail import delivery, links
 from autoindex.requests import (
@@ -34,7 +43,7 @@ from autoindex.requests import (
     ReportType,
 )
 from autoindex.storage import deliveries, stored_reports
-from autoindex.storage.index import allocations, levels
+from autoindex.storage.index import allocations, corrections, levels, publications
 from autoindex.storage.postgres import engines
 from autoindex.storage.postgres.transient import until_available
 from autoindex.storage.prices import stored_prices
@@ -106,6 +115,7 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         # An index that waits for some prices has others that are newer than its last level.
         _, newest = stored_prices.stored_window(connection) or (first, last)
         stored = stored_prices.load_closes(connection, [*priced.values()], first, max(last, newest))
+        past = _published_past(connection, published, report_type)
     closes = stored[: pd.Timestamp(last)]
     benchmark = closes[reference.symbol].dropna() if reference else None
     if benchmark is not None and benchmark.empty:
@@ -132,8 +142,38 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
             [member.symbol for member in members if member.symbol in closes],
             run.now,
         ),
-        currency=next((asset.currency for asset in constituents), "USD"),
+        # A universe has one currency.
+        currency=universe[0].currency,
+        published_past=past,
         dividends_in_prices=run.settings.sandbox,
+    )
+
+
+def _published_past(
+    connection: Connection, published: pd.Series, report_type: ReportType
+) -> PublishedPast | None:
+    which = PUBLISHED_STRATEGY, PUBLISHED_FREQUENCY
+    launch = publications.launch(connection, *which)
+    if launch is None:
+        return None
+    provisional = levels.provisional(connection, *which)
+    since = sessions.closed_at(periods.newest_base(published, report_type))
+    replaced = publications.superseded(connection, *which, since)
+    pending = [one for one in corrections.load(connection, *which) if one.pending]
+    return PublishedPast(
+        launched_at=launch.at,
+        back_tested_until=launch.session,
+        provisional=tuple(
+            ProvisionalLevel(session=day, missing=tuple(provisional[day]))
+            for day in sorted(provisional)
+        ),
+        changes=tuple(LevelChange(**asdict(one)) for one in replaced),
+        pending=tuple(
+            PendingCorrection(
+                session=one.session, symbol=one.symbol, reason=one.reason, effect=one.effect
+            )
+            for one in pending
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from autoindex.reports import back_test
 from autoindex.reports.content import ReportContent
 from autoindex.reports.pdf import charts
 from autoindex.reports.wording import day
@@ -31,8 +32,12 @@ def recent(content: ReportContent) -> str:
 def period(content: ReportContent) -> str:
     """The caption of `charts.period`: since when, and since when the benchmark."""
     start = charts.period_start(content)
-    since = day(content.series.sessions[start])
-    return f"Return from the close of {since}{_late_benchmark(content, start)}"
+    since = content.series.sessions[start]
+    shaded = back_test.extent(content, since, content.period.last) in ("partly", "yes")
+    return (
+        f"Return from the close of {day(since)}{_late_benchmark(content, start)}"
+        f"{'; shaded: back-tested' if shaded else ''}"
+    )
 
 
 def drawdown(content: ReportContent) -> str:

@@ -77,6 +77,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
         turnovers=turnovers,
         yearly_turnover=turnover.by_year(turnovers),
         annual_turnover=turnover.annual(turnovers, inputs.frequency),
+        published_past=inputs.published_past,
         missing=(),
         quality_notes=_notes(inputs, history, headline, parts),
         method=method.paragraphs(inputs),
@@ -164,6 +165,12 @@ def _notes(
     parts: tuple[Contribution, ...],
 ) -> tuple[str, ...]:
     notes = list(inputs.quality_notes)
+    if (past := inputs.published_past) is not None:
+        notes += [
+            f"The level of {day(one.session)} is provisional: published without "
+            f"{labels.listed(one.missing)}."
+            for one in past.provisional
+        ]
     explained = sum(part.contribution for part in parts)
     if parts and abs(explained - headline.period_return) > _ADDS_UP:
         notes.append(

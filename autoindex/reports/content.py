@@ -182,6 +182,46 @@ class YearlyTurnover(Part):
     rebalances: int
 
 
+class LevelChange(Part):
+    """A published level that a later publication has replaced."""
+
+    session: date
+    old_level: FiniteFloat
+    new_level: FiniteFloat
+    cause: str
+    published_at: datetime
+
+
+class PendingCorrection(Part):
+    """A correction that changes no level until a computation is asked to start at its session."""
+
+    session: date
+    symbol: str | None
+    reason: str
+    effect: Number = Field(description="Largest relative change of a level; `null`: not measured.")
+
+
+class ProvisionalLevel(Part):
+    """A level that was published without all prices."""
+
+    session: date
+    missing: tuple[str, ...] = Field(description="Symbols without their price.")
+
+
+class PublishedPast(Part):
+    """When the index was launched, and what has changed since in what was published."""
+
+    launched_at: datetime
+    back_tested_until: date = Field(
+        description="The levels up to this session are those of the launch, computed backwards."
+    )
+    provisional: tuple[ProvisionalLevel, ...]
+    changes: tuple[LevelChange, ...] = Field(
+        description="Made since the close of the period's base, newest first."
+    )
+    pending: tuple[PendingCorrection, ...] = Field(description="By session.")
+
+
 class Missing(Part):
     """A part that could not be made, and why."""
 
@@ -229,6 +269,7 @@ class ReportContent(Part):
         description="One-way: mean of `turnovers` times the rebalances of a year (252, 52, 12, 4); "
         "`null` below so many."
     )
+    published_past: PublishedPast | None = None
     missing: tuple[Missing, ...]
     quality_notes: tuple[str, ...]
     method: tuple[Paragraph, ...]

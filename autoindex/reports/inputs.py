@@ -7,6 +7,7 @@ from datetime import date, datetime
 import pandas as pd
 
 from autoindex.errors import ReportImpossible
+from autoindex.reports.content import PublishedPast
 from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY, ReportType
 
 
@@ -35,6 +36,8 @@ class ReportInputs:
       `benchmark_metrics`: the same for the benchmark, where it has them.
     - `benchmark_name` and the names in `assets` may be any text; a report shows their printable
       characters on one line.
+    - `currency`: the universe's, as in GBP or GBp.
+    - `published_past`: the launch and what has changed since; None where neither is known.
     - `generated_at`: the data's clock. The same inputs give the same bytes.
 
     Raises `ReportImpossible` below two levels, or where a level is missing or not positive.
@@ -50,12 +53,13 @@ class ReportInputs:
     assets: Mapping[str, AssetFacts]
     metrics: Mapping[str, Mapping[str, float | None]]
     generated_at: datetime
+    currency: str
+    published_past: PublishedPast | None = None
     benchmark_metrics: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     quality_notes: tuple[str, ...] = ()
     strategy: str = PUBLISHED_STRATEGY.value
     frequency: str = PUBLISHED_FREQUENCY.value
     index_name: str = "Autoindex Composite"
-    currency: str = "USD"
     dividends_in_prices: bool = field(default=False)
     """Whether the constituents' prices are adjusted for dividends too, as the sandbox's are."""
 

@@ -26,6 +26,7 @@ def paragraphs(inputs: ReportInputs) -> tuple[Paragraph, ...]:
         Paragraph(title="Returns and risk", text=_metrics()),
         Paragraph(title="Contributions and turnover", text=_attribution()),
         Paragraph(title="What flatters these figures", text=_flatters(inputs)),
+        *_published(inputs),
         Paragraph(title="Sources", text=_sources(inputs)),
         Paragraph(title="Please note", text=_notice()),
     )
@@ -82,6 +83,19 @@ def _flatters(inputs: ReportInputs) -> str:
         "Trading costs, taxes and slippage are left out. All of this makes the past look better "
         "than it would have been."
     )
+
+
+def _published(inputs: ReportInputs) -> list[Paragraph]:
+    past = inputs.published_past
+    if past is None:
+        return []
+    text = (
+        f"The index was launched on {day(past.launched_at)} with the levels up to "
+        f"{day(past.back_tested_until)}: a back-test, which nobody could have followed. Since then "
+        "a published level changes only by a new version with a cause, and every earlier version "
+        "is kept. A level that was published without all prices is provisional until they come."
+    )
+    return [Paragraph(title="Launch and corrections", text=text)]
 
 
 def _shares(inputs: ReportInputs) -> str:

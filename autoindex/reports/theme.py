@@ -17,6 +17,7 @@ ACCENT_TINT: Final = "#DCEAEC"
 INK: Final = "#1B2226"
 MUTED: Final = "#5C676D"
 RULE: Final = "#C5CCD0"
+SHADE: Final = "#EEF2F3"
 BENCHMARK: Final = "#7C868B"
 WHITE: Final = "#FFFFFF"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Final
 
-from autoindex.reports.content import Number, Period, ReportContent
+from autoindex.reports.content import Number, PendingCorrection, Period, ReportContent
 from autoindex.requests import ReportType
 
 MINUS = "\N{MINUS SIGN}"
@@ -133,6 +133,11 @@ def moved(value: float) -> str:
 def in_a_sentence(label: str) -> str:
     """A period's label inside a sentence: `week 52 of 2022`, but `December 2022`."""
     return label[0].lower() + label[1:] if label.startswith(("Week", "Quarter")) else label
+
+
+def correction_cause(one: PendingCorrection) -> str:
+    """Why a correction is pending: `closes changed: KO from 12 Jan 2021`."""
+    return f"{one.reason}: {one.symbol or '?'} from {day(one.session)}"
 
 
 _UNITS = {"M": "month", "Y": "year"}

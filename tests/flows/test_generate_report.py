@@ -9,16 +9,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from prefect.logging import disable_run_logger
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from autoindex import sessions
 from autoindex.errors import ConfigurationError
 from autoindex.market_data.bars import Bars
-from autoindex.reports.content import ReportContent
-from autoindex.requests import ComputeIndexRequest, ReportFormat, ReportRequest, ReportType
+from autoindex.reports.content import ProvisionalLevel, ReportContent
+from autoindex.requests import (
+    PUBLISHED_FREQUENCY,
+    PUBLISHED_STRATEGY,
+    ComputeIndexRequest,
+    ReportFormat,
+    ReportRequest,
+    ReportType,
+)
 from autoindex.settings import Settings
 from autoindex.storage import deliveries
 from autoindex.storage.cache import from_settings
+from autoindex.storage.index import corrections, levels, publications
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets, membership_changes
 from autoindex.storage.universe.universe_import import import_universe
@@ -31,6 +39,7 @@ from tests.flows.conftest import Inbox
 DAYS = sessions.between(date(2022, 6, 1), date(2022, 12, 28))
 SYMBOLS = ("AAPL", "KO", "MSFT", "XOM")
 TO = "ann@example.org"
+PUBLISHED = PUBLISHED_STRATEGY, PUBLISHED_FREQUENCY
 
 
 @pytest.fixture
@@ -137,6 +146,101 @@ def test_a_stock_that_was_held_before_may_be_the_benchmark(
     made = content_of(run)
     assert made.benchmark_name == "Coca-Cola"
     assert {row.symbol for row in made.holdings} >= {"KO"}
+
+
+def test_a_report_says_what_was_published_and_what_has_changed_in_its_period(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    """November's last change is not of December, which begins at the close of its base."""
+    publish(run, closes[:"2022-12-21"])
+    publish(run, closes)
+    correct(run, closes, "2022-12-28")
+    backdate_newest_publication(run, "2022-11-30 20:59:59+00")
+    before = published_levels(run)
+    correct(run, closes, "2022-12-28")
+    backdate_newest_publication(run, "2022-11-30 21:00:00+00")
+    between = published_levels(run)
+    correct(run, closes, "2022-12-27")
+    correct(run, closes, "2022-12-28")
+    after = published_levels(run)
+    made = content_of(run).published_past
+    assert made is not None
+    assert made.back_tested_until == date(2022, 12, 21)
+    assert made.launched_at.tzinfo is not None
+    assert [(one.session, one.old_level, one.new_level) for one in made.changes] == [
+        (date(2022, 12, 28), between["2022-12-28"], after["2022-12-28"]),
+        (date(2022, 12, 27), before["2022-12-27"], after["2022-12-27"]),
+        (date(2022, 12, 28), before["2022-12-28"], between["2022-12-28"]),
+    ]
+    assert [one.cause for one in made.changes] == [
+        f"closes changed: KO from 2022-12-{day}" for day in (28, 27, 28)
+    ]
+    assert (made.pending, made.provisional) == ((), ())
+
+
+def correct(run: Runtime, closes: pd.DataFrame, session: str) -> None:
+    """Correct a close of KO, and compute what follows from it."""
+    closes.loc[session, "KO"] *= 1.02
+    with run.engine.begin() as connection:
+        (ko,) = [one.id for one in assets.list_assets(connection) if one.symbol == "KO"]
+        days = np.array([session], "datetime64[D]")
+        corrections.note(connection, {ko: days}, "closes changed")
+    publish(run, closes)
+
+
+def backdate_newest_publication(run: Runtime, instant: str) -> None:
+    query = text(
+        "update publications set published_at = cast(:instant as timestamptz) "
+        "where id = (select max(id) from publications)"
+    )
+    with run.engine.begin() as connection:
+        connection.execute(query, {"instant": instant})
+
+
+def published_levels(run: Runtime) -> pd.Series:
+    with run.engine.connect() as connection:
+        return levels.load(connection, *PUBLISHED)
+
+
+def test_a_report_names_what_is_pending_and_what_is_provisional(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    publish(run, closes)
+    with run.engine.begin() as connection:
+        (xom,) = [one.id for one in assets.list_assets(connection) if one.symbol == "XOM"]
+        days = np.array(["2022-09-09"], "datetime64[D]")
+        corrections.note(connection, {xom: days}, "closes changed")
+        corrections.measured(connection, corrections.load(connection, *PUBLISHED), 0.0123)
+        stored = levels.load(connection, *PUBLISHED)[-1:]
+        missing = {date(2022, 12, 28): ["KO"]}
+        cause = "new sessions"
+        publications.publish(
+            connection, *PUBLISHED, stored, missing, cause=cause, task_id=run.task_id
+        )
+    made = content_of(run)
+    assert made.published_past is not None
+    (pending,) = made.published_past.pending
+    assert (pending.session, pending.symbol) == (date(2022, 9, 9), "XOM")
+    assert (pending.reason, pending.effect) == ("closes changed", 0.0123)
+    assert made.published_past.provisional == (
+        ProvisionalLevel(session=date(2022, 12, 28), missing=("KO",)),
+    )
+    assert "The level of 28 Dec 2022 is provisional: published without KO." in made.quality_notes
+
+
+def test_a_report_states_the_currency_of_the_universe(
+    engine: Engine, settings: Settings, closes: pd.DataFrame
+) -> None:
+    listed = [
+        UniverseRow(symbol=one, exchange="NYSE", currency="EUR", name=one, shares_outstanding=10**9)
+        for one in SYMBOLS
+    ]
+    with engine.begin() as connection:
+        import_universe(connection, listed)
+    now = datetime(2022, 12, 28, 22, tzinfo=UTC)
+    run = Runtime(settings, engine, from_settings(settings), now, uuid4())
+    publish(run, closes)
+    assert content_of(run).currency == "EUR"
 
 
 def test_what_fails_before_a_mail_is_sent_leaves_no_claim(

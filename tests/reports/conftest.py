@@ -81,6 +81,7 @@ def make_inputs(closes: pd.DataFrame, benchmark: pd.Series, assets: dict[str, As
             "assets": assets,
             "metrics": {"all": {"sharpe_ratio": 1.25, "max_drawdown": -0.25, "beta": None}},
             "generated_at": datetime(2022, 12, 28, 22, tzinfo=UTC),
+            "currency": "USD",
             "quality_notes": ("Deferred to the next refresh: AMD.",),
             "dividends_in_prices": True,
         }

@@ -22,8 +22,7 @@ def ending_at(last: int, sessions: pd.DatetimeIndex, report_type: ReportType) ->
     """
     frequency = exchange.PANDAS_PERIODS[report_type]
     period = sessions[last].to_period(frequency)
-    first = int(sessions.searchsorted(period.start_time))
-    base = max(first - 1, 0)
+    base = _base(period, sessions)
     if base == last:
         raise ReportImpossible(
             f"a {report_type} report needs a session before {sessions[last].date()}, "
@@ -37,6 +36,18 @@ def ending_at(last: int, sessions: pd.DatetimeIndex, report_type: ReportType) ->
         sessions=last - base,
         complete=_next_session(sessions[last].date()) > period.end_time.date(),
     )
+
+
+def newest_base(levels: pd.Series, report_type: ReportType) -> date:
+    """The base of the period that holds the last level's session, where there are two levels."""
+    sessions = pd.DatetimeIndex(levels.index)
+    period = sessions[-1].to_period(exchange.PANDAS_PERIODS[report_type])
+    session: pd.Timestamp = sessions[_base(period, sessions)]
+    return session.date()
+
+
+def _base(period: pd.Period, sessions: pd.DatetimeIndex) -> int:
+    return max(int(sessions.searchsorted(period.start_time)) - 1, 0)
 
 
 def before(period: Period, sessions: pd.DatetimeIndex, report_type: ReportType) -> Period | None:

@@ -10,8 +10,8 @@ from autoindex.reports import theme
 from autoindex.reports.content import ReportContent
 from autoindex.reports.figures.history import rebased
 from autoindex.reports.pdf.plot import Floats, Plot, days, floats
+from autoindex.reports.wording import day, percent, short_percent
 from autoindex.reports.wording import figure as number_text
-from autoindex.reports.wording import percent, short_percent
 
 REBALANCES: Final = 36
 _LOG_FROM: Final = 4.0
@@ -30,6 +30,7 @@ def growth(content: ReportContent, width: float, height: float) -> Figure:
     at, level = days(series.sessions), floats(series.level)
     plot = Plot(width, height)
     plot.index(at, level, content.index_name)
+    _back_test(plot, at, content)
     plot.benchmark(at, floats(series.benchmark), content.benchmark_name)
     plot.time_axis(at)
     if is_logarithmic(content):
@@ -56,7 +57,8 @@ def recent_start(content: ReportContent) -> int:
 
 def period(content: ReportContent, width: float, height: float) -> Figure:
     """Return of index and benchmark over the period, or 21 sessions where it has under 10."""
-    return _from_zero(content, width, height, period_start(content))
+    # Its legend has no room for more names: the caption says what the shade is.
+    return _from_zero(content, width, height, period_start(content), named=False)
 
 
 def period_start(content: ReportContent) -> int:
@@ -75,7 +77,9 @@ def benchmark_start(content: ReportContent, start: int) -> int | None:
     return next(there, None)
 
 
-def _from_zero(content: ReportContent, width: float, height: float, start: int) -> Figure:
+def _from_zero(
+    content: ReportContent, width: float, height: float, start: int, *, named: bool = True
+) -> Figure:
     series = content.series
     at = days(series.sessions[start:])
     level = floats(series.level[start:])
@@ -83,10 +87,19 @@ def _from_zero(content: ReportContent, width: float, height: float, start: int) 
     benchmark = rebased(level, floats(series.benchmark[start:]))
     plot = Plot(width, height)
     plot.index(at, level / level[0] - 1.0, content.index_name)
+    _back_test(plot, at, content, named=named)
     plot.benchmark(at, benchmark / level[0] - 1.0, content.benchmark_name)
     plot.time_axis(at)
     plot.value_axis(short_percent, zero=True)
     return plot.figure
+
+
+def _back_test(plot: Plot, at: Floats, content: ReportContent, *, named: bool = True) -> None:
+    past = content.published_past
+    if past is not None:
+        until = past.back_tested_until
+        name = f"Back-tested until {day(until)}" if named else None
+        plot.back_test(at, float(days([until])[0]), name)
 
 
 def drawdown(content: ReportContent, width: float, height: float) -> Figure:

@@ -6,9 +6,9 @@ from typing import Final
 from reportlab.lib.units import mm
 from reportlab.platypus import CondPageBreak, Flowable, KeepTogether, PageBreak, Spacer
 
-from autoindex.reports import captions
+from autoindex.reports import back_test, captions
 from autoindex.reports.content import Paragraph, ReportContent
-from autoindex.reports.pdf import charts, report_tables
+from autoindex.reports.pdf import charts, corrections, report_tables
 from autoindex.reports.pdf.flowables import (
     BODY,
     CAPTION,
@@ -54,6 +54,7 @@ def story(content: ReportContent, width: float) -> list[Flowable]:
         *_holdings(content, width),
         PageBreak(),
         *_rebalancing(content, width),
+        *corrections.section(content, width),
         *_notes(content),
         *_method(content, width),
     ]
@@ -78,13 +79,13 @@ def _front(content: ReportContent, width: float) -> list[Flowable]:
         Spacer(0, _SMALL),
         Heading("Growth since inception"),
         say(captions.growth(content), CAPTION),
-        Chart(charts.growth(content, width, 57 * mm)),
+        Chart(charts.growth(content, width, 47 * mm)),
         Spacer(0, _SMALL),
         Heading("Performance"),
         report_tables.comparisons(content, width),
-        Spacer(0, 1 * mm),
-        say(FOOTNOTE, CAPTION),
-        Spacer(0, GAP),
+        Spacer(0, 0.5 * mm),
+        say(f"{FOOTNOTE} {back_test.note(content)}".rstrip(), CAPTION),
+        Spacer(0, _SMALL),
         side_by_side(left, right, width),
     ]
 
@@ -126,9 +127,10 @@ def _risk(content: ReportContent, width: float) -> list[Flowable]:
     return [
         Heading("Drawdowns"),
         say(captions.drawdown(content), CAPTION),
-        Chart(charts.drawdown(content, width, 58 * mm)),
+        Chart(charts.drawdown(content, width, 50 * mm)),
         Spacer(0, _SMALL),
         Heading("Deepest drawdowns"),
+        *_back_test(content),
         report_tables.drawdowns(content, width) if content.drawdowns else say("None so far.", BODY),
         Spacer(0, GAP),
         *_rolling(content, width),
@@ -139,12 +141,17 @@ def _risk(content: ReportContent, width: float) -> list[Flowable]:
 def _metrics(content: ReportContent, width: float) -> list[Flowable]:
     if not content.metrics:
         return []
-    parts: list[Flowable] = [Heading("Metrics")]
+    parts: list[Flowable] = [Heading("Metrics"), *_back_test(content)]
     parts += [say(gap.reason, CAPTION) for gap in content.missing if gap.part == _UNCOVERED]
     parts.append(report_tables.metrics(content, width))
     if short := footnote(row.index for row in report_tables.shown_metrics(content)):
         parts += [Spacer(0, 1 * mm), say(short, CAPTION)]
     return [Spacer(0, _SMALL), KeepTogether(parts)]
+
+
+def _back_test(content: ReportContent) -> list[Flowable]:
+    note = back_test.note(content)
+    return [say(note, CAPTION)] if note else []
 
 
 def _rolling(content: ReportContent, width: float) -> list[Flowable]:
@@ -179,7 +186,7 @@ def _months(content: ReportContent, width: float) -> list[Flowable]:
     return [
         Spacer(0, _SMALL),
         Heading("Monthly returns"),
-        say(caption, CAPTION),
+        say(f"{caption} {back_test.note(content)}".rstrip(), CAPTION),
         report_tables.months(content, width),
         *_years(content, width),
     ]

@@ -87,6 +87,18 @@ class Plot:
         self.axes.plot(days, values, zorder=1.5, **look)
         self._legend(name, {**look, "linewidth": 1.0})
 
+    def back_test(self, days: Floats, until: float, name: str | None) -> None:
+        """Shade the days up to `until`; nothing where none is earlier. No name, no legend."""
+        if until <= days[0]:
+            return
+        end = min(until, days[-1])
+        self.axes.axvspan(days[0], end, facecolor=theme.SHADE, linewidth=0, zorder=0.1)
+        if end < days[-1]:
+            self.axes.axvline(end, color=theme.MUTED, linewidth=0.5, zorder=0.6)
+        if name is not None:
+            look = {"color": theme.SHADE, "linewidth": 7.0, "solid_capstyle": "butt"}
+            self._legend(name, look)
+
     def index_bars(self, starts: Floats, values: Sequence[float] | Floats, name: str) -> None:
         """A bar of half a year from each of `starts`, in the accent."""
         self._bars(starts, values, name, theme.ACCENT)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from reportlab.platypus import Table, TableStyle
 
-from autoindex.reports import theme
+from autoindex.reports import back_test, theme
 from autoindex.reports.content import Metric, MonthlyReturns, Number, ReportContent
 from autoindex.reports.pdf.flowables import CELL, Bar, bold, grid, in_cell
 from autoindex.reports.wording import (
@@ -82,9 +82,10 @@ def comparisons(content: ReportContent, width: float) -> Table:
         if row.index_return is None:
             rows.append([row.label, "not enough data", *[NOTHING] * 6])
             continue
+        marked = back_test.mark(content, back_test.of_comparison(content, row))
         rows.append(
             [
-                row.label,
+                f"{row.label}{marked}",
                 day(row.base),
                 percent(row.index_return, signed=True),
                 percent(row.benchmark_return, signed=True),
@@ -108,13 +109,19 @@ def facts(content: ReportContent, width: float) -> Table:
         ["Constituents held", figure(len(content.holdings), 0)],
         ["Benchmark", theme.shortened(benchmark, 0.7 * width, CELL.fontSize)],
         ["Currency", content.currency],
-        ["Inception", f"{day(content.inception)}, at {figure(content.series.level[0])}"],
+        ["Base date", f"{day(content.inception)}, at {figure(content.series.level[0])}"],
+        *_launch(content),
         ["Level", f"{figure(content.headline.level)} on {day(content.period.last)}"],
         ["Sharpe ratio since inception", figure(content.headline.sharpe_ratio)],
         ["Current drawdown", percent(content.headline.current_drawdown)],
         ["Turnover a year, one-way", _annual_turnover(content)],
     ]
     return grid(rows[1:], [0.5 * width, 0.5 * width], extra=_WITHOUT_HEAD)
+
+
+def _launch(content: ReportContent) -> list[list[str]]:
+    past = content.published_past
+    return [] if past is None else [["Launch date", day(past.launched_at)]]
 
 
 def _annual_turnover(content: ReportContent) -> str:
@@ -165,7 +172,7 @@ def drawdowns(content: ReportContent, width: float) -> Table:
     rows = [["", "High", "Low", "Recovered", "Depth", "Sessions down", "Sessions back"]]
     rows += [
         [
-            str(rank),
+            f"{rank}{back_test.mark(content, back_test.of_drawdown(content, fall))}",
             day(fall.start),
             day(fall.trough),
             day(fall.recovered) if fall.recovered else "not yet",
@@ -192,7 +199,7 @@ def metrics(content: ReportContent, width: float) -> Table:
     windows = [window for window in _WINDOWS if window in {window for window, _ in found}]
     names = dict.fromkeys(metric for _, metric in found)
     rows = [
-        ["", *(cell for window in windows for cell in (window_label(window), ""))],
+        ["", *(cell for window in windows for cell in (_window_head(content, window), ""))],
         ["", *["Index", benchmark_head(content)] * len(windows)],
     ]
     for name in names:
@@ -213,12 +220,18 @@ def metrics(content: ReportContent, width: float) -> Table:
     return grid(rows, widths, extra=[*spans, *muted], padding=1.7, heads=2)
 
 
+def _window_head(content: ReportContent, window: str) -> str:
+    marked = back_test.mark(content, back_test.of_window(content, window))
+    return f"{window_label(window)}{marked}"
+
+
 def months(content: ReportContent, width: float) -> Table:
     """Monthly returns in per cent, newest year first, shaded by size."""
     rows = [["", *MONTHS, "Year", benchmark_head(content)]]
     tints: list[tuple[Any, ...]] = []
     for line, year in enumerate(reversed(content.monthly_returns), start=1):
-        rows.append(_year(year))
+        marked = back_test.mark(content, back_test.of_year(content, year.year))
+        rows.append(_year(year, marked))
         tints += [
             ("BACKGROUND", (column, line), (column, line), _tint(value))
             for column, value in enumerate(year.months, start=1)
@@ -240,13 +253,13 @@ def months(content: ReportContent, width: float) -> Table:
     )
 
 
-def _year(year: MonthlyReturns) -> list[str]:
+def _year(year: MonthlyReturns, marked: str) -> list[str]:
     cells = [
         "" if value is None else _per_cent(value) + ("*" if month in year.incomplete else "")
         for month, value in enumerate(year.months, start=1)
     ]
     return [
-        str(year.year),
+        f"{year.year}{marked}",
         *cells,
         _per_cent(year.year_return),
         _per_cent(year.benchmark_year_return),

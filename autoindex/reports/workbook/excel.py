@@ -1,7 +1,7 @@
 """The report as a workbook: a cover, charts, tables of values, a sheet of check formulas."""
 
-from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Final
 
 from openpyxl import Workbook
@@ -20,10 +20,12 @@ from autoindex.reports.workbook.worksheet import (
     RATIO,
     TEXT,
     keep_values,
+    spreadsheet_time,
     to_print,
 )
 
 FIRST_FACT: Final = 7
+_SUMMARY_CHARACTERS: Final = 110
 _HEADLINES: Final = 11
 _LINE: Final = Border(bottom=Side("hair", color=theme.RULE[1:]))
 
@@ -50,13 +52,8 @@ def _properties(book: Workbook, content: ReportContent) -> None:
     book.properties.creator = content.index_name
     book.properties.lastModifiedBy = "Autoindex"
     book.properties.description = content.summary
-    book.properties.created = _naive(content.generated_at)
-    book.properties.modified = _naive(content.generated_at)
-
-
-def _naive(instant: datetime) -> datetime:
-    # Spreadsheets know no time zones; ours is always UTC.
-    return instant.astimezone(UTC).replace(tzinfo=None, microsecond=0)
+    book.properties.created = spreadsheet_time(content.generated_at)
+    book.properties.modified = spreadsheet_time(content.generated_at)
 
 
 def _cover(page: Worksheet, content: ReportContent) -> None:
@@ -70,7 +67,8 @@ def _cover(page: Worksheet, content: ReportContent) -> None:
     page["A4"] = content.summary
     page["A4"].alignment = Alignment(wrap_text=True, vertical="top")
     page.merge_cells("A4:E4")
-    page.row_dimensions[4].height = 50
+    lines = len(wrap(content.summary, _SUMMARY_CHARACTERS))
+    page.row_dimensions[4].height = max(50, 16 * lines)
     facts = _facts(content)
     for line, (label, value, number_format) in enumerate(facts, start=FIRST_FACT):
         page.cell(line, 1, label).border = _LINE
@@ -106,12 +104,23 @@ def _facts(content: ReportContent) -> list[tuple[str, Any, str]]:
         ("Turnover a year, one-way", content.annual_turnover, PERCENT),
         ("Base of the period", content.period.base, DAY),
         ("Last session", content.period.last, DAY),
-        ("Inception", content.inception, DAY),
+        ("Base date", content.inception, DAY),
+        *_launch(content),
         ("Strategy", words(content.strategy), TEXT),
         ("Rebalanced", words(content.frequency), TEXT),
         ("Benchmark", content.benchmark_name or "none", TEXT),
         ("Currency", content.currency, TEXT),
-        ("Data as of (UTC)", _naive(content.generated_at), "yyyy-mm-dd hh:mm"),
+        ("Data as of (UTC)", spreadsheet_time(content.generated_at), "yyyy-mm-dd hh:mm"),
+    ]
+
+
+def _launch(content: ReportContent) -> list[tuple[str, Any, str]]:
+    past = content.published_past
+    if past is None:
+        return []
+    return [
+        ("Launch date", past.launched_at.date(), DAY),
+        ("Back-tested until", past.back_tested_until, DAY),
     ]
 
 

@@ -13,6 +13,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from autoindex.reports import theme
 from autoindex.reports.content import ReportContent
 from autoindex.reports.pdf.charts import REBALANCES, is_logarithmic
+from autoindex.reports.wording import day
 from autoindex.reports.workbook.worksheet import to_print
 
 _WIDTH = 17.0
@@ -26,7 +27,7 @@ def add_sheet(book: Workbook, content: ReportContent) -> None:
     to_print(page)
     page.page_setup.fitToHeight = 1
     daily = book["Daily"]
-    growth = _lines(daily, "Growth since inception", (2, 3), "#,##0")
+    growth = _lines(daily, _growth_title(content), (2, 3), "#,##0")
     if is_logarithmic(content):
         growth.y_axis.scaling.logBase = 10
     charts: list[LineChart | BarChart | AreaChart] = [
@@ -41,6 +42,12 @@ def add_sheet(book: Workbook, content: ReportContent) -> None:
         charts.append(_contributions(book["Contributions"]))
     for chart, place in zip(charts, _PLACES, strict=False):
         page.add_chart(chart, place)
+
+
+def _growth_title(content: ReportContent) -> str:
+    past = content.published_past
+    tested = f", back-tested until {day(past.back_tested_until)}" if past else ""
+    return f"Growth since inception{tested}"
 
 
 def _lines(page: Worksheet, title: str, columns: Sequence[int], number_format: str) -> LineChart:

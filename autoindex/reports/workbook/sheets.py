@@ -1,13 +1,23 @@
 """The workbook's tables: each part of the content as values."""
 
 from calendar import month_abbr
+from collections.abc import Sequence
+from typing import Any
 
 from openpyxl import Workbook
 from openpyxl.formatting.rule import ColorScaleRule
 from openpyxl.styles import Alignment
 
+from autoindex.reports import back_test
 from autoindex.reports.content import ReportContent
-from autoindex.reports.wording import NOTHING, is_ratio, metric_label, window_label, words
+from autoindex.reports.wording import (
+    NOTHING,
+    correction_cause,
+    is_ratio,
+    metric_label,
+    window_label,
+    words,
+)
 from autoindex.reports.workbook.worksheet import (
     COUNT,
     DAY,
@@ -17,6 +27,7 @@ from autoindex.reports.workbook.worksheet import (
     TEXT,
     UNITS,
     add_table,
+    spreadsheet_time,
 )
 
 
@@ -24,7 +35,7 @@ def add_all(book: Workbook, content: ReportContent) -> None:
     """Add every table, in the order of the PDF."""
     for add in (_performance, _daily, _drawdowns, _metrics, _months, _holdings):
         add(book, content)
-    for add in (_contributions, _allocations, _rebalance, _turnover, _notes):
+    for add in (_contributions, _allocations, _rebalance, _turnover, _corrections, _notes):
         add(book, content)
 
 
@@ -40,6 +51,7 @@ def _performance(book: Workbook, content: ReportContent) -> None:
         ("Benchmark p.a.", PERCENT),
         ("Index volatility", PERCENT),
         ("Benchmark volatility", PERCENT),
+        ("Back-tested", TEXT),
     ]
     rows = [
         (
@@ -53,6 +65,7 @@ def _performance(book: Workbook, content: ReportContent) -> None:
             row.benchmark_annual_return,
             row.index_annual_volatility,
             row.benchmark_annual_volatility,
+            back_test.of_comparison(content, row),
         )
         for row in content.comparisons
     ]
@@ -70,6 +83,8 @@ def _daily(book: Workbook, content: ReportContent) -> None:
         ("Rolling volatility", PERCENT),
         ("Benchmark rolling volatility", PERCENT),
         ("Rolling Sharpe", RATIO),
+        ("Status", TEXT),
+        ("Back-tested", TEXT),
     ]
     rows = zip(
         series.sessions,
@@ -80,9 +95,22 @@ def _daily(book: Workbook, content: ReportContent) -> None:
         series.rolling_volatility,
         series.benchmark_rolling_volatility,
         series.rolling_sharpe,
+        *_published(content),
         strict=True,
     )
     add_table(book, "Daily", columns, rows)
+
+
+def _published(content: ReportContent) -> tuple[Sequence[str | None], Sequence[str | None]]:
+    """Of each session: whether its level is final or provisional, and whether it is back-tested."""
+    past, days = content.published_past, content.series.sessions
+    if past is None:
+        return [None] * len(days), [None] * len(days)
+    provisional = {one.session for one in past.provisional}
+    return (
+        ["provisional" if day in provisional else "final" for day in days],
+        ["yes" if day <= past.back_tested_until else "no" for day in days],
+    )
 
 
 def _drawdowns(book: Workbook, content: ReportContent) -> None:
@@ -94,6 +122,7 @@ def _drawdowns(book: Workbook, content: ReportContent) -> None:
         ("Depth", PERCENT),
         ("Sessions down", COUNT),
         ("Sessions back", COUNT),
+        ("Back-tested", TEXT),
     ]
     rows = [
         (
@@ -104,6 +133,7 @@ def _drawdowns(book: Workbook, content: ReportContent) -> None:
             fall.depth,
             fall.sessions_to_trough,
             fall.sessions_to_recovery,
+            back_test.of_drawdown(content, fall),
         )
         for rank, fall in enumerate(content.drawdowns, start=1)
     ]
@@ -117,9 +147,17 @@ def _metrics(book: Workbook, content: ReportContent) -> None:
         ("Index", PERCENT),
         ("Benchmark", PERCENT),
         ("Name in empyrical", TEXT),
+        ("Back-tested", TEXT),
     ]
     rows = [
-        (window_label(row.window), metric_label(row.metric), row.index, row.benchmark, row.metric)
+        (
+            window_label(row.window),
+            metric_label(row.metric),
+            row.index,
+            row.benchmark,
+            row.metric,
+            back_test.of_window(content, row.window),
+        )
         for row in content.metrics
     ]
     page = add_table(book, "Metrics", columns, rows, (18, 32, 13, 13, 30), missing=NOTHING)
@@ -132,8 +170,15 @@ def _metrics(book: Workbook, content: ReportContent) -> None:
 def _months(book: Workbook, content: ReportContent) -> None:
     months = [(name, PERCENT) for name in month_abbr[1:]]
     columns = [("Year", "0"), *months, ("Year's return", PERCENT), ("Benchmark", PERCENT)]
+    columns.append(("Back-tested", TEXT))
     rows = [
-        (year.year, *year.months, year.year_return, year.benchmark_year_return)
+        (
+            year.year,
+            *year.months,
+            year.year_return,
+            year.benchmark_year_return,
+            back_test.of_year(content, year.year),
+        )
         for year in content.monthly_returns
     ]
     page = add_table(book, "Monthly returns", columns, rows, (8, *[9.0] * 12, 13, 13))
@@ -224,6 +269,38 @@ def _turnover(book: Workbook, content: ReportContent) -> None:
     columns = [("Rebalance", DAY), ("One-way turnover", PERCENT)]
     rows = [(row.session, row.turnover) for row in content.turnovers]
     add_table(book, "Turnover", columns, rows, (12, 18))
+
+
+def _corrections(book: Workbook, content: ReportContent) -> None:
+    columns = [
+        ("Session", DAY),
+        ("State", TEXT),
+        ("Published level", LEVEL),
+        ("Replaced by", LEVEL),
+        ("Change, or effect", PERCENT),
+        ("Published (UTC)", "yyyy-mm-dd hh:mm"),
+        ("Cause", TEXT),
+    ]
+    past = content.published_past
+    changes, pending = (past.changes, past.pending) if past else ((), ())
+    rows: list[tuple[Any, ...]] = [
+        (
+            one.session,
+            "applied",
+            one.old_level,
+            one.new_level,
+            one.new_level / one.old_level - 1,
+            spreadsheet_time(one.published_at),
+            one.cause,
+        )
+        for one in changes
+    ]
+    rows += [
+        (one.session, "pending", None, None, one.effect, None, correction_cause(one))
+        for one in pending
+    ]
+    widths = (12, 11, 13, 13, 13, 17, 60)
+    add_table(book, "Corrections", columns, rows, widths, missing=NOTHING)
 
 
 def _notes(book: Workbook, content: ReportContent) -> None:

@@ -1,6 +1,7 @@
 """One table a sheet: typed cells, number formats, frozen header, filter, print layout."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Any, Final
 
@@ -98,6 +99,11 @@ def to_print(page: Worksheet) -> None:
     page.page_setup.paperSize = page.PAPERSIZE_A4
     page.page_setup.fitToHeight = 0
     page.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
+
+
+def spreadsheet_time(instant: datetime) -> datetime:
+    """The instant in UTC without a time zone, of which spreadsheets know nothing."""
+    return instant.astimezone(UTC).replace(tzinfo=None, microsecond=0)
 
 
 def keep_values(page: Worksheet) -> None:

@@ -61,6 +61,20 @@ _HISTORY: Final = text("""
 """)
 
 
+# Each level is looked up by key: joins are slow where the tables have no statistics yet.
+_SUPERSEDED: Final = text("""
+    select old.session, old.level, coalesce(
+        (select level from superseded_levels where strategy = :strategy and frequency = :frequency
+            and session = old.session and version = old.version + 1),
+        (select level from index_levels where strategy = :strategy and frequency = :frequency
+            and session = old.session)
+    ), p.cause, p.published_at
+    from superseded_levels old join publications p on p.id = old.replaced_by
+    where old.strategy = :strategy and old.frequency = :frequency and p.published_at >= :since
+    order by p.id desc, old.session
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """The change of one level."""
@@ -103,6 +117,17 @@ class Version:
     cause: str
     task_id: UUID | None
     missing: list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A published level that a publication has replaced, and by which level."""
+
+    session: date
+    old_level: float
+    new_level: float
+    cause: str
+    published_at: datetime
 
 
 def publish(
@@ -189,3 +214,11 @@ def history(
     """Every version of the level of one session, oldest first."""
     which = {"strategy": strategy, "frequency": frequency, "session": session}
     return [Version(*row) for row in connection.execute(_HISTORY, which)]
+
+
+def superseded(
+    connection: Connection, strategy: Strategy, frequency: Frequency, since: datetime
+) -> Sequence[Superseded]:
+    """The levels that were replaced since an instant: newest publication first, by session."""
+    which = {"strategy": strategy, "frequency": frequency, "since": since}
+    return [Superseded(*row) for row in connection.execute(_SUPERSEDED, which)]

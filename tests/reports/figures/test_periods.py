@@ -82,3 +82,17 @@ def test_no_previous_period_that_the_data_cover_only_in_part(year: pd.DatetimeIn
 def test_a_single_session_is_no_period(year: pd.DatetimeIndex) -> None:
     with pytest.raises(ReportImpossible, match="2022-12-30"):
         periods.ending_at(0, year[-1:], ReportType.WEEKLY)
+
+
+@pytest.mark.parametrize("report_type", list(ReportType))
+def test_the_newest_base_is_that_of_the_newest_period(
+    year: pd.DatetimeIndex, report_type: ReportType
+) -> None:
+    levels = pd.Series(100.0, year[:-2])
+    wanted = periods.ending_at(len(levels) - 1, year[:-2], report_type).base
+    assert periods.newest_base(levels, report_type) == wanted
+
+
+def test_the_newest_base_of_a_single_level_is_its_session(year: pd.DatetimeIndex) -> None:
+    levels = pd.Series(100.0, year[:1])
+    assert periods.newest_base(levels, ReportType.MONTHLY) == year[0].date()

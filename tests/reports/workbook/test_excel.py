@@ -49,6 +49,7 @@ def test_sheets_in_order(book: Workbook) -> None:
         "Weights",
         "Last rebalance",
         "Turnover",
+        "Corrections",
         "Notes and method",
         "Check",
     ]
