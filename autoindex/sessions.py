@@ -134,3 +134,12 @@ def rebalances(sessions: pd.DatetimeIndex, frequency: Frequency) -> pd.DatetimeI
     periods = before.to_period(PANDAS_PERIODS[frequency])
     firsts = before[~periods.duplicated()][1:] if len(before) else before
     return sessions.intersection(firsts)
+
+
+def next_rebalance(session: date, frequency: Frequency) -> date | None:
+    """The first decision session after a session; None where the calendar ends before it."""
+    found = _calendar_through(session).sessions
+    here = found[int(found.searchsorted(pd.Timestamp(session), side="right")) - 1 :]
+    periods = here.to_period(PANDAS_PERIODS[frequency])
+    later = here[periods > periods[0]]
+    return later[0].date() if len(later) else None

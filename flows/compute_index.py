@@ -13,6 +13,7 @@ from autoindex.index import compute as index
 from autoindex.index import reasons
 from autoindex.index.compute import IndexSeries
 from autoindex.index.metrics import metrics as performance
+from autoindex.index.pro_forma import ProForma, pro_forma
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
     PUBLISHED_STRATEGY,
@@ -28,6 +29,7 @@ from autoindex.storage.index import (
     corrections,
     index_metrics,
     levels,
+    pro_formas,
     publications,
 )
 from autoindex.storage.index.allocations import Allocations
@@ -134,11 +136,15 @@ def _shown(one: Correction) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """New levels and allocations, all levels with the new ones, and their metrics by session."""
+    """New levels and allocations, all levels with the new ones, and their metrics by session.
+
+    `pro_forma` is that of the newest session, None where it cannot be computed.
+    """
 
     series: IndexSeries
     levels: pd.Series
     metrics: dict[date, Values]
+    pro_forma: ProForma | None
 
     @property
     def newest_metrics(self) -> Values:
@@ -161,7 +167,7 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> ComputationInput:
 
 @retrying("compute")
 def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed:
-    """Compute levels, allocations and metrics, without storing them."""
+    """Compute levels, allocations, metrics and the pro-forma, without storing them."""
     series = index.compute(
         loaded.closes,
         strategy=request.strategy,
@@ -174,7 +180,8 @@ def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed:
     series = replace(series, levels=levels.kept(series.levels, loaded.published))
     whole = pd.concat([loaded.history, series.levels])
     if whole.empty:
-        members = {one.symbol for one in loaded.members}
+        last = loaded.closes.index[-1].date()
+        members = {one.symbol for one in loaded.members if one.first <= last}
         raise IndexImpossible(reasons.no_level(request.strategy, loaded.closes, members))
     if loaded.begins is not None and (begins := whole.index[0].date()) > loaded.begins:
         raise IndexImpossible(reasons.begins_later(loaded.begins, begins))
@@ -185,7 +192,32 @@ def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed:
     metrics: dict[date, Values] = {
         day: performance(whole[: pd.Timestamp(day)], loaded.benchmark) for day in {*days}
     }
-    return Computed(series, whole, metrics)
+    return Computed(series, whole, metrics, _pro_forma(loaded, request, series))
+
+
+def _pro_forma(
+    loaded: ComputationInput, request: ComputeIndexRequest, series: IndexSeries
+) -> ProForma | None:
+    """What the next rebalance decides with the newest closes; no level depends on it."""
+    if not series.units.empty:
+        units, since = series.units.iloc[-1], series.units.index[-1]
+    elif loaded.holdings is not None:
+        units, since = loaded.holdings.units, pd.Timestamp(loaded.holdings.decided)
+    else:
+        return None
+    try:
+        return pro_forma(
+            loaded.closes,
+            units,
+            since,
+            strategy=request.strategy,
+            frequency=request.frequency,
+            shares=loaded.shares,
+            members=loaded.memberships,
+        )
+    except IndexImpossible as error:
+        get_run_logger().warning("there is no pro-forma: %s", error)
+        return None
 
 
 @retrying("store index")
@@ -204,10 +236,11 @@ def store(
             return None
         applied = corrections.applied(loaded.corrections, request.start_date)
         corrections.remove(connection, applied)
+        ids = {asset.symbol: asset.id for asset in loaded.constituents}
+        pro_formas.store(connection, *which, computed.pro_forma, ids)
         if series.levels.empty:
             return Published()
         rows = Allocations(series.weights, series.units)
-        ids = {asset.symbol: asset.id for asset in loaded.constituents}
         allocations.store(connection, *which, rows, ids, series.levels.index[0].date())
         for day, values in computed.metrics.items():
             index_metrics.store(connection, *which, day, values)

@@ -50,7 +50,8 @@ class PageQuery(Protocol):
 class PagedTable:
     """A table that is read in pages: the source of its rows, and how a row is written.
 
-    `as_csv` returns the lines of one row; `columns` are the CSV's, `fields` the JSON's.
+    `as_csv` returns the lines of one row; `columns` are the CSV's, `fields` the JSON's. What is
+    said once of all rows is beside them in JSON, and at the end of each line in CSV.
     """
 
     name: str
@@ -99,7 +100,7 @@ class PageRequest:
 
     def content(self, found: Rows) -> bytes:
         """The page's text."""
-        return self._csv(found.rows) if self.media_type == CSV else self._json(found)
+        return self._csv(found) if self.media_type == CSV else self._json(found)
 
     def _json(self, found: Rows) -> bytes:
         fields = self.table.fields
@@ -112,16 +113,18 @@ class PageRequest:
                 "page": query.page,
                 "per_page": query.per_page,
                 "launched_at": found.launched_at,
+                **found.about,
                 self.table.name: [dict(zip(fields, row, strict=True)) for row in found.rows],
             }
         )
 
-    def _csv(self, rows: Sequence[Row]) -> bytes:
+    def _csv(self, found: Rows) -> bytes:
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(self.table.columns)
-        for row in rows:
-            writer.writerows(self.table.as_csv(row))
+        about = found.about.values()
+        for row in found.rows:
+            writer.writerows((*line, *about) for line in self.table.as_csv(row))
         return text.getvalue().encode()
 
 

@@ -23,7 +23,7 @@ from autoindex.requests import (
     Strategy,
 )
 from autoindex.setting_types import Instant
-from autoindex.storage.index import index_history
+from autoindex.storage.index import index_history, pro_formas
 from autoindex.storage.index.index_history import Window
 
 router = APIRouter(
@@ -84,6 +84,25 @@ class LevelQuery(IndexQuery):
         return replace(super().window, as_of=self.as_of)
 
 
+class AllocationQuery(IndexQuery):
+    """The same for allocations, of which the next can be foreseen."""
+
+    pro_forma: bool = Field(
+        default=False,
+        description="Instead of past rebalances, what the next one decides if every close stays as "
+        "it is until then. Leave `start_date`, `end_date` and `order` out.",
+    )
+
+    @field_validator("pro_forma")
+    @classmethod
+    def _without_window(cls, wanted: bool, info: ValidationInfo) -> bool:
+        for name in ("start_date", "end_date", "order"):
+            default = cls.model_fields[name].default
+            if wanted and info.data.get(name, default) != default:
+                raise ValueError(f"has one session only; leave {name} out")
+        return wanted
+
+
 class Level(BaseModel):
     """The index at the close of a session."""
 
@@ -130,6 +149,35 @@ class AllocationPage(_Paged):
     allocations: list[Weight]
 
 
+class Trade(BaseModel):
+    """What the next rebalance changes for one symbol."""
+
+    symbol: str = Field(examples=["AAPL"])
+    weight: float = Field(description="After it; 0 where it is sold.", examples=[0.0713])
+    current_weight: float = Field(
+        description="Of the holdings at the close of `decided_with`.", examples=[0.0811]
+    )
+    trade: float = Field(description="`weight` less `current_weight`.", examples=[-0.0098])
+
+
+class ProFormaPage(_Paged):
+    """A page of the next rebalance, as the newest computation foresees it, by symbol.
+
+    The dates and the turnover are null where nothing is computed.
+    """
+
+    decided_with: date | None = Field(
+        description="The newest published session, whose closes it takes.", examples=["2022-12-28"]
+    )
+    next_rebalance: date | None = Field(
+        description="The session at whose close it is decided.", examples=["2023-01-03"]
+    )
+    turnover: float | None = Field(
+        description="One-way: half the sum of all absolute trades.", examples=[0.0412]
+    )
+    allocations: list[Trade]
+
+
 class Performance(BaseModel):
     """Performance metrics at the close of a session.
 
@@ -173,6 +221,20 @@ ALLOCATIONS: Final = PagedTable(
     fields=("session", "symbol", "weight"),
     columns=("session", "symbol", "weight"),
 )
+PRO_FORMA: Final = PagedTable(
+    "allocations",
+    pro_formas.page,
+    fields=("symbol", "weight", "current_weight", "trade"),
+    columns=(
+        "symbol",
+        "weight",
+        "current_weight",
+        "trade",
+        "decided_with",
+        "next_rebalance",
+        "turnover",
+    ),
+)
 METRICS: Final = PagedTable(
     "metrics",
     index_history.metrics,
@@ -202,6 +264,13 @@ class Pages:
         return await index_pages.answer(page_request, self.request, self.database, self.cache)
 
 
+@dataclass
+class AllocationPages(Pages):
+    """The same for allocations."""
+
+    query: AllocationQuery
+
+
 async def _pages(
     request: Request,
     query: Annotated[IndexQuery, Query()],
@@ -222,8 +291,19 @@ async def _level_pages(
     return Pages(request, query, database, cache)
 
 
+async def _allocation_pages(
+    request: Request,
+    query: Annotated[AllocationQuery, Query()],
+    database: Stored,
+    cache: Cached,
+    if_none_match: IfNoneMatch = None,  # noqa: ARG001
+) -> AllocationPages:
+    return AllocationPages(request, query, database, cache)
+
+
 Asking = Annotated[Pages, Depends(_pages)]
 AskingLevels = Annotated[Pages, Depends(_level_pages)]
+AskingAllocations = Annotated[AllocationPages, Depends(_allocation_pages)]
 
 
 def _responses(header: str) -> dict[int | str, dict[str, Any]]:
@@ -252,12 +332,12 @@ async def levels(pages: AskingLevels) -> Response:
 @router.get(
     "/allocations",
     operation_id="readAllocations",
-    response_model=AllocationPage,
+    response_model=ProFormaPage | AllocationPage,
     responses=_responses(",".join(ALLOCATIONS.columns)),
 )
-async def allocations(pages: Asking) -> Response:
-    """Read the weights decided at each rebalance of a window; JSON or CSV."""
-    return await pages.of(ALLOCATIONS)
+async def allocations(pages: AskingAllocations) -> Response:
+    """Read the weights decided at each rebalance of a window, or a pro-forma; JSON or CSV."""
+    return await pages.of(PRO_FORMA if pages.query.pro_forma else ALLOCATIONS)
 
 
 @router.head("/metrics", include_in_schema=False)

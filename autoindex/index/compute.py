@@ -99,6 +99,21 @@ def compute(
     return run.start(decisions, start) if base is None else run.resume(base, decisions)
 
 
+def decide(
+    closes: pd.DataFrame,
+    *,
+    strategy: Strategy,
+    shares: Iterable[ShareCount] = (),
+    members: Iterable[Membership] | None = None,
+) -> pd.Series | None:
+    """Weights of a decision at the last session, as `compute` makes it.
+
+    None where no symbol can be weighted. Raises `IndexImpossible` where a solver does not converge.
+    """
+    run = _Run(closes[sorted(closes.columns)], strategy, shares, members)
+    return run.decide_last()
+
+
 class _Run:
     """One computation over a window of closes."""
 
@@ -154,6 +169,13 @@ class _Run:
         # Chain-linked: the stored level counts, even where the closes behind it have changed.
         held = units / self._value(start, units)
         return self._series(start, base.level, held, decisions[decisions > start], first=start + 1)
+
+    def decide_last(self) -> pd.Series | None:
+        """The weights of a decision at the last session; None where no symbol can be weighted."""
+        if not self.weightable[-1]:
+            return None
+        (weights,) = self._decide(np.array([len(self.index) - 1]), np.empty((1, len(self.symbols))))
+        return pd.Series(weights, self.symbols)
 
     def _value(self, session: int, units: Vector) -> float:
         held = np.flatnonzero(units)

@@ -227,6 +227,21 @@ allocations = Table(
     Index("ix_allocations_asset_id", "asset_id"),
 )
 
+# What the next rebalance of an index decides if no close changes until then, by its newest
+# computation. The arrays have one entry for each asset that is held before or after.
+pro_formas = Table(
+    "pro_formas",
+    metadata,
+    Column("strategy", Text, primary_key=True),
+    Column("frequency", Text, primary_key=True),
+    Column("decided_with", Date, nullable=False),
+    Column("next_rebalance", Date, nullable=False),
+    Column("turnover", Double, nullable=False),
+    Column("asset_ids", ARRAY(Integer), nullable=False),
+    Column("weights", ARRAY(Double), nullable=False),
+    Column("current_weights", ARRAY(Double), nullable=False),
+)
+
 # values: {window: {metric: number or null}}, windows as in autoindex.index.metrics.
 metrics = Table(
     "metrics",

@@ -34,12 +34,13 @@ GAP_SESSIONS = 10
 class ComputationInput:
     """The input of one computation.
 
-    `history` are the stored levels to the base, `published` those from it on. `base` is None where
-    the index starts anew; `begins` is its first published session, if there is one. `closes` end
-    with the last session that may be published; `suspicious` names the symbols whose newest close
-    does not count yet, and its session. `provisional` are stored sessions, `corrections` those that
-    are due or pending, and `renewed` the sessions whose stored metrics follow from what is
-    computed. `data_versions` are those of the prices and of the universe.
+    `history` are the stored levels to the base, `published` those from it on. `holdings` are None
+    where the index starts anew; `begins` is its first published session, if there is one. `members`
+    and `constituents` include those that join by the next rebalance. `closes` end with the last
+    session that may be published; `suspicious` names the symbols whose newest close does not count
+    yet, and its session. `provisional` are stored sessions, `corrections` those that are due or
+    pending, and `renewed` the sessions whose stored metrics follow from what is computed.
+    `data_versions` are those of the prices and of the universe.
     """
 
     constituents: list[Asset]
@@ -49,7 +50,7 @@ class ComputationInput:
     benchmark: pd.Series | None
     history: pd.Series
     published: pd.Series
-    base: Base | None
+    holdings: Holdings | None
     begins: date | None
     completeness: Completeness
     suspicious: dict[str, date]
@@ -57,6 +58,12 @@ class ComputationInput:
     corrections: list[Correction]
     renewed: list[date]
     data_versions: tuple[int, ...]
+
+    @property
+    def base(self) -> Base | None:
+        """The stored level to continue from."""
+        held = self.holdings
+        return Base(pd.Timestamp(held.session), held.level, held.units) if held else None
 
     @property
     def memberships(self) -> list[Membership]:
@@ -110,7 +117,8 @@ def read(
     start, end = _window(connection, request, base, stored)
     # Whoever was a member until the base is considered by no later decision.
     since = base.session + timedelta(days=1) if base else start
-    members = memberships.during(connection, since, end, "constituent")
+    until = sessions.next_rebalance(end, request.frequency) or end
+    members = memberships.during(connection, since, until, "constituent")
     held: Collection[str] = base.units.index if base else ()
     weighted = {member.id for member in members}
     chosen = [a for a in universe if a.id in weighted or a.symbol in held]
@@ -136,7 +144,7 @@ def read(
         benchmark=_benchmark(connection, reference, stored[0], end, suspicious),
         history=levels.load(connection, *which, end=base.session if base else date.min),
         published=levels.load(connection, *which, base.session if base else date.min),
-        base=Base(pd.Timestamp(base.session), base.level, base.units) if base else None,
+        holdings=base,
         begins=(levels.window(connection, *which) or (None,))[0],
         completeness=ready,
         suspicious=suspicious,

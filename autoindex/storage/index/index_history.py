@@ -1,8 +1,8 @@
 """Pages of an index's stored levels, weights and metrics, as plain rows."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import accumulate
 from typing import Any
@@ -43,11 +43,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A page of rows, how many rows the whole window has, and when the index was launched."""
+    """A page of rows, how many rows the whole window has, and when the index was launched.
+
+    `about` is what is said once of all rows.
+    """
 
     rows: Sequence[tuple[Any, ...]]
     total: int
     launched_at: datetime | None
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def levels(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:

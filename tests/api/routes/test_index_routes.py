@@ -10,9 +10,10 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Connection, Engine, delete, insert
 
+from autoindex.index.pro_forma import ProForma
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
-from autoindex.storage.index import index_metrics
+from autoindex.storage.index import index_metrics, pro_formas
 from autoindex.storage.index import publications as stored_publications
 from autoindex.storage.tables import (
     allocations,
@@ -21,6 +22,7 @@ from autoindex.storage.tables import (
     publications,
     superseded_levels,
 )
+from autoindex.storage.universe.assets import list_assets
 from tests.api.answers import client, problem
 
 pytestmark = pytest.mark.anyio
@@ -118,6 +120,81 @@ async def test_allocations_name_their_symbols(http: httpx.AsyncClient) -> None:
         {"session": "2022-01-03", "symbol": "AAPL", "weight": 0.75},
         {"session": "2022-01-03", "symbol": "JPM", "weight": 0.25},
     ]
+
+
+@pytest.fixture
+def foreseen(api_engine: Engine) -> dict[str, float]:
+    """A stored pro-forma: its turnover, and trades by symbol."""
+    weights = pd.Series({"AAPL": 0.0, "JPM": 1.0})
+    found = ProForma(FIRST, date(2022, 2, 1), weights, pd.Series({"AAPL": 0.7, "JPM": 0.3}))
+    with api_engine.begin() as connection:
+        ids = {asset.symbol: asset.id for asset in list_assets(connection)}
+        pro_formas.store(connection, Strategy.COMPOSITE, Frequency.MONTHLY, found, ids)
+    return {"turnover": 0.7, "AAPL": -0.7, "JPM": 0.7}
+
+
+async def test_the_next_rebalance_is_foreseen(
+    http: httpx.AsyncClient, foreseen: dict[str, float]
+) -> None:
+    answer = await http.get(f"{INDEX}/allocations", params={"pro_forma": True})
+    found = answer.json()
+    assert (found["decided_with"], found["next_rebalance"]) == ("2022-01-03", "2022-02-01")
+    assert (found["turnover"], found["total"]) == (pytest.approx(foreseen["turnover"]), 2)
+    assert found["launched_at"] is not None
+    assert found["allocations"] == [
+        {"symbol": "AAPL", "weight": 0.0, "current_weight": 0.7, "trade": foreseen["AAPL"]},
+        {"symbol": "JPM", "weight": 1.0, "current_weight": 0.3, "trade": foreseen["JPM"]},
+    ]
+    page = {"pro_forma": True, "per_page": 1, "page": 2}
+    second = (await http.get(f"{INDEX}/allocations", params=page)).json()
+    assert (second["total"], second["allocations"]) == (2, found["allocations"][1:])
+    known = {"If-None-Match": answer.headers["etag"]}
+    again = await http.get(f"{INDEX}/allocations", params={"pro_forma": True}, headers=known)
+    assert again.status_code == 304
+    past = (await http.get(f"{INDEX}/allocations", params={"pro_forma": False})).json()
+    assert past == (await http.get(f"{INDEX}/allocations")).json()
+    assert [row["weight"] for row in past["allocations"]] == [0.75, 0.25]
+
+
+@pytest.mark.usefixtures("foreseen")
+async def test_the_next_rebalance_is_served_as_csv(http: httpx.AsyncClient) -> None:
+    asked = {"params": {"pro_forma": True}, "headers": {"Accept": "text/csv"}}
+    answer = await http.get(f"{INDEX}/allocations", **asked)  # type: ignore[arg-type]
+    assert list(csv.reader(io.StringIO(answer.text)))[:2] == [
+        [
+            "symbol",
+            "weight",
+            "current_weight",
+            "trade",
+            "decided_with",
+            "next_rebalance",
+            "turnover",
+        ],
+        ["AAPL", "0.0", "0.7", "-0.7", "2022-01-03", "2022-02-01", "0.7"],
+    ]
+
+
+async def test_nothing_is_foreseen_of_an_index_without_levels(http: httpx.AsyncClient) -> None:
+    asked = {"strategy": "momentum", "pro_forma": True}
+    answer = await http.get(f"{INDEX}/allocations", params=asked)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["allocations"], found["total"], found["turnover"]) == ([], 0, None)
+    assert found["decided_with"] is found["next_rebalance"] is None
+
+
+@pytest.mark.parametrize(
+    "window", [{"start_date": "2022-01-03"}, {"end_date": "2022-01-03"}, {"order": "desc"}]
+)
+async def test_what_is_foreseen_has_no_window(
+    http: httpx.AsyncClient, window: dict[str, str]
+) -> None:
+    asked = {"pro_forma": "true", **window}
+    found = problem(await http.get(f"{INDEX}/allocations", params=asked), 422)
+    assert [error["field"] for error in found["errors"]] == ["pro_forma"]
+    answer = await http.get(f"{INDEX}/allocations", params={"pro_forma": "false", **window})
+    assert answer.status_code == 200
+    problem(await http.get(f"{INDEX}/levels", params={"pro_forma": "true"}), 422)
 
 
 async def test_metrics_are_read_in_either_order(
