@@ -21,6 +21,11 @@ _FIRST_DAY: Final = date(1970, 1, 1)
 # Every calendar covers these years.
 _COVERED_BY_ALL: Final = {"start": "2021-01-01", "end": "2026-12-31"}
 
+# So far beyond a day its calendar reaches at least: further than the next quarter's first session.
+_AHEAD: Final = timedelta(days=180)
+# To the end of which year the calendar of a code was built.
+_last_years: Final[dict[str, int]] = {}
+
 PANDAS_PERIODS: Final[Mapping[str, str]] = {
     Frequency.DAILY: "D",
     Frequency.WEEKLY: "W-SUN",
@@ -45,7 +50,7 @@ def _years_of(code: str) -> ExchangeCalendar:
     return exchange_calendars.get_calendar(code, **_COVERED_BY_ALL)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def _calendar(code: str, last_day: date) -> ExchangeCalendar:
     # Without a start, exchange_calendars begins twenty years ago.
     wanted = pd.Timestamp(_FIRST_DAY), pd.Timestamp(last_day)
@@ -58,8 +63,12 @@ def _calendar(code: str, last_day: date) -> ExchangeCalendar:
 
 
 def _calendar_through(day: date) -> ExchangeCalendar:
-    # Whole years: a process builds the calendar once, not once a day.
-    return _calendar(calendar_code(), date(day.year + 1, 12, 31))
+    # Building one takes as long as a small computation: it reaches further than is asked for, and
+    # is built again only for a day half a year before its end.
+    code = calendar_code()
+    if (day + _AHEAD).year > _last_years.get(code, 0):
+        _last_years[code] = day.year + 2
+    return _calendar(code, date(_last_years[code], 12, 31))
 
 
 def first_day(until: date) -> date:
@@ -139,7 +148,9 @@ def rebalances(sessions: pd.DatetimeIndex, frequency: Frequency) -> pd.DatetimeI
 def next_rebalance(session: date, frequency: Frequency) -> date | None:
     """The first decision session after a session; None where the calendar ends before it."""
     found = _calendar_through(session).sessions
-    here = found[int(found.searchsorted(pd.Timestamp(session), side="right")) - 1 :]
+    at = int(found.searchsorted(pd.Timestamp(session), side="right")) - 1
+    # More than the sessions of a quarter.
+    here = found[at : at + 100]
     periods = here.to_period(PANDAS_PERIODS[frequency])
     later = here[periods > periods[0]]
     return later[0].date() if len(later) else None

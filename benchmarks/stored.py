@@ -20,7 +20,7 @@ BENCHMARK = "MARKET"
 def store(engine: Engine, panel: Panel) -> dict[str, int]:
     """Store a panel's closes, shares and market; the assets' numbers by symbol."""
     ids = _universe(engine, panel)
-    for some in _loads(panel):
+    for some in loads(panel):
         with engine.begin() as connection:
             stored_prices.upsert(connection, some, ids)
     settle(engine)
@@ -39,7 +39,8 @@ def _universe(engine: Engine, panel: Panel) -> dict[str, int]:
         return {asset.symbol: asset.id for asset in assets.list_assets(connection)}
 
 
-def _loads(panel: Panel) -> Iterator[list[Bars]]:
+def loads(panel: Panel) -> Iterator[list[Bars]]:
+    """A panel as bars, some symbols at a time, the market last."""
     days = panel.closes.index.to_numpy().astype("datetime64[D]")
 
     def bars(symbol: str, close: np.ndarray) -> Bars:

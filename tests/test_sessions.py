@@ -56,6 +56,27 @@ def test_sessions_are_those_of_the_calendar_in_the_settings(code: str) -> None:
     assert told.stdout == CALENDARS[code]
 
 
+_ONE_YEAR = """
+from datetime import UTC, date, datetime
+from autoindex import sessions
+from autoindex.requests import Frequency
+
+sessions.last_closed(datetime(2022, 12, 28, 22, tzinfo=UTC))
+sessions.next_rebalance(date(2022, 12, 28), Frequency.QUARTERLY)
+print(len(sessions.between(date(2022, 1, 3), date(2023, 1, 3))))
+sessions.last_closed(datetime(2026, 11, 29, tzinfo=UTC))
+print(sessions.back(date(2022, 12, 28), 1), sessions.ahead(date(2022, 12, 31), 60))
+print(sessions._calendar.cache_info().misses)
+"""
+
+
+def test_a_calendar_is_built_once_for_days_that_are_not_years_apart() -> None:
+    """Building it takes longer than computing a session; a second time is for 2026 alone."""
+    words = [sys.executable, "-W", "ignore", "-c", _ONE_YEAR]
+    told = subprocess.run(words, capture_output=True, text=True, timeout=HANG_SECONDS, check=True)
+    assert told.stdout.split() == ["252", "2022-12-27", "2023-03-30", "2"]
+
+
 def test_new_york_is_the_default() -> None:
     assert sessions.calendar_code() == "XNYS"
     assert sessions.between(date(1970, 1, 1), date(1970, 1, 5)).strftime("%d").tolist() == [
