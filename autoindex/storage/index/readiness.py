@@ -113,7 +113,8 @@ def _settled(
         return pd.DataFrame(index=days, columns=[asset.symbol for asset in assets], dtype=bool)
     first, last = days[0].date(), days[-1].date()
     result = stored_prices.load_closes(connection, assets, first, last).notna()
-    lacking = [asset for asset in assets if not result[asset.symbol].all()]
+    complete = result.all().to_dict()
+    lacking = [asset for asset in assets if not complete[asset.symbol]]
     known = stored_prices.newest_sessions(connection, lacking)
     for symbol, answered in fetches.load(connection, lacking).items():
         if (asked_at := answered.at) is not None:
