@@ -12,10 +12,12 @@ from typing import Final
 import empyrical
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from autoindex.index.eligibility import LONGEST_GAP
 
 Values = dict[str, float | None]
+Returns = NDArray[np.float64]
 
 SESSIONS_A_YEAR: Final = 252
 # A deviation of fewer returns, and a ratio with it, says more about chance than about the index.
@@ -126,22 +128,23 @@ def value(metric: str, *returns: pd.Series) -> float | None:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # empyrical divides by zero for a flat series; the result is not finite, so it becomes None.
         warnings.simplefilter("ignore")
-        found = float((OWN | RELATIVE)[metric](*returns))
+        # As arrays: empyrical aligns series by their sessions first, which these are.
+        found = float((OWN | RELATIVE)[metric](*(one.to_numpy() for one in returns)))
     return found if np.isfinite(found) else None
 
 
-def current_drawdown(returns: pd.Series) -> float:
+def current_drawdown(returns: Returns) -> float:
     """The last level over the highest so far, less 1: 0 or negative. NaN with a NaN return."""
-    growth = np.concatenate([[1.0], np.cumprod(1 + returns.to_numpy())])
+    growth = np.concatenate([[1.0], np.cumprod(1 + returns)])
     return float(growth[-1] / growth.max() - 1)
 
 
-def tracking_error(returns: pd.Series, reference: pd.Series) -> float:
+def tracking_error(returns: Returns, reference: Returns) -> float:
     """Annualised standard deviation (ddof 1) of returns less the benchmark's; NaN below two."""
     return float((returns - reference).std(ddof=1) * np.sqrt(SESSIONS_A_YEAR))
 
 
-def information_ratio(returns: pd.Series, reference: pd.Series) -> float:
+def information_ratio(returns: Returns, reference: Returns) -> float:
     """Annualised mean of returns less the benchmark's, over the tracking error; NaN below two."""
     return float(empyrical.excess_sharpe(returns, reference) * np.sqrt(SESSIONS_A_YEAR))
 
