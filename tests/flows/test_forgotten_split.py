@@ -37,6 +37,7 @@ def evening(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_its_session_waits_for_the_next_one(
     desk: Desk, evening: Any, prefect_api: str, restated: bool
 ) -> None:
+    begun = datetime.now(UTC)
     evening(23, mode="full")
     before = levels(desk)
     desk.sandbox.set("splits", FORGOTTEN)
@@ -44,7 +45,7 @@ def test_its_session_waits_for_the_next_one(
     assert first["suspicious"] == first["index"]["suspicious"] == {"AAPL": "2022-12-27"}
     assert first["index"]["waiting"] == ["AAPL"]
     assert levels(desk) == before
-    told = heard(prefect_api, events.CLOSE_SUSPICIOUS)[-1]
+    (told,) = heard(prefect_api, events.CLOSE_SUSPICIOUS, begun)
     assert told.startswith("AAPL on 2022-12-27: a jump like that of a split.")
     # Whole, after its newest bars.
     assert sorted(desk.asked()) == sorted([*SYMBOLS, *SYMBOLS, "AAPL"])

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ CLOCK = {"AUTOINDEX_CLOCK": "2022-12-28T22:00:00+00:00"}
 
 
 def test_a_pending_correction_says_what_it_would_change(worker: Worker, engine: Engine) -> None:
+    begun = datetime.now(UTC)
     listed = [
         UniverseRow(symbol=one, exchange="NYSE", currency="USD", name=one, shares_outstanding=10**9)
         for one in SYMBOLS
@@ -48,7 +50,7 @@ def test_a_pending_correction_says_what_it_would_change(worker: Worker, engine: 
     day = str(late.sessions[-30])
     assert (pending["session"], pending["symbol"]) == (day, "KO")
 
-    told = heard(worker.api_url, "autoindex.corrections.pending")
+    told = heard(worker.api_url, "autoindex.corrections.pending", begun)
     assert told[-1].startswith(f"KO from {day}; levels would change by up to ")
     assert f"{pending['effect']:.4%}" in told[-1]
 
@@ -56,7 +58,7 @@ def test_a_pending_correction_says_what_it_would_change(worker: Worker, engine: 
     assert applied["pending_corrections"] == []
     changes = [abs(new / before[session] - 1) for session, new in levels(engine).items()]
     assert pending["effect"] == pytest.approx(max(changes), rel=1e-9)
-    (change,) = heard(worker.api_url, "autoindex.levels.changed")
+    (change,) = heard(worker.api_url, "autoindex.levels.changed", begun)
     assert change.startswith(f"{applied['levels_changed']} levels changed, most on ")
     assert change.endswith(f"; computed again from {day} on request")
     assert applied["levels_changed"] == sum(change > 1e-10 for change in changes) > 0
@@ -75,9 +77,10 @@ def result(engine: Engine, run: FlowRun) -> dict[str, Any]:
         return dict(connection.execute(query, {"id": run.id}).scalar_one())
 
 
-def heard(api_url: str, name: str) -> list[str]:
+def heard(api_url: str, name: str, since: datetime) -> list[str]:
     """The reasons of the events of this name, once there are any; Prefect stores them later."""
-    wanted = {"filter": {"event": {"name": [name]}, "order": "ASC"}, "limit": 50}
+    chosen = {"event": {"name": [name]}, "occurred": {"since": since.isoformat()}, "order": "ASC"}
+    wanted = {"filter": chosen, "limit": 50}
     deadline = time.monotonic() + HANG_SECONDS
     while True:
         answer = httpx.post(f"{api_url}/events/filter", json=wanted).raise_for_status()
