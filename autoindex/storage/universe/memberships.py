@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from autoindex.errors import ConfigurationError, UnknownSymbols
 from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY
-from autoindex.storage.tables import allocations, assets, memberships
+from autoindex.storage.tables import allocations, assets, index_levels, memberships
 from autoindex.storage.universe.assets import COLUMNS, Asset
 from autoindex.storage.universe.published_past import session_after
 from autoindex.storage.universe.timeline import Span, Timeline
@@ -79,10 +79,11 @@ def benchmark(connection: Connection, session: date) -> Member | None:
 def resolve(connection: Connection, day: date, symbols: Iterable[str] | None = None) -> list[Asset]:
     """The assets whose prices are wanted on a day, or those that `symbols` name of them.
 
-    They are the members of that day or of a later one, and what the published index still holds.
-    Raises `UnknownSymbols`.
+    They are the members of that day or of a later one, what the published index still holds, and
+    what its provisional sessions are missing. Raises `UnknownSymbols`.
     """
-    wanted = {asset.id: asset for asset in (*_held(connection), *current(connection, day))}
+    needed = (*_held(connection), *_missing(connection), *current(connection, day))
+    wanted = {asset.id: asset for asset in needed}
     known = sorted(wanted.values(), key=lambda asset: asset.symbol)
     if symbols is None:
         return known
@@ -139,4 +140,16 @@ def _held(connection: Connection) -> Sequence[Asset]:
     newest = select(func.max(table.session)).where(*published).scalar_subquery()
     held = select(table.asset_id).where(*published, table.session == newest)
     query = select(*COLUMNS).where(assets.c.id.in_(held))
+    return [Asset(*row) for row in connection.execute(query)]
+
+
+def _missing(connection: Connection) -> Sequence[Asset]:
+    """What provisional sessions of the published index wait for, held or sold since."""
+    levels = index_levels.c
+    missing = select(func.unnest(levels.missing)).where(
+        levels.strategy == PUBLISHED_STRATEGY,
+        levels.frequency == PUBLISHED_FREQUENCY,
+        levels.missing.is_not(None),
+    )
+    query = select(*COLUMNS).where(assets.c.symbol.in_(missing))
     return [Asset(*row) for row in connection.execute(query)]

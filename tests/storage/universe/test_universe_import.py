@@ -287,7 +287,7 @@ def test_a_new_symbol_keeps_the_asset(engine: Engine) -> None:
 
 
 def test_whose_prices_are_wanted(engine: Engine) -> None:
-    """Of members, of those that become members, and of what the index still holds."""
+    """Of members, of those that become members, and of what the index still needs."""
     with engine.begin() as connection:
         imported(connection, row(), row("KO"))
         publish(connection)
@@ -303,6 +303,10 @@ def test_whose_prices_are_wanted(engine: Engine) -> None:
         assert memberships.resolve(connection, NEXT, ["KO"]) == [held]
         with pytest.raises(UnknownSymbols, match="GE"):
             memberships.resolve(connection, NEXT, ["GE"])
+        # A provisional session waits for it, although it is neither a member nor held any more.
+        connection.execute(text("update index_levels set missing = '{GE}'"))
+        found = memberships.resolve(connection, NEXT)
+        assert [one.symbol for one in found] == ["GE", "KO", "PG"]
 
 
 sessions = st.sampled_from([date(2022, 12, day) for day in range(27, 31)])
