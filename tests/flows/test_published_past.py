@@ -19,7 +19,7 @@ from autoindex.errors import IndexImpossible
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
 from autoindex.storage.cache import from_settings
-from autoindex.storage.index import corrections, index_history
+from autoindex.storage.index import corrections, index_history, publications
 from autoindex.storage.index.index_history import Window
 from flows import compute_index as flow
 from flows.attempts.runtime import Runtime
@@ -67,7 +67,7 @@ class Checked(History):
         after, found = self.levels(strategy)
         if not after:
             return
-        self._check_completeness(strategy, start or 0, before, marks, found, max(after))
+        self._check_completeness(strategy, start, before, marks, found, max(after))
         begin = self.model.compute(strategy, start, max(after))
         book.marks = found
         np.testing.assert_allclose(
@@ -80,6 +80,7 @@ class Checked(History):
             same = abs(after[day][0] / level - 1) <= 1e-10 and marks.get(day) == found.get(day)
             assert day >= begin or same
             assert after[day] == (level, version) if same else after[day][1] == version + 1
+            assert same or day in marks or self._cause(strategy, day) != "new sessions"
         with self.run.engine.connect() as connection:
             left = corrections.load(connection, strategy, Frequency.MONTHLY)
             now = connection.execute(text("select clock_timestamp()")).scalar_one()
@@ -177,22 +178,28 @@ class Checked(History):
         waits = any(not self.model.settled(one, day) for one in everyone for day in days)
         assert waits or all(self.model.weights(strategy, day) is None for day in days), error
 
+    def _cause(self, strategy: Strategy, day: int) -> str:
+        which = strategy, Frequency.MONTHLY, DAYS[day]
+        with self.run.engine.connect() as connection:
+            return publications.history(connection, *which)[-1].cause
+
     def _begins_later(self, strategy: Strategy) -> bool:
         begun = min(self.model.books[strategy].levels)
         return all(self.model.weights(strategy, day) is None for day in range(begun + 1))
 
     def _check_completeness(
-        self, strategy: Strategy, start: int, before: Any, marks: Any, found: Any, last: int
+        self, strategy: Strategy, start: int | None, before: Any, marks: Any, found: Any, last: int
     ) -> None:
         model = self.model
         book = model.books[strategy]
         if not before:
             return
         assert last >= self.today - 1
-        base = min([max(before), *(day - 1 for day in (*book.due, *marks))])
+        again = [*book.due, *marks] if start is None else [start]
+        base = min([max(before), *(day - 1 for day in again)])
         held = {int(one) for one in np.flatnonzero(book.held(base + 1))}
         for day in range(max(before) + 1 if not marks else min(marks), self.today + 1):
-            if day < start or (day in before and day not in marks):
+            if day <= base or (day in before and day not in marks):
                 continue
             decided = [one for one in DECISIONS if base < one <= day]
             able = held | {a for a in range(STOCKS) for one in decided if model.is_member(a, one)}
@@ -229,7 +236,7 @@ step = st.one_of(
 
 
 @examples(
-    max_examples=30,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
