@@ -1,17 +1,20 @@
 """Which new sessions may be published.
 
-A session is complete once every stock that its level needs is settled: what is held, the benchmark
-and, from the next rebalance on, every member. A session that is not complete waits. After its
-deadline it is published as provisional, and the stocks that are missing are named.
+A session is complete once every stock that its level needs is settled: what is held, the benchmark,
+and where a rebalance is decided every member, which may be held from then on. A session that is not
+complete waits. After its deadline it is published as provisional, and what is missing is named.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from autoindex.index import membership
+from autoindex.index.membership import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +30,43 @@ class Completeness:
     waiting: tuple[str, ...]
 
 
-def of(settled: pd.DataFrame, needed_from: Mapping[str, int], overdue: int) -> Completeness:
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The symbols that new levels need: those held before them, members, and the benchmark."""
+
+    held: Collection[str]
+    members: Sequence[Membership]
+    benchmark: Collection[str] = ()
+
+    @property
+    def symbols(self) -> set[str]:
+        """All of them."""
+        return {*self.held, *self.benchmark, *(one.symbol for one in self.members)}
+
+    def at(
+        self, symbols: Sequence[str], days: pd.DatetimeIndex, decided: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Which closes are needed, sessions × symbols.
+
+        At a session that decides, holdings are sold, and any member may be bought.
+        """
+        result = np.empty((len(days), len(symbols)), bool)
+        holding = np.isin(symbols, list(self.held))
+        for row, day in enumerate(days):
+            bought = holding
+            if decided[row] and (able := membership.on(self.members, day.date())):
+                bought = np.isin(symbols, list(able))
+            result[row] = holding | bought
+            holding = bought
+        return result | np.isin(symbols, list(self.benchmark))
+
+
+def of(settled: pd.DataFrame, needed: NDArray[np.bool_], overdue: int) -> Completeness:
     """The completeness of new sessions.
 
-    `settled`, sessions × symbols, says which stocks have a bar or, asked for since, have none.
-    `needed_from` says from which row on each is needed. The first `overdue` sessions are past their
-    deadline.
+    `settled`, sessions × symbols, says which stocks have a bar or, asked for since, have none, and
+    `needed` which closes the levels need. The first `overdue` sessions are past their deadline.
     """
-    begin = np.array([needed_from[symbol] for symbol in settled.columns], int)
-    needed = np.arange(len(settled))[:, None] >= begin
     lacking = needed & ~settled.to_numpy(bool)
     incomplete = lacking.any(axis=1)
     waits = np.flatnonzero(incomplete[overdue:])

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from autoindex import sessions
 from autoindex.errors import EmptyWindow, IndexImpossible
-from autoindex.index.completeness import Completeness
+from autoindex.index.completeness import Completeness, Needs
 from autoindex.index.compute import Base, lookback_sessions
 from autoindex.index.membership import Membership
 from autoindex.index.shares import ShareCount
@@ -123,13 +123,18 @@ def read(
     weighted = {member.id for member in members}
     chosen = [a for a in universe if a.id in weighted or a.symbol in held]
     reference = memberships.benchmark(connection, end)
-    since_when = _needed(members, reference, held)
-    needed = {a: since_when[a.symbol] for a in universe if a.symbol in since_when}
-    suspicious = readiness.suspicious(connection, request, needed, provisional)
+    needs = Needs(
+        held,
+        [Membership(one.symbol, one.first, one.last) for one in members],
+        [reference.symbol] if reference else (),
+    )
+    watched = [a for a in universe if a.symbol in needs.symbols]
+    suspicious = readiness.suspicious(connection, request, watched, provisional)
     ready = readiness.read(
         connection,
         request,
-        needed,
+        watched,
+        needs,
         suspicious,
         base.session if base else None,
         (start, end),
@@ -159,16 +164,6 @@ def data_versions(connection: Connection) -> tuple[int, ...]:
     """The versions of what a computation reads, which it must still find when it stores."""
     names = versions.PRICES, versions.UNIVERSE
     return tuple(versions.current(connection, name) for name in names)
-
-
-def _needed(
-    members: list[Member], benchmark: Asset | None, held: Collection[str]
-) -> dict[str, date | None]:
-    """The symbols that new levels need: from which day on decisions do, None for every level."""
-    needed: dict[str, date | None] = {one.symbol: one.first for one in reversed(members)}
-    if benchmark is not None:
-        needed[benchmark.symbol] = None
-    return needed | dict.fromkeys(held)
 
 
 def _base(

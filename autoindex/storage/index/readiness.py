@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from autoindex import sessions
 from autoindex.errors import IndexImpossible
 from autoindex.index import completeness
-from autoindex.index.completeness import Completeness
+from autoindex.index.completeness import Completeness, Needs
 from autoindex.labels import listed
 from autoindex.market_data.fetch_plan import PUBLISHED_WITHIN
 from autoindex.requests import ComputeIndexRequest
@@ -43,7 +43,8 @@ def suspicious(
 def read(
     connection: Connection,
     request: ComputeIndexRequest,
-    needed: Mapping[Asset, date | None],
+    watched: Sequence[Asset],
+    needs: Needs,
     suspected: Mapping[str, date],
     base: date | None,
     window: tuple[date, date],
@@ -51,18 +52,16 @@ def read(
 ) -> Completeness:
     """The completeness of the sessions of a window, after `base` if there is one.
 
-    Assets are needed by decisions from a day on, or by every level where it is None. What is held
-    after a decision is not known yet, so all are needed from then on. A symbol is not settled
-    from the session of a `suspected` close on. Sessions that closed before `deadline` do not wait,
-    but for the launch: an index begins with all of its members. Raises `IndexImpossible` where that
-    waits.
+    A symbol is not settled from the session of a `suspected` close on. Sessions that closed before
+    `deadline` do not wait, but for the launch: an index begins with all of its members. Raises
+    `IndexImpossible` where that waits.
     """
     published = levels.window(connection, request.strategy, request.frequency)
     start, end = window
     days = sessions.between(max(start, sessions.back(end, _OPEN_SESSIONS - 1)), end)
     if base is not None:
         days = days[days > pd.Timestamp(base)]
-    settled = _settled(connection, [*needed], days)
+    settled = _settled(connection, watched, days)
     for symbol, session in suspected.items():
         settled.loc[pd.Timestamp(session) :, symbol] = False
     overdue = 0
@@ -72,32 +71,15 @@ def read(
         settled[known & ~days.isin(pd.DatetimeIndex([*marks]))] = True
         late = days <= pd.Timestamp(sessions.last_closed(deadline))
         overdue = int((late | known).sum())
-    found = completeness.of(settled, _needed_from(request, needed, days, base), overdue)
+    # A new index decides on its first session, whichever that will be.
+    decided = days.isin(sessions.rebalances(days, request.frequency)) | (base is None)
+    found = completeness.of(settled, needs.at([*settled.columns], days, decided), overdue)
     if published is None and found.held_back == len(days):
         raise IndexImpossible(
             f"the index waits for the prices of {listed(found.waiting)}: refresh them, or take "
             "them out with `autoindex universe deactivate`"
         )
     return found
-
-
-def _needed_from(
-    request: ComputeIndexRequest,
-    needed: Mapping[Asset, date | None],
-    days: pd.DatetimeIndex,
-    base: date | None,
-) -> dict[str, int]:
-    """The number of the session from which on each symbol is needed."""
-    numbers = days.to_numpy().astype("datetime64[D]")
-    decisions = days.get_indexer(sessions.rebalances(days, request.frequency))
-    # A new index decides on its first session, whichever that will be.
-    buys = np.append(np.arange(len(days)) if base is None else decisions, len(days))
-    return {
-        asset.symbol: int(buys[buys >= numbers.searchsorted(np.datetime64(first))][0])
-        if first
-        else 0
-        for asset, first in needed.items()
-    }
 
 
 def _settled(
