@@ -114,7 +114,8 @@ def _measure(run: Runtime, request: ComputeIndexRequest) -> list[Correction]:
         return pending
     asked = request.model_copy(update={"start_date": fresh[0].session, "end_date": None})
     try:
-        trial = compute(load_prices(run, asked), asked).series.levels
+        # Without metrics, of which a long time has many.
+        trial = _levels(load_prices(run, asked), asked)[0].levels
     except (IndexImpossible, EmptyWindow) as error:
         get_run_logger().warning("what is pending was not measured: %s", error)
         return pending
@@ -168,6 +169,18 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> ComputationInput:
 @retrying("compute")
 def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed:
     """Compute levels, allocations, metrics and the pro-forma, without storing them."""
+    series, whole = _levels(loaded, request)
+    days = [*loaded.renewed, whole.index[-1].date()]
+    metrics: dict[date, Values] = {
+        day: performance(whole[: pd.Timestamp(day)], loaded.benchmark) for day in {*days}
+    }
+    return Computed(series, whole, metrics, _pro_forma(loaded, request, series))
+
+
+def _levels(
+    loaded: ComputationInput, request: ComputeIndexRequest
+) -> tuple[IndexSeries, pd.Series]:
+    """The new levels and allocations, and all levels with the new ones."""
     series = index.compute(
         loaded.closes,
         strategy=request.strategy,
@@ -188,11 +201,7 @@ def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed:
     get_run_logger().info(
         "computed %d levels, %d rebalances", len(series.levels), len(series.weights)
     )
-    days = [*loaded.renewed, whole.index[-1].date()]
-    metrics: dict[date, Values] = {
-        day: performance(whole[: pd.Timestamp(day)], loaded.benchmark) for day in {*days}
-    }
-    return Computed(series, whole, metrics, _pro_forma(loaded, request, series))
+    return series, whole
 
 
 def _pro_forma(

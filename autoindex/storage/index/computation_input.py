@@ -68,7 +68,7 @@ class ComputationInput:
     @property
     def memberships(self) -> list[Membership]:
         """When each symbol may be weighted."""
-        return [Membership(one.symbol, one.first, one.last) for one in self.members]
+        return _memberships(self.members)
 
     @property
     def shares(self) -> list[ShareCount]:
@@ -123,11 +123,7 @@ def read(
     weighted = {member.id for member in members}
     chosen = [a for a in universe if a.id in weighted or a.symbol in held]
     reference = memberships.benchmark(connection, end)
-    needs = Needs(
-        held,
-        [Membership(one.symbol, one.first, one.last) for one in members],
-        [reference.symbol] if reference else (),
-    )
+    needs = Needs(held, _memberships(members), [reference.symbol] if reference else ())
     watched = [a for a in universe if a.symbol in needs.symbols]
     suspicious = readiness.suspicious(connection, request, watched, provisional)
     ready = readiness.read(
@@ -158,6 +154,10 @@ def read(
         renewed=index_metrics.sessions(connection, *which, base.session if base else date.min),
         data_versions=data_versions(connection),
     )
+
+
+def _memberships(members: Sequence[Member]) -> list[Membership]:
+    return [Membership(one.symbol, one.first, one.last) for one in members]
 
 
 def data_versions(connection: Connection) -> tuple[int, ...]:
