@@ -6,6 +6,7 @@ A fault is a function that begins it, yields for how many seconds it lasts, and 
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import Any, Final
 
 import psutil
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
+from tests.bounds import HANG_SECONDS
 from tests.end_to_end.chaos.hosts import Host
 from tests.end_to_end.chaos.parts import Part
 from tests.end_to_end.chaos.stage import Stage
 
 Course = Callable[[Stage, Any], Iterator[float]]
 CLOCK_SECONDS: Final = 120
+_RETRY_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -287,12 +291,20 @@ FAULTS: Final = (
 
 
 def _run(stage: Stage, *statements: str) -> None:
-    """As the superuser, whatever the server takes just now."""
+    """As the superuser, once a server that was killed takes connections again."""
     engine = create_engine(stage.settings.database(), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
+    deadline = time.monotonic() + HANG_SECONDS
+    while True:
+        try:
+            with engine.connect() as connection:
+                for statement in statements:
+                    connection.execute(text(statement))
+        except OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(_RETRY_SECONDS)
+        else:
+            engine.dispose()
+            return
 
 
 def _one_of(stage: Stage, processes: Sequence[psutil.Process]) -> psutil.Process | None:
