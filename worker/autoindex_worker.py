@@ -27,7 +27,7 @@ from autoindex.settings import Settings, misspelt
 from autoindex.storage.postgres import engines, listening, pooler
 from autoindex.storage.runs import pool_owner, worker_notify
 from flows.attempts.transient_errors import PrefectError, is_login_refused
-from worker import presence, priority
+from worker import presence, priority, proxy_pages
 from worker.configuration import AutoindexJobConfiguration, base_job_template
 from worker.drain import Drain
 from worker.execution import Executor
@@ -158,6 +158,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         While the server is restarted a proxy may answer 404 or 429. A worker that may claim nothing
         goes offline.
         """
+        proxy_pages.refuse(self.client)
         try:
             if self._lease_manager.trouble is not None:
                 await self._go_offline()

@@ -7,7 +7,8 @@ exists, with the signature we expect, and that the list is complete:
     in this module
         observe_flow_run_suspension   replaced: a run would wait a tenth of a second for it, twice
         control_listener._set_intent  a run that was told to stop leaves its state to the worker
-        _httpx_settings, _client      one client a run, with certificates that were loaded once
+        _httpx_settings, _client      one client a run, with certificates that were loaded once;
+                                      the worker's takes a proxy's page for no answer
         _transport_for_url            of httpx: an absent server is asked again each second
     overridden by the worker
         _get_scheduled_flow_runs      a poll is asked once, and the longest-waiting run goes first

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autoindex.storage.postgres.transient import LONGEST_OUTAGE_SECONDS, RETRY_SECONDS
 from flows.attempts.transient_errors import NO_ANSWER, PrefectError
+from worker import proxy_pages
 
 _log = logging.getLogger("prefect.workers.autoindex")
 
@@ -110,7 +111,7 @@ class RetryingSend:
         sent_at, errors_while_ready = time.monotonic(), 0
         while True:
             try:
-                answer = self._send(request)
+                answer = self._ask(request)
             except NO_ANSWER:
                 if self._is_over(sent_at):
                     raise
@@ -125,9 +126,14 @@ class RetryingSend:
                 answer.close()
             time.sleep(RETRY_SECONDS)
 
+    def _ask(self, request: httpx.Request) -> httpx.Response:
+        answer = self._send(request)
+        proxy_pages.read(answer)
+        return answer
+
     def _is_ready(self) -> bool:
         try:
-            answer = self._send(self._ready)
+            answer = self._ask(self._ready)
         except NO_ANSWER:
             return False
         answer.close()

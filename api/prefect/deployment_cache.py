@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from api.cached_value import CachedValue
+from api.prefect.answers import parsed
 from api.prefect.rest import Rest
 from api.tasks.runner import DEPLOYMENTS, Kind
 from autoindex.errors import PartUnavailable
@@ -113,7 +114,7 @@ class Deployments:
         answer = await self._rest.send("GET", path, aside=True)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
-        return Deployment.model_validate_json(answer.raise_for_status().content)
+        return parsed(answer, Deployment)
 
 
 def _unusable(kind: Kind, problem: str) -> PartUnavailable:

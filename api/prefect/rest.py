@@ -139,6 +139,10 @@ class Rest:
         if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             unsure = Unanswered if answer.is_server_error else PartUnavailable
             raise unsure("Prefect", f"answers {answer.status_code}")
+        if answer.is_redirect or "json" not in answer.headers.get("content-type", "json"):
+            raise Unanswered(
+                "Prefect", f"answers {answer.status_code} as a proxy does, not in JSON"
+            )
         return answer
 
     async def _exchange(self, request: httpx.Request, slots: asyncio.Semaphore) -> httpx.Response:
@@ -151,7 +155,7 @@ class Rest:
                     await answer.aclose()
             except _UNSENT as problem:
                 raise PartUnavailable("Prefect") from problem
-            except httpx.TransportError as problem:
+            except httpx.RequestError as problem:
                 raise Unanswered("Prefect") from problem
         self._answered_at = time.monotonic()
         answer.request = request

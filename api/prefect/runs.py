@@ -1,6 +1,6 @@
 """Tasks as Prefect's flow runs, over Prefect's REST API.
 
-With `event_stream`, the only place that knows the form of Prefect's answers.
+With `answers` and `event_stream`, the only place that knows the form of Prefect's answers.
 """
 
 import asyncio
@@ -12,9 +12,18 @@ from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, Field
-
 from api.prefect import event_stream, states
+from api.prefect.answers import (
+    FlowRun,
+    FlowRuns,
+    History,
+    PastState,
+    Proposal,
+    Worker,
+    WorkPool,
+    WorkQueue,
+    parsed,
+)
 from api.prefect.deployment_cache import Deployments
 from api.prefect.rest import Connection, Rest, Unanswered
 from api.tasks.runner import (
@@ -45,46 +54,6 @@ _BEGUN: Final = ("RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLING")
 _HISTORY_DAYS: Final = 100
 
 JSON = dict[str, Any]
-
-
-class FlowRun(BaseModel):
-    """The fields of a flow run that the facade uses."""
-
-    class State(BaseModel):
-        """The fields of its state that the facade uses."""
-
-        type: str
-        name: str
-        message: str | None = None
-
-    class Policy(BaseModel):
-        """The fields of its retry policy that the facade uses."""
-
-        retry_type: str | None = None
-
-    id: UUID
-    deployment_id: UUID | None
-    state: State
-    empirical_policy: Policy
-    parameters: JSON
-    tags: list[str]
-    labels: JSON = Field(default_factory=dict)
-    work_queue_name: str | None = None
-    expected_start_time: datetime | None = None
-    next_scheduled_start_time: datetime | None = None
-    start_time: datetime | None = None
-    end_time: datetime | None = None
-    run_count: int = 0
-
-    @property
-    def began_at(self) -> datetime | None:
-        """When its first attempt started; for a run that never did, Prefect gives its end."""
-        return self.start_time if self.run_count else None
-
-    @property
-    def waits_for_a_worker(self) -> bool:
-        """Whether no process holds it; a run that retries "in process" sleeps in its process."""
-        return self.state.type == "SCHEDULED" and self.empirical_policy.retry_type != "in_process"
 
 
 class PrefectRunner:
@@ -139,12 +108,12 @@ class PrefectRunner:
         }
         try:
             answer = await self._rest.send("POST", "/flow_runs/", body)
+            if answer.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                what = f"The flow or the work queue of {kind.value} tasks"
+                raise PartUnavailable(what, "is missing: run `autoindex bootstrap`")
+            run = parsed(answer, FlowRun)
         except Unanswered as unsure:
             raise OutcomeUnknown(unsure.part, unsure.reason) from unsure
-        if answer.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-            what = f"The flow or the work queue of {kind.value} tasks"
-            raise PartUnavailable(what, "is missing: run `autoindex bootstrap`")
-        run = FlowRun.model_validate_json(answer.raise_for_status().content)
         return Started(self._task(run, kind), new=answer.status_code == HTTPStatus.CREATED)
 
     async def read(self, task_id: UUID) -> Task:
@@ -198,9 +167,8 @@ class PrefectRunner:
         """
         state = {"type": state_type, "message": message}
         answer = await self._rest.send("POST", f"/flow_runs/{task_id}/set_state", {"state": state})
-        answer.raise_for_status()
-        reached = answer.json()["state"]
-        return str(reached["type"]) if reached else None
+        reached = parsed(answer, Proposal).state
+        return reached.type if reached else None
 
     async def _cancel_unless_claimed(self, task_id: UUID, message: str) -> None:
         """Finish a cancellation that no worker will finish, because none holds the run.
@@ -211,9 +179,8 @@ class PrefectRunner:
         answer = await self._rest.send(
             "GET", "/flow_run_states/", query={"flow_run_id": str(task_id)}
         )
-        answer.raise_for_status()
-        history = sorted(answer.json(), key=lambda s: datetime.fromisoformat(s["timestamp"]))
-        before = [state["type"] for state in history if state["type"] != "CANCELLING"]
+        history = sorted(parsed(answer, list[PastState]), key=lambda state: state.timestamp)
+        before = [state.type for state in history if state.type != "CANCELLING"]
         if before[-1:] == ["SCHEDULED"]:
             await self._propose(task_id, "CANCELLED", message)
 
@@ -281,8 +248,7 @@ class PrefectRunner:
             "next_scheduled_start_time": {"before_": datetime.now(UTC).isoformat()},
         }
         answer = await self._rest.send("POST", "/flow_runs/count", {"flow_runs": due}, aside=True)
-        answer.raise_for_status()
-        return int(answer.json())
+        return parsed(answer, int)
 
     async def census(self, since: datetime) -> Census:
         """Count runs by Prefect's history, one query a kind."""
@@ -313,18 +279,16 @@ class PrefectRunner:
             "flow_runs": {"deployment_id": {"any_": [str(deployment)]}},
         }
         answer = await self._rest.send("POST", "/flow_runs/history", body, aside=True)
-        answer.raise_for_status()
         counts: Counter[tuple[Kind, Status]] = Counter()
-        for interval in answer.json():
-            for state in interval["states"]:
-                status = states.status(state["state_type"], state["state_name"])
-                counts[kind, status] += state["count_runs"]
+        for interval in parsed(answer, list[History]):
+            for state in interval.states:
+                status = states.status(state.state_type, state.state_name)
+                counts[kind, status] += state.count_runs
         return counts
 
     async def _oldest_due(self, ids: JSON) -> dict[str, datetime | None]:
         path = f"/work_pools/{POOL}/queues/filter"
         answer = await self._rest.send("POST", path, {}, aside=True)
-        answer.raise_for_status()
         now = datetime.now(UTC).isoformat()
         waiting = {
             **ids,
@@ -332,11 +296,11 @@ class PrefectRunner:
             "next_scheduled_start_time": {"before_": now},
         }
         oldest: dict[str, datetime | None] = {}
-        for queue in answer.json():
-            here = {**waiting, "work_queue_name": {"any_": [queue["name"]]}}
+        for queue in parsed(answer, list[WorkQueue]):
+            here = {**waiting, "work_queue_name": {"any_": [queue.name]}}
             filters = {"flow_runs": here, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
             found, _ = await self._runs(filters, page=1, limit=1, aside=True)
-            oldest[queue["name"]] = found[0].next_scheduled_start_time if found else None
+            oldest[queue.name] = found[0].next_scheduled_start_time if found else None
         return oldest
 
     async def workers(self) -> Sequence[str]:
@@ -345,8 +309,8 @@ class PrefectRunner:
         answer = await self._rest.send("POST", path, {}, aside=True)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return []
-        answer.raise_for_status()
-        return sorted(found["name"] for found in answer.json() if found["status"] == "ONLINE")
+        found = parsed(answer, list[Worker])
+        return sorted(worker.name for worker in found if worker.status == "ONLINE")
 
     async def missing(self) -> Sequence[Kind]:
         """Kinds of which there is no deployment that can run."""
@@ -357,14 +321,13 @@ class PrefectRunner:
         answer = await self._rest.send("GET", f"/work_pools/{POOL}", aside=True)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return None
-        return answer.raise_for_status().json()["description"] or ""
+        return parsed(answer, WorkPool).description or ""
 
     async def _run(self, task_id: UUID) -> tuple[FlowRun, Kind]:
         answer = await self._rest.send("GET", f"/flow_runs/{task_id}")
         if answer.status_code == HTTPStatus.NOT_FOUND:
             raise TaskUnknown
-        answer.raise_for_status()
-        run = FlowRun.model_validate_json(answer.content)
+        run = parsed(answer, FlowRun)
         return run, await self._kind(run)
 
     async def _kind(self, run: FlowRun) -> Kind:
@@ -376,8 +339,7 @@ class PrefectRunner:
 
     async def _found(self, filters: JSON) -> list[FlowRun]:
         answer = await self._rest.send("POST", "/flow_runs/filter", filters)
-        answer.raise_for_status()
-        return [FlowRun.model_validate(run) for run in answer.json()]
+        return parsed(answer, list[FlowRun])
 
     async def _all(self, filters: JSON, *, aside: bool = False) -> list[FlowRun]:
         found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE, aside=aside)
@@ -393,9 +355,8 @@ class PrefectRunner:
     ) -> tuple[list[FlowRun], int]:
         body = {**filters, "page": page, "limit": limit}
         answer = await self._rest.send("POST", "/flow_runs/paginate", body, aside=aside)
-        answer.raise_for_status()
-        content = answer.json()
-        return [FlowRun.model_validate(run) for run in content["results"]], content["count"]
+        page_of_runs = parsed(answer, FlowRuns)
+        return page_of_runs.results, page_of_runs.count
 
     def _tasks(self, runs: Sequence[FlowRun]) -> list[Task]:
         return [

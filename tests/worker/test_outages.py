@@ -87,6 +87,17 @@ def test_a_server_without_its_database_is_asked_again(monkeypatch: pytest.Monkey
     assert answers(*[error, ready] * 6, httpx.Response(201))(REQUEST) is error
 
 
+def test_a_page_of_a_proxy_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outages, "RETRY_SECONDS", 0)
+    pages = [httpx.Response(status, text="<html>") for status in (200, 302, 404)]
+    stream, gzip = httpx.ByteStream(b"<html>"), {"content-encoding": "gzip"}
+    pages.append(httpx.Response(200, headers=gzip, stream=stream))
+    assert answers(*pages, httpx.Response(404, text="{}"))(REQUEST).status_code == 404
+    away = [httpx.Response(500), httpx.Response(200, text="<html>")] * 20
+    assert answers(*away, httpx.Response(201))(REQUEST).status_code == 201
+    assert answers(httpx.Response(401, text="<html>"))(REQUEST).status_code == 401
+
+
 def test_an_outage_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "RETRY_SECONDS", 0)
     monkeypatch.setattr(outages, "LONGEST_OUTAGE_SECONDS", -1)

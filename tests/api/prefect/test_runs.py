@@ -55,8 +55,9 @@ async def answering(answer: bytes | None) -> AsyncIterator[tuple[str, list[bytes
     server.close()
 
 
-def says(status: str) -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-length: 2\r\nretry-after: 30\r\n\r\n{{}}".encode()
+def says(status: str, body: bytes = b"{}") -> bytes:
+    head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\nretry-after: 30\r\n\r\n"
+    return head.encode() + body
 
 
 CALLS: dict[str, Callable[[PrefectRunner], Awaitable[object]]] = {
@@ -70,7 +71,15 @@ CALLS: dict[str, Callable[[PrefectRunner], Awaitable[object]]] = {
 }
 
 
-TROUBLES = ("refused", "hangs up", "503", "500", "429", "401")
+PAGES = {
+    "page": "200 OK\r\ncontent-type: text/html",
+    "no such page": "404 Not Found\r\ncontent-type: text/html",
+    "page elsewhere": "302 Found\r\nlocation: /login",
+    "bad JSON": "200 OK\r\ncontent-type: application/json",
+    "bad encoding": "200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip",
+    "other JSON": "201 Created",
+}
+TROUBLES = ("refused", "hangs up", "503", "500", "429", "401", *PAGES)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +94,8 @@ async def test_trouble_is_told_and_nothing_is_tried_twice(call: str, error: str)
         "401": says("401 Unauthorized"),
         "hangs up": b"",
         "silent": None,
+        **{name: says(status, b"<html>") for name, status in PAGES.items()},
+        "other JSON": says(PAGES["other JSON"], b'{"status": "maintenance"}'),
     }
     async with answering(replies.get(error)) as (url, asked):
         async with connected(
@@ -148,7 +159,14 @@ async def test_a_busy_server_is_waited_for_in_turn() -> None:
 
 @pytest.mark.parametrize(
     ("error", "unsure"),
-    [("500 Internal Server Error", True), ("", True), ("429 Too Many", False), (None, False)],
+    [
+        ("500 Internal Server Error", True),
+        ("", True),
+        (PAGES["page"], True),
+        (PAGES["other JSON"], True),
+        ("429 Too Many", False),
+        (None, False),
+    ],
 )
 async def test_a_start_that_was_heard_is_told_from_one_that_was_not(
     prefect_url: str, monkeypatch: pytest.MonkeyPatch, error: str | None, unsure: bool
