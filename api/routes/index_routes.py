@@ -1,6 +1,6 @@
 """Read the index: levels, allocations, metrics."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -48,6 +48,11 @@ class IndexQuery(BaseModel):
     order: Order = Field(default="asc", description="By session: oldest or newest first.")
     page: int = Field(default=1, ge=1, le=100_000)
     per_page: int = Field(default=1_000, ge=1, le=10_000)
+    as_of: Instant | None = Field(
+        default=None,
+        description="What was published at this instant; the newest when left out.",
+        examples=["2022-12-28T22:00:00Z"],
+    )
 
     @field_validator("end_date")
     @classmethod
@@ -66,22 +71,8 @@ class IndexQuery(BaseModel):
             self.start_date,
             self.end_date,
             newest_first=self.order == "desc",
+            as_of=self.as_of,
         )
-
-
-class LevelQuery(IndexQuery):
-    """The same for levels, which keep their past."""
-
-    as_of: Instant | None = Field(
-        default=None,
-        description="The levels that were published at this instant; the newest when left out.",
-        examples=["2022-12-28T22:00:00Z"],
-    )
-
-    @property
-    def window(self) -> Window:
-        """The same, as storage describes it."""
-        return replace(super().window, as_of=self.as_of)
 
 
 class AllocationQuery(IndexQuery):
@@ -90,16 +81,16 @@ class AllocationQuery(IndexQuery):
     pro_forma: bool = Field(
         default=False,
         description="Instead of past rebalances, what the next one decides if every close stays as "
-        "it is until then. Leave `start_date`, `end_date` and `order` out.",
+        "it is until then. Leave `start_date`, `end_date`, `order` and `as_of` out.",
     )
 
     @field_validator("pro_forma")
     @classmethod
     def _without_window(cls, wanted: bool, info: ValidationInfo) -> bool:
-        for name in ("start_date", "end_date", "order"):
+        for name in ("start_date", "end_date", "order", "as_of"):
             default = cls.model_fields[name].default
             if wanted and info.data.get(name, default) != default:
-                raise ValueError(f"has one session only; leave {name} out")
+                raise ValueError(f"has one session only, and no past; leave {name} out")
         return wanted
 
 
@@ -281,16 +272,6 @@ async def _pages(
     return Pages(request, query, database, cache)
 
 
-async def _level_pages(
-    request: Request,
-    query: Annotated[LevelQuery, Query()],
-    database: Stored,
-    cache: Cached,
-    if_none_match: IfNoneMatch = None,  # noqa: ARG001
-) -> Pages:
-    return Pages(request, query, database, cache)
-
-
 async def _allocation_pages(
     request: Request,
     query: Annotated[AllocationQuery, Query()],
@@ -302,7 +283,6 @@ async def _allocation_pages(
 
 
 Asking = Annotated[Pages, Depends(_pages)]
-AskingLevels = Annotated[Pages, Depends(_level_pages)]
 AskingAllocations = Annotated[AllocationPages, Depends(_allocation_pages)]
 
 
@@ -323,8 +303,8 @@ def _responses(header: str) -> dict[int | str, dict[str, Any]]:
     response_model=LevelPage,
     responses=_responses(",".join(LEVELS.columns)),
 )
-async def levels(pages: AskingLevels) -> Response:
-    """Read index levels of a window, as published now or at an instant; JSON or CSV."""
+async def levels(pages: Asking) -> Response:
+    """Read index levels of a window; JSON or CSV."""
     return await pages.of(LEVELS)
 
 

@@ -227,6 +227,19 @@ allocations = Table(
     Index("ix_allocations_asset_id", "asset_id"),
 )
 
+# The weights that a later computation has replaced: a row for each rebalance, with empty arrays
+# where it had kept the holdings. Never removed.
+superseded_allocations = Table(
+    "superseded_allocations",
+    metadata,
+    Column("strategy", Text, primary_key=True),
+    Column("frequency", Text, primary_key=True),
+    Column("session", Date, primary_key=True),
+    Column("replaced_at", DateTime(timezone=True), primary_key=True),
+    Column("asset_ids", ARRAY(Integer), nullable=False),
+    Column("weights", ARRAY(Double), nullable=False),
+)
+
 # What the next rebalance of an index decides if no close changes until then, by its newest
 # computation. The arrays have one entry for each asset that is held before or after.
 pro_formas = Table(
@@ -249,6 +262,17 @@ metrics = Table(
     Column("strategy", Text, primary_key=True),
     Column("frequency", Text, primary_key=True),
     Column("session", Date, primary_key=True),
+    Column("values", JSONB, nullable=False),
+)
+
+# The metrics that a later computation has replaced. Never removed.
+superseded_metrics = Table(
+    "superseded_metrics",
+    metadata,
+    Column("strategy", Text, primary_key=True),
+    Column("frequency", Text, primary_key=True),
+    Column("session", Date, primary_key=True),
+    Column("replaced_at", DateTime(timezone=True), primary_key=True),
     Column("values", JSONB, nullable=False),
 )
 

@@ -1,4 +1,7 @@
-"""Allocations: target weights at each rebalance, and the units behind them."""
+"""Allocations: target weights at each rebalance, and the units behind them.
+
+Weights that were published and are replaced are kept in `superseded_allocations`.
+"""
 
 from dataclasses import dataclass
 from datetime import date
@@ -26,23 +29,36 @@ _ANY: Final = text("""
         where strategy = :strategy and frequency = :frequency and session >= :start
     )
 """)
-_FIRST_DIFFERENCE: Final = text("""
-    select min(session)
+_DIFFERENT: Final = text("""
+    select session, bool_or(stored.weight is distinct from new.weight)
     from (
         select session, asset_id, weight, units from allocations
         where strategy = :strategy and frequency = :frequency and session >= :start
     ) as stored
     full join new_allocations as new using (session, asset_id)
-    where stored.weight is null or new.weight is null
+    group by session
+    having bool_or(
+        stored.weight is null or new.weight is null
         or abs(new.weight - stored.weight) > :same
         or abs(new.units - stored.units) > :same * stored.units
+    )
+""")
+# A session that is not published yet has nothing to keep.
+_SUPERSEDE: Final = text("""
+    insert into superseded_allocations
+    select l.strategy, l.frequency, l.session, (select clock_timestamp()),
+        coalesce(array_agg(a.asset_id) filter (where a.asset_id is not null), '{}'),
+        coalesce(array_agg(a.weight) filter (where a.asset_id is not null), '{}')
+    from index_levels l left join allocations a using (strategy, frequency, session)
+    where l.strategy = :strategy and l.frequency = :frequency and l.session = any(:sessions)
+    group by l.strategy, l.frequency, l.session
 """)
 _DELETE: Final = text("""
     delete from allocations
-    where strategy = :strategy and frequency = :frequency and session >= :start
+    where strategy = :strategy and frequency = :frequency and session = any(:sessions)
 """)
 _INSERT: Final = text("""
-    insert into allocations select * from new_allocations where session >= :start
+    insert into allocations select * from new_allocations where session = any(:sessions)
 """)
 _RESTATE: Final = text("""
     update allocations a set units = a.units * f.factor
@@ -71,21 +87,26 @@ def store(
     ids: dict[str, int],
     start: date,
 ) -> None:
-    """Replace the stored allocations from the first on that differs, not before `start`.
+    """Replace the stored allocations that differ, not before `start`, and keep the old weights.
 
     Raises the version if any does. Where there are none yet, they are loaded directly.
     """
     which = {"strategy": strategy, "frequency": frequency, "start": start}
     if not connection.execute(_ANY, which).scalar_one():
+        days = [day.date() for day in rows.weights.index]
+        connection.execute(_SUPERSEDE, which | {"sessions": days})
         _load(connection, "allocations", strategy, frequency, rows, ids)
         versions.bump(connection, versions.INDEX)
         return
     connection.execute(text("create temporary table new_allocations (like allocations)"))
     _load(connection, "new_allocations", strategy, frequency, rows, ids)
-    first = connection.execute(_FIRST_DIFFERENCE, which | {"same": SAME}).scalar_one()
-    if first is not None:
-        connection.execute(_DELETE, which | {"start": first})
-        connection.execute(_INSERT, {"start": first})
+    different = connection.execute(_DIFFERENT, which | {"same": SAME}).all()
+    if different:
+        reweighted = [session for session, of_weights in different if of_weights]
+        connection.execute(_SUPERSEDE, which | {"sessions": reweighted})
+        changed = which | {"sessions": [session for session, _ in different]}
+        connection.execute(_DELETE, changed)
+        connection.execute(_INSERT, changed)
         versions.bump(connection, versions.INDEX)
     connection.execute(text("drop table new_allocations"))
 

@@ -1,7 +1,7 @@
-"""Pages of an index's stored levels, weights and metrics, as plain rows."""
+"""Pages of an index's levels, weights and metrics, of now or as of an instant, as plain rows."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import accumulate
@@ -12,16 +12,27 @@ from sqlalchemy import (
     CompoundSelect,
     Connection,
     Select,
+    Subquery,
     Table,
     case,
     func,
     select,
+    true,
     union_all,
 )
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage.index import publications
-from autoindex.storage.tables import allocations, assets, index_levels, superseded_levels
+from autoindex.storage.index.publications import Launch
+from autoindex.storage.tables import (
+    allocations,
+    assets,
+    index_levels,
+    superseded_allocations,
+    superseded_levels,
+    superseded_metrics,
+    universe_changes,
+)
 from autoindex.storage.tables import metrics as metrics_table
 from autoindex.storage.tables import publications as publications_table
 
@@ -30,7 +41,7 @@ from autoindex.storage.tables import publications as publications_table
 class Window:
     """A part of an index: sessions from `start` to `end`, both included, in one of two orders.
 
-    Levels are those that were published at `as_of`, the newest where it is None.
+    What is read is what was published at `as_of`, the newest where it is None.
     """
 
     strategy: Strategy
@@ -57,10 +68,10 @@ class Rows:
 def levels(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
     """Rows of session, level, its status and version, and whether it is back-tested."""
     every = _versions(window).subquery()
-    order = every.c.session.desc() if window.newest_first else every.c.session
+    order = _in_order(every.c.session, window)
     rows = connection.execute(select(every).order_by(order).limit(limit).offset(offset)).all()
     total = connection.execute(select(func.count()).select_from(every)).scalar_one()
-    launch = publications.launch(connection, window.strategy, window.frequency)
+    launch = _launch(connection, window)
     if launch is None:
         return Rows([], 0, None)
     return Rows([(*row, row.session <= launch.session) for row in rows], total, launch.at)
@@ -99,42 +110,95 @@ def weights(connection: Connection, window: Window, *, limit: int, offset: int) 
     Only the page's own sessions are read, and the rows of each are counted to find them: an offset
     over all rows would join and sort those before the page, too.
     """
-    counted = connection.execute(_counts(window)).all()
+    every = _weights(window).subquery().c
+    counts = select(every.session, func.count()).group_by(every.session)
+    counted = connection.execute(counts.order_by(_in_order(every.session, window))).all()
     ends = [0, *accumulate(count for _, count in counted)]
     first, last = bisect_right(ends, offset) - 1, bisect_left(ends, offset + limit)
     shown = [session for session, _ in counted[first:last]]
     part = replace(window, start=min(shown, default=date.max), end=max(shown, default=date.min))
-    query = (
-        select(allocations.c.session, assets.c.symbol, allocations.c.weight)
-        .join(assets, assets.c.id == allocations.c.asset_id)
-        .where(*_in(allocations, part))
-        .order_by(_in_order(allocations, window), assets.c.symbol)
-    )
-    rows = connection.execute(query.limit(limit).offset(offset - ends[first]))
-    launch = publications.launch(connection, window.strategy, window.frequency)
-    return Rows([tuple(row) for row in rows], ends[-1], launch.at if launch else None)
+    rows = connection.execute(_named(part).limit(limit).offset(offset - ends[first]))
+    return _rows(connection, window, rows, ends[-1])
 
 
-def _counts(window: Window) -> Select[tuple[date, int]]:
-    session: ColumnElement[date] = allocations.c.session
-    chosen = _in(allocations, window)
-    counts = select(session, func.count()).where(*chosen).group_by(session)
-    return counts.order_by(_in_order(allocations, window))
+def _weights(window: Window) -> Select[Any] | CompoundSelect[Any]:
+    """The weights that were decided, or had been at the instant of the window."""
+    held = allocations.c
+    current = select(held.session, held.asset_id, held.weight).where(*_in(allocations, window))
+    if window.as_of is None:
+        return current
+    gone = _replaced(superseded_allocations, window)
+    row = func.unnest(gone.c.asset_ids, gone.c.weights).table_valued("asset_id", "weight")
+    row = row.render_derived()
+    old = select(gone.c.session, row.c.asset_id, row.c.weight).select_from(gone.join(row, true()))
+    return _then(window, current, old, allocations, gone)
+
+
+def _named(window: Window) -> Select[Any]:
+    """The weights by symbol, as the assets were called at the instant of the window."""
+    every = _weights(window).subquery().c
+    symbol: ColumnElement[str] = assets.c.symbol
+    if window.as_of is not None:
+        change = universe_changes.c
+        known = change.former_symbol.is_not(None), change.changed_at > window.as_of
+        renamed = (
+            select(change.asset_id, change.former_symbol)
+            .distinct(change.asset_id)
+            .where(*known)
+            .order_by(change.asset_id, change.id)
+            .subquery()
+        )
+        symbol = func.coalesce(renamed.c.former_symbol, symbol)
+    query = select(every.session, symbol, every.weight).join(assets, assets.c.id == every.asset_id)
+    if window.as_of is not None:
+        query = query.outerjoin(renamed, renamed.c.asset_id == every.asset_id)
+    return query.order_by(_in_order(every.session, window), symbol)
 
 
 def metrics(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
     """Rows of session and values: {window: {metric: number or None}}."""
+    every = _metrics(window).subquery()
+    total = connection.execute(select(func.count()).select_from(every)).scalar_one()
+    query = select(every).order_by(_in_order(every.c.session, window))
+    rows = connection.execute(query.limit(limit).offset(offset))
+    return _rows(connection, window, rows, total)
+
+
+def _metrics(window: Window) -> Select[Any] | CompoundSelect[Any]:
+    """The metrics that are stored, or that were at the instant of the window."""
     table = metrics_table
-    query = (
-        select(table.c.session, table.c["values"])
-        .where(*_in(table, window))
-        .order_by(_in_order(table, window))
+    current = select(table.c.session, table.c["values"]).where(*_in(table, window))
+    if window.as_of is None:
+        return current
+    gone = _replaced(superseded_metrics, window)
+    return _then(window, current, select(gone.c.session, gone.c["values"]), table, gone)
+
+
+def _replaced(table: Table, window: Window) -> Subquery:
+    """The rows that were answered at the instant of the window, and have been replaced since."""
+    return (
+        select(table)
+        .distinct(table.c.session)
+        .where(*_in(table, window), table.c.replaced_at > window.as_of)
+        .order_by(table.c.session, table.c.replaced_at)
+        .subquery()
     )
-    return _page(connection, query, table, window, limit, offset)
 
 
-def _in_order(table: Table, window: Window) -> ColumnElement[date]:
-    session: ColumnElement[date] = table.c.session
+def _then(
+    window: Window, current: Select[Any], old: Select[Any], table: Table, gone: Subquery
+) -> CompoundSelect[Any]:
+    """What belongs to levels that were published at the instant of the window."""
+    published = select(_versions(window).subquery().c.session)
+    return union_all(
+        current.where(
+            table.c.session.not_in(select(gone.c.session)), table.c.session.in_(published)
+        ),
+        old.where(gone.c.session.in_(published)),
+    )
+
+
+def _in_order(session: ColumnElement[date], window: Window) -> ColumnElement[date]:
     return session.desc() if window.newest_first else session
 
 
@@ -146,16 +210,14 @@ def _in(table: Table, window: Window) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _page(
-    connection: Connection,
-    query: Any,
-    table: Table,
-    window: Window,
-    limit: int,
-    offset: int,
-) -> Rows:
-    count = select(func.count()).select_from(table).where(*_in(table, window))
-    total = connection.execute(count).scalar_one()
-    rows = connection.execute(query.limit(limit).offset(offset))
-    launch = publications.launch(connection, window.strategy, window.frequency)
+def _rows(connection: Connection, window: Window, rows: Iterable[Any], total: int) -> Rows:
+    launch = _launch(connection, window)
     return Rows([tuple(row) for row in rows], total, launch.at if launch else None)
+
+
+def _launch(connection: Connection, window: Window) -> Launch | None:
+    """The launch, unless it is later than the instant of the window."""
+    launch = publications.launch(connection, window.strategy, window.frequency)
+    if launch is None or (window.as_of is not None and launch.at > window.as_of):
+        return None
+    return launch

@@ -1,15 +1,18 @@
-"""Performance metrics by strategy, frequency and session."""
+"""Performance metrics by strategy, frequency and session; replaced ones are kept."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
-from autoindex.storage.tables import metrics
+from autoindex.storage.tables import metrics, superseded_metrics
+
+_KEPT: Final = ("strategy", "frequency", "session", "values", "replaced_at")
 
 Values = Mapping[str, Mapping[str, float | None]]
 
@@ -29,8 +32,18 @@ def store(
     session: date,
     values: Values,
 ) -> None:
-    """Store the metrics of one session, replacing others; raises the version if they differ."""
+    """Store the metrics of one session; raises the version if they differ, and keeps the old."""
     row = {name: dict(window) for name, window in values.items()}
+    table = metrics.c
+    replaced = select(
+        table.strategy, table.frequency, table.session, table["values"], func.clock_timestamp()
+    ).where(
+        table.strategy == strategy,
+        table.frequency == frequency,
+        table.session == session,
+        table["values"] != row,
+    )
+    connection.execute(insert(superseded_metrics).from_select(_KEPT, replaced))
     statement = insert(metrics).values(
         strategy=strategy, frequency=frequency, session=session, values=row
     )

@@ -13,14 +13,19 @@ from sqlalchemy import Connection, Engine, delete, insert
 from autoindex.index.pro_forma import ProForma
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
+from autoindex.storage.index import allocations as index_allocations
 from autoindex.storage.index import index_metrics, pro_formas
 from autoindex.storage.index import publications as stored_publications
+from autoindex.storage.index.allocations import Allocations
 from autoindex.storage.tables import (
     allocations,
     assets,
     index_levels,
+    metrics,
     publications,
+    superseded_allocations,
     superseded_levels,
+    superseded_metrics,
 )
 from autoindex.storage.universe.assets import list_assets
 from tests.api.answers import client, problem
@@ -31,6 +36,16 @@ INDEX = "/api/v1/index"
 FIRST = date(2022, 1, 3)
 PUBLISHED = {"strategy": "composite", "frequency": "monthly"}
 
+PAST = (
+    index_levels,
+    superseded_levels,
+    publications,
+    allocations,
+    superseded_allocations,
+    metrics,
+    superseded_metrics,
+)
+
 
 @pytest.fixture(autouse=True)
 def stored(api_engine: Engine) -> None:
@@ -38,7 +53,7 @@ def stored(api_engine: Engine) -> None:
     days = [FIRST + timedelta(days=number) for number in range(5)]
     levels = pd.Series([100 + n / 3 for n in range(5)], pd.DatetimeIndex(days))
     with api_engine.begin() as connection:
-        for table in (index_levels, superseded_levels, publications, allocations):
+        for table in PAST:
             connection.execute(delete(table))
         ids = connection.execute(assets.select().order_by(assets.c.symbol)).all()
         held = [
@@ -99,6 +114,38 @@ async def test_what_was_published_at_an_instant_is_answered_as_it_was(
     assert (await http.get(f"{INDEX}/levels", params=early)).json()["total"] == 0
     refused = await http.get(f"{INDEX}/levels", params={"as_of": "1672264800"})
     assert problem(refused, 422)["errors"][0]["field"] == "as_of"
+
+
+async def test_weights_and_metrics_of_an_instant_are_answered_as_they_were(
+    http: httpx.AsyncClient, api_engine: Engine
+) -> None:
+    paths = [f"{INDEX}/allocations", f"{INDEX}/metrics"]
+    before = [(await http.get(path)).json() for path in paths]
+    instant = {"as_of": datetime.now(UTC).isoformat()}
+    which = (Strategy.COMPOSITE, Frequency.MONTHLY)
+    with api_engine.begin() as connection:
+        ids = {asset.symbol: asset.id for asset in list_assets(connection)}
+        # A rebalance that had kept its holdings decides after all, and another decides anew.
+        days = pd.DatetimeIndex([FIRST, FIRST + timedelta(days=2), "2022-01-10"])
+        weights = pd.DataFrame([[0.5, 0.5]] * 3, days, sorted(ids))
+        index_allocations.store(connection, *which, Allocations(weights, weights), ids, FIRST)
+        publish(connection, pd.Series([98.0], days[2:]))
+        for day in (FIRST + timedelta(days=4), days[2].date()):
+            values = {"all": {"sharpe_ratio": 0.25, "beta": None}}
+            index_metrics.store(connection, *which, day, values)
+    held, measured = [(await http.get(path)).json() for path in paths]
+    assert [row["weight"] for row in held["allocations"]] == [0.5] * 6
+    assert [row["values"]["all"]["sharpe_ratio"] for row in measured["metrics"]] == [0.25, 0.25]
+    assert [(await http.get(path, params=instant)).json() for path in paths] == before
+    second = {**instant, "per_page": 1, "page": 2, "order": "desc"}
+    (row,) = (await http.get(paths[0], params=second)).json()["allocations"]
+    assert (row["symbol"], row["weight"]) == ("JPM", 0.25)
+    early = {"as_of": "2000-01-01T00:00:00Z"}
+    for path in paths:
+        found = (await http.get(path, params=early)).json()
+        assert (found["total"], found["launched_at"]) == (0, None)
+    foreseen = await http.get(paths[0], params={**instant, "pro_forma": "true"})
+    assert problem(foreseen, 422)["errors"][0]["field"] == "pro_forma"
 
 
 async def test_a_level_keeps_every_digit(http: httpx.AsyncClient) -> None:

@@ -1,6 +1,6 @@
 """Allocations and levels as they are stored, replaced and read back."""
 
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -128,3 +128,36 @@ def test_a_page_of_an_index_without_rebalances_is_empty(engine: Engine) -> None:
     with engine.connect() as connection:
         found = index_history.weights(connection, index_history.Window(*WHICH), limit=10, offset=10)
     assert (found.rows, found.total) == ([], 0)
+
+
+def test_weights_as_of_an_instant_have_the_symbols_of_their_time(
+    engine: Engine, ids: dict[str, int]
+) -> None:
+    def page(as_of: datetime | None = None) -> index_history.Rows:
+        with engine.connect() as connection:
+            window = index_history.Window(*WHICH, newest_first=True, as_of=as_of)
+            return index_history.weights(connection, window, limit=9, offset=3)
+
+    def now() -> datetime:
+        with engine.connect() as connection:
+            return connection.execute(text("select clock_timestamp()")).scalar_one()
+
+    series = pd.Series(100.0, DAYS[:40])
+    answers = []
+    with engine.begin() as connection:
+        allocations.store(connection, *WHICH, made(1, DAYS[:40]), ids, DAYS[0].date())
+        publications.publish(connection, *WHICH, series, cause="a test", task_id=None)
+    for symbol, seed in (("AAPL", 2), ("M1", 3), ("M2", 4)):
+        answers.append((now(), page()))
+        with engine.begin() as connection:
+            assets.rename(connection, symbol, f"M{seed - 1}", "a test")
+            new = {f"M{seed - 1}" if one == symbol else one: id_ for one, id_ in ids.items()}
+            changed = made(seed, DAYS[30:40])
+            rows = Allocations(
+                *(one.set_axis([*new], axis=1) for one in (changed.weights, changed.units))
+            )
+            allocations.store(connection, *WHICH, rows, new, DAYS[30].date())
+            ids = new
+    assert len({tuple(answer.rows) for _, answer in answers}) == len(answers)
+    for instant, answer in answers:
+        assert page(instant) == answer
