@@ -41,8 +41,9 @@ class Notice:
     """One notice: the events that trigger it, and its text.
 
     `said` and `link` are Jinja expressions over the triggering event. With a `grace`, the notice is
-    sent if no sign of health comes within it. Each value of the labels in `for_each` is an incident
-    of its own; without labels, Prefect would send a notice with a grace although nothing happened.
+    sent if no sign of health comes within it. Without signs of health, a notice is sent each time,
+    or `once`. Each value of the labels in `for_each` is an incident of its own; without labels,
+    Prefect would send a notice with a grace although nothing happened.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Notice:
     about: dict[str, str] = field(default_factory=dict)
     about_related: dict[str, str] = field(default_factory=dict)
     grace: timedelta | None = None
+    once: bool = False
 
     def automation(self, webhook: UUID) -> AutomationCore:
         """The automation that sends it."""
@@ -73,8 +75,8 @@ class Notice:
             posture=Posture.Proactive if proactive else Posture.Reactive,
             after=set(self.trouble if proactive else self.health),
             expect=set(self.health if proactive else self.trouble),
-            # Without a sign of health, each sign of trouble is an incident of its own.
-            within=self.grace or (_FOR_EVER if self.health else timedelta()),
+            # After a notice, a bucket without `after` waits for the rest of its time.
+            within=self.grace or (_FOR_EVER if self.health or self.once else timedelta()),
             for_each=set(self.for_each),
             match=self.about,
             match_related=self.about_related,
@@ -228,8 +230,9 @@ def _index(ui_url: str) -> Iterable[Notice]:
         name="Autoindex: a close is suspicious",
         description="A close jumps like a split; the next session or somebody confirms it.",
         trouble=frozenset({events.CLOSE_SUSPICIOUS}),
-        health=frozenset({events.NO_CLOSE_SUSPICIOUS, events.ALERTS_ARMED}),
-        about=about,
+        health=frozenset(),
+        about={"prefect.resource.id": events.close_resource("*", "*")},
+        once=True,
         said=f'"a close is suspicious*\\n" ~ {_OWN_REASON}',
         link=link,
     )

@@ -1,7 +1,8 @@
 """Events that Autoindex emits to Prefect, and that automations act on.
 
 Each incident has an event for its begin and one for its end, or for health; the second re-arms the
-notice of the first. The automations are in `deployments/alerts/automations.py`.
+notice of the first. A suspicious close has no event for its end: its resource is its own. The
+automations are in `deployments/alerts/automations.py`.
 """
 
 from typing import Any, Final
@@ -25,7 +26,6 @@ LEVELS_FINAL: Final = "autoindex.levels.final"
 LEVELS_PROVISIONAL: Final = "autoindex.levels.provisional"
 NO_CORRECTION_PENDING: Final = "autoindex.corrections.none-pending"
 CORRECTION_PENDING: Final = "autoindex.corrections.pending"
-NO_CLOSE_SUSPICIOUS: Final = "autoindex.closes.none-suspicious"
 CLOSE_SUSPICIOUS: Final = "autoindex.closes.suspicious"
 
 WORKER_STARTED: Final = "autoindex.worker.started"
@@ -34,11 +34,17 @@ DATA: Final = "autoindex.data"
 CREDITS: Final = "autoindex.credits"
 INDEX: Final = "autoindex.index"
 QUEUE: Final = "autoindex.queue"
+CLOSE: Final = "autoindex.close"
 
 
 def queue_resource(name: str) -> str:
     """The resource id of a work queue in our events."""
     return f"{QUEUE}.{name}"
+
+
+def close_resource(symbol: str, session: str) -> str:
+    """The resource id of a close in our events."""
+    return f"{CLOSE}.{symbol}.{session}"
 
 
 def pool_resource(pool_id: UUID) -> str:

@@ -32,13 +32,11 @@ def emit(
 
 
 def suspicious(closes: Mapping[str, date]) -> None:
-    """Emit an event about closes that jump like a split."""
-    if closes:
-        named = listed([f"{symbol} on {session}" for symbol, session in sorted(closes.items())])
+    """Emit an event for each close that jumps like a split."""
+    for symbol, session in sorted(closes.items()):
         reason = (
-            f"{named}: a jump like that of a split. It counts after the next session's refresh, "
-            "or once `autoindex prices confirm` says that it is right"
+            f"{symbol} on {session}: a jump like that of a split. It counts after the next "
+            "session's refresh, or once `autoindex prices confirm` says that it is right"
         )
-        events.emit(events.CLOSE_SUSPICIOUS, events.INDEX, reason)
-    else:
-        events.emit(events.NO_CLOSE_SUSPICIOUS, events.INDEX, "no close jumps like a split")
+        resource = events.close_resource(symbol, session.isoformat())
+        events.emit(events.CLOSE_SUSPICIOUS, resource, reason)

@@ -149,7 +149,6 @@ def stage(
             ("credits nearly spent", events.CREDITS),
             ("a level is provisional", events.INDEX),
             ("a correction is pending", events.INDEX),
-            ("a close is suspicious", events.INDEX),
         ):
             made.until_armed(notice, about)
         yield made
@@ -221,12 +220,6 @@ def test_what_must_last_a_while_before_it_is_told(stage: Stage) -> None:
             events.INDEX,
             "correction is pending",
         ),
-        (
-            events.CLOSE_SUSPICIOUS,
-            events.NO_CLOSE_SUSPICIOUS,
-            events.INDEX,
-            "close is suspicious",
-        ),
     ],
 )
 def test_what_the_watch_has_seen(
@@ -246,6 +239,16 @@ def test_each_change_of_published_levels_is_told(stage: Stage) -> None:
     stage.tell(events.LEVELS_CHANGED, events.INDEX, "another change", follows=first)
     for change in ("one change", "another change"):
         stage.heard("published levels changed", change)
+
+
+def test_each_suspicious_close_is_told_once(stage: Stage) -> None:
+    one, other = (events.close_resource(symbol, "2022-12-28") for symbol in ("GE", "KO"))
+    told = stage.tell(events.CLOSE_SUSPICIOUS, one, "GE first")
+    stage.heard("a close is suspicious", "GE first")
+    still = stage.tell(events.CLOSE_SUSPICIOUS, one, "GE still", follows=told)
+    stage.tell(events.CLOSE_SUSPICIOUS, other, "KO", follows=still)
+    stage.heard("a close is suspicious", "KO")
+    assert not stage.told("GE still")
 
 
 def test_a_second_set_up_repeats_no_notice_of_an_open_incident(
