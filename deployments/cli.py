@@ -212,13 +212,21 @@ def history(
 def confirm(
     symbol: Annotated[str, typer.Argument(help="The symbol.")],
     session: Annotated[
-        datetime, typer.Argument(formats=["%Y-%m-%d"], help="The session, as 2022-12-28.")
-    ],
+        datetime | None,
+        typer.Argument(formats=["%Y-%m-%d"], help="The session of the close, as 2022-12-28."),
+    ] = None,
 ) -> None:
-    """Confirm a close that jumps like a split: it is right, and the index may use it at once."""
+    """Confirm a close that jumps like a split, or without SESSION a history that was refused.
+
+    Such a close is right, and the index may use it at once. Such a history replaces the stored one
+    with the next refresh.
+    """
     from deployments.commands import prices_command  # noqa: PLC0415
 
-    print(prices_command.confirm(_settings(), symbol, session.date()))
+    if session is None:
+        print(prices_command.confirm_history(_settings(), symbol))
+    else:
+        print(prices_command.confirm(_settings(), symbol, session.date()))
 
 
 if __name__ == "__main__":

@@ -143,6 +143,17 @@ confirmed_closes = Table(
     _now("confirmed_at"),
 )
 
+# Histories that the rules refuse, and that somebody accepts: the next one that the provider serves
+# replaces the stored one, whatever it is, and the confirmation is used up.
+confirmed_histories = Table(
+    "confirmed_histories",
+    metadata,
+    _of_asset(),
+    Column("confirmed_at", DateTime(timezone=True), primary_key=True, server_default=func.now()),
+    Column("confirmed_by", Text, nullable=False),
+    Column("used_at", DateTime(timezone=True)),
+)
+
 # `publication` 0 is the index's first, which older installs had before versions were kept.
 index_levels = Table(
     "index_levels",

@@ -3,9 +3,18 @@
 from datetime import date
 
 from autoindex.settings import Settings
-from autoindex.storage.prices import suspicious_closes
+from autoindex.storage.prices import confirmed_histories, suspicious_closes
 from deployments.commands.caller import user_name
 from deployments.database_connection import connected
+
+
+def confirm_history(settings: Settings, symbol: str) -> str:
+    """Accept a refused history; a sentence with the result. Raises `InvalidRequest`."""
+    with connected(settings) as connection:
+        confirmed = confirmed_histories.confirm(connection, symbol, user_name())
+    if not confirmed:
+        return f"the history of {symbol} is confirmed already"
+    return f"the history of {symbol} is confirmed: the next refresh stores it, whatever it is"
 
 
 def confirm(settings: Settings, symbol: str, session: date) -> str:

@@ -8,7 +8,7 @@ from autoindex.market_data import restatement, split_jumps
 from autoindex.market_data.bars import Bars
 from autoindex.market_data.paging import BatchReply
 from autoindex.market_data.restatement import Comparison
-from autoindex.storage.prices import fetches, stored_prices
+from autoindex.storage.prices import confirmed_histories, fetches, stored_prices
 from autoindex.storage.prices.stored_prices import Counts
 from autoindex.storage.runs import checkpoints
 from autoindex.storage.universe.assets import Asset
@@ -51,7 +51,9 @@ def _store(connection: Connection, universe: list[Asset], reply: BatchReply, win
             to_refetch.append(one.due.refetch(asset.prices_kept_from))
         elif not comparison.is_restated or comparison.is_correction:
             sound.append(one.bars)
-        elif (reason := comparison.refusal()) is not None:
+        elif (reason := comparison.refusal()) is not None and not (
+            confirmed_histories.is_open(connection, asset.id)
+        ):
             refused[asset.symbol] = reason
         else:
             counts += stored_prices.replace(connection, one.bars, asset.id, window)
@@ -77,6 +79,7 @@ def _mark_fetched(
     whole = {one.due.symbol for one in fetched if one.due.whole} | unknown
     implausible = {one.due.symbol for one in fetched if one.newest_dropped} | stored.refused.keys()
     answered = ({one.due.symbol for one in fetched} | unknown) - implausible
+    confirmed_histories.use(connection, [ids[symbol] for symbol in answered])
     for symbols, asked_at in ((answered, run.now), (implausible, None)):
         of_whole = [ids[symbol] for symbol in symbols & whole]
         fetches.note(connection, [ids[symbol] for symbol in symbols], of_whole, asked_at)

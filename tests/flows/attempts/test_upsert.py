@@ -14,13 +14,14 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
 
 from autoindex import sessions
+from autoindex.errors import InvalidRequest
 from autoindex.market_data.bars import Bars
 from autoindex.market_data.paging import BatchReply
 from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY, Mode
 from autoindex.settings import Settings
 from autoindex.storage.cache import from_settings
 from autoindex.storage.index import publications
-from autoindex.storage.prices import fetches, stored_prices
+from autoindex.storage.prices import confirmed_histories, fetches, stored_prices
 from autoindex.storage.universe import assets
 from autoindex.storage.universe.universe_import import import_universe
 from autoindex.storage.universe.universe_row import UniverseRow
@@ -78,6 +79,10 @@ class Store:
         with self.run.engine.connect() as connection:
             return connection.execute(text(query)).scalar_one()
 
+    def confirm(self, symbol: str) -> bool:
+        with self.run.engine.begin() as connection:
+            return confirmed_histories.confirm(connection, symbol, "me")
+
     def asked_again(self) -> list[str]:
         """The symbols whose last answer could not be used."""
         query = text(
@@ -133,6 +138,34 @@ def test_others_are_stored_beside_a_refused_history(
     assert (store.closes("WMT"), len(store.closes("GE"))) == (before, 8313)
     # Both have had their turn.
     assert store.value("select count(*) from fetches where whole_at is not null") == 2
+
+
+def test_a_refused_history_replaces_the_stored_one_once_somebody_confirms_it(
+    store: Store, refresh: Refresh
+) -> None:
+    def fetch() -> None:
+        (reply,) = refresh([WMT], mode=Mode.FULL)
+        store.reply(reply)
+
+    fetch()
+    right = store.closes("WMT")
+    wrong = "update prices set close = close * 3.7 + 2"
+    store.execute(wrong)
+    with pytest.raises(InvalidRequest, match="no history of WMT is refused"):
+        store.confirm("WMT")
+    fetch()
+    assert list(store.done.refused) == ["WMT"]
+    assert store.closes("WMT") != right
+    assert (store.confirm("WMT"), store.confirm("WMT")) == (True, False)
+    fetch()
+    assert store.closes("WMT") == right
+    assert store.value(DUE) is not None
+    used = "select confirmed_by from confirmed_histories where used_at is not null"
+    assert store.value(used) == "me"
+    # It was for one history, not for every later one.
+    store.execute(wrong)
+    fetch()
+    assert store.closes("WMT") != right
 
 
 def test_bars_in_no_order_are_all_stored(store: Store, ask: Ask) -> None:
