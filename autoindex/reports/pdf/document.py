@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 from reportlab import rl_config
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfdoc
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
 
@@ -17,6 +19,7 @@ from autoindex.reports.wording import day
 
 MARGIN: Final = 16 * mm
 WIDTH: Final = A4[0] - 2 * MARGIN
+_LANGUAGE: Final = "en-GB"
 _HEADER: Final = 13 * mm
 _FOOTER: Final = 5 * mm
 
@@ -42,7 +45,7 @@ class _Document(BaseDocTemplate):
             creator="Autoindex",
             keywords=[content.index_name, content.report_type.value, str(content.period.last)],
             invariant=1,
-            lang="en-GB",
+            lang=_LANGUAGE,
             # ReportLab's default font is not embedded.
             initialFontName=theme.REGULAR,
         )
@@ -59,6 +62,10 @@ class _Document(BaseDocTemplate):
     def canvas(self, *args: Any, **kwargs: Any) -> Canvas:
         canvas = _NumberedCanvas(*args, **kwargs)
         canvas.setDateFormatter(_at(self._content.generated_at))
+        canvas.showOutline()
+        canvas.setViewerPreference("DisplayDocTitle", "true")
+        metadata = pdfdoc.XMP(creator=lambda _: _xmp(self._content))
+        canvas._doc.Catalog.Metadata = canvas._doc.Reference(metadata)  # type: ignore[attr-defined]
         return canvas
 
     def _header_and_footer(self, canvas: Canvas, _: BaseDocTemplate) -> None:
@@ -94,9 +101,12 @@ class _NumberedCanvas(Canvas):
 
     def showPage(self) -> None:  # noqa: N802
         self._finished.append(dict(self.__dict__))
+        # Bookmarks name their page by this number.
+        self._doc.pageCounter += 1  # type: ignore[attr-defined]
         self._startPage()  # type: ignore[attr-defined]
 
     def save(self) -> None:
+        self._doc.pageCounter = 1  # type: ignore[attr-defined]
         for number, state in enumerate(self._finished, start=1):
             self.__dict__.update(state)
             self.setFont(theme.REGULAR, 7)
@@ -105,6 +115,28 @@ class _NumberedCanvas(Canvas):
             self.drawRightString(MARGIN + WIDTH, MARGIN - 3.6 * mm, text)
             super().showPage()
         super().save()
+
+
+def _xmp(content: ReportContent) -> bytes:
+    """Title, language and time of the document for programs that read no `Info` dictionary."""
+    made = content.generated_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    title, publisher = escape(content.title), escape(content.index_name)
+    return f"""<?xpacket begin="\N{ZERO WIDTH NO-BREAK SPACE}" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/">
+<dc:format>application/pdf</dc:format>
+<dc:language><rdf:Bag><rdf:li>{_LANGUAGE}</rdf:li></rdf:Bag></dc:language>
+<dc:title><rdf:Alt><rdf:li xml:lang="x-default">{title}</rdf:li></rdf:Alt></dc:title>
+<dc:creator><rdf:Seq><rdf:li>{publisher}</rdf:li></rdf:Seq></dc:creator>
+<xmp:CreatorTool>Autoindex</xmp:CreatorTool>
+<xmp:CreateDate>{made}</xmp:CreateDate>
+<xmp:ModifyDate>{made}</xmp:ModifyDate>
+</rdf:Description>
+</rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="w"?>""".encode()
 
 
 def _at(instant: datetime) -> Any:

@@ -72,6 +72,23 @@ def test_every_part_is_bookmarked(reader: PdfReader) -> None:
     ]
 
 
+def test_every_bookmark_leads_to_its_part(reader: PdfReader) -> None:
+    assert reader.trailer["/Root"]["/PageMode"] == "/UseOutlines"
+    led = set()
+    for entry in reader.outline:
+        page = reader.get_destination_page_number(entry)
+        led.add(page)
+        places: dict[str, float] = {}
+        reader.pages[page].extract_text(
+            visitor_text=lambda text, cm, matrix, _font, _size, places=places: places.setdefault(
+                text.strip(), matrix[5] + cm[5]
+            )
+        )
+        # The top of the heading, whose baseline is a little below.
+        assert 0 < entry.top - places[entry.title] < 15, entry.title
+    assert led == set(range(len(reader.pages)))
+
+
 def test_pages_are_numbered_and_a4(reader: PdfReader) -> None:
     count = len(reader.pages)
     for number, page in enumerate(reader.pages, start=1):
@@ -88,6 +105,12 @@ def test_metadata(reader: PdfReader, content: ReportContent) -> None:
     assert reader.metadata.title == content.title
     assert reader.metadata.creation_date == datetime(2022, 12, 28, 22, tzinfo=UTC)
     assert reader.trailer["/Root"]["/Lang"] == "en-GB"
+    assert reader.trailer["/Root"]["/ViewerPreferences"]["/DisplayDocTitle"]
+    described = reader.xmp_metadata
+    assert described is not None
+    assert described.dc_title == {"x-default": content.title}
+    assert described.dc_language == ["en-GB"]
+    assert described.xmp_create_date == reader.metadata.creation_date.replace(tzinfo=None)
 
 
 def test_charts_are_vectors_and_fonts_embedded(reader: PdfReader) -> None:
