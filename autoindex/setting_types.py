@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr
 
@@ -123,3 +123,4 @@ SecretWebUrl = Annotated[SecretStr, _as_written(addresses.web)]
 Dsn = Annotated[SecretStr, _as_written(addresses.error_tracking)]
 RedisUrl = Annotated[SecretStr, _as_written(addresses.redis)]
 PostgresqlUrl = Annotated[SecretStr, _as_written(addresses.postgresql)]
+Paper = Literal["a4", "letter"]

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from autoindex import mail_address, masking
 from autoindex.errors import ConfigurationError
+from autoindex.labels import Name
 from autoindex.setting_types import (
     ApiKey,
     ArchiveUrl,
@@ -32,6 +33,7 @@ from autoindex.setting_types import (
     MailAddress,
     MailAddresses,
     Origins,
+    Paper,
     Password,
     Port,
     PostgresqlUrl,
@@ -157,6 +159,16 @@ class Settings(BaseSettings):
     archive_url: ArchiveUrl | None = Field(
         default=None,
         description="fsspec URL of the archive; `archive` in the data folder if unset.",
+    )
+
+    report_publisher: Name | None = Field(
+        default=None, description="Who publishes the reports, as named in them."
+    )
+    report_contact: Name | None = Field(
+        default=None, description="Where readers of a report can ask, as named in it."
+    )
+    report_paper: Paper = Field(
+        default="a4", description="Paper of the PDF: `a4`, or `letter` as in the US."
     )
 
     smtp_host: Host | None = Field(default=None, description="Mail server; mail is off when unset.")

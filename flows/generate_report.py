@@ -26,6 +26,7 @@ from autoindex.mail_address import MailAddress
 from autoindex.reports import files
 from autoindex.reports.compose import compose
 from autoindex.reports.content import (
+    Imprint,
     LevelChange,
     PendingCorrection,
     ProvisionalLevel,
@@ -43,7 +44,7 @@ from autoindex.requests import (
     ReportType,
 )
 from autoindex.storage import deliveries, stored_reports
-from autoindex.storage.index import allocations, corrections, levels, publications
+from autoindex.storage.index import allocations, corrections, levels, pro_formas, publications
 from autoindex.storage.postgres import engines
 from autoindex.storage.postgres.transient import until_available
 from autoindex.storage.prices import stored_prices
@@ -116,6 +117,7 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         _, newest = stored_prices.stored_window(connection) or (first, last)
         stored = stored_prices.load_closes(connection, [*priced.values()], first, max(last, newest))
         past = _published_past(connection, published, report_type)
+        pro_forma = pro_formas.load(connection, *which)
     closes = stored[: pd.Timestamp(last)]
     benchmark = closes[reference.symbol].dropna() if reference else None
     if benchmark is not None and benchmark.empty:
@@ -145,7 +147,14 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         # A universe has one currency.
         currency=universe[0].currency,
         published_past=past,
-        dividends_in_prices=run.settings.sandbox,
+        pro_forma=pro_forma,
+        sample_data=run.settings.sandbox,
+        imprint=Imprint(
+            publisher=run.settings.report_publisher,
+            contact=run.settings.report_contact,
+            task_id=run.task_id,
+            paper=run.settings.report_paper,
+        ),
     )
 
 

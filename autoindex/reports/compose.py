@@ -19,7 +19,15 @@ from autoindex.reports.content import (
     ReportContent,
     Series,
 )
-from autoindex.reports.figures import attribution, performance, periods, risk, turnover
+from autoindex.reports.figures import (
+    attribution,
+    concentration,
+    months,
+    performance,
+    periods,
+    risk,
+    turnover,
+)
 from autoindex.reports.figures.history import Floats, History
 from autoindex.reports.figures.portfolio import Portfolio
 from autoindex.reports.inputs import AssetFacts, ReportInputs
@@ -68,7 +76,7 @@ def compose(inputs: ReportInputs) -> ReportContent:
         metrics=performance.metrics(inputs.metrics, inputs.benchmark_metrics),
         series=series,
         drawdowns=risk.worst_drawdowns(history),
-        monthly_returns=performance.monthly_returns(history),
+        monthly_returns=months.monthly_returns(history),
         allocations=_allocations(portfolio, inputs.assets),
         holdings=held,
         risk_sessions=risk_sessions,
@@ -78,6 +86,15 @@ def compose(inputs: ReportInputs) -> ReportContent:
         yearly_turnover=turnover.by_year(turnovers),
         annual_turnover=turnover.annual(turnovers, inputs.frequency),
         published_past=inputs.published_past,
+        month_statistics=months.statistics(history),
+        relation=months.relation(history),
+        distribution=months.distribution(history),
+        concentration=concentration.concentration(held),
+        sectors=concentration.sectors(held),
+        next_rebalance=turnover.next_rebalance(inputs.pro_forma, last, inputs.assets),
+        rebalance_calendar=turnover.calendar(last, inputs.frequency),
+        sample_data=inputs.sample_data,
+        imprint=inputs.imprint,
         missing=(),
         quality_notes=_notes(inputs, history, headline, parts),
         method=method.paragraphs(inputs),

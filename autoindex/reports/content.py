@@ -6,12 +6,14 @@ fractions of the index's level at the period's base and add up to the period's r
 
 from datetime import date, datetime
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from autoindex.requests import ReportType
+from autoindex.setting_types import Paper
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 Number = FiniteFloat | None
 
@@ -45,6 +47,7 @@ class Comparison(Part):
     difference: Number = Field(description="Index minus benchmark, arithmetically.")
     index_annual_return: Number = Field(description="`null` below 252 returns.")
     benchmark_annual_return: Number
+    annual_difference: Number = Field(description="Of the annual returns, arithmetically.")
     index_annual_volatility: Number = Field(description="`null` below 60 returns.")
     benchmark_annual_volatility: Number
 
@@ -112,6 +115,59 @@ class MonthlyReturns(Part):
     incomplete: tuple[int, ...] = Field(description="Months of the year that are cut short.")
 
 
+class MonthReturn(Part):
+    """One complete calendar month."""
+
+    month: str = Field(description="As in `2022-12`.")
+    index_return: FiniteFloat
+
+
+class MonthStatistics(Part):
+    """The complete months since inception."""
+
+    months: int
+    positive_share: FiniteFloat = Field(description="Fraction of the months above zero.")
+    best: MonthReturn
+    worst: MonthReturn
+
+
+class Relation(Part):
+    """How the index follows the benchmark since inception."""
+
+    correlation: Number = Field(description="Of daily returns; `null` below 60.")
+    up_capture: Number = Field(
+        description="Compound annual return over that of the benchmark, in the complete months in "
+        "which the benchmark rose; `null` below 12 common months."
+    )
+    down_capture: Number = Field(description="The same where the benchmark fell.")
+    months: int = Field(description="Complete months in common.")
+
+
+class Distribution(Part):
+    """How many complete months had which return."""
+
+    edges: tuple[FiniteFloat, ...] = Field(description="One more than steps; the lower one counts.")
+    index_months: tuple[int, ...]
+    benchmark_months: tuple[int, ...] | None
+
+
+class Concentration(Part):
+    """How the holdings are spread."""
+
+    constituents: int
+    ten_largest: FiniteFloat = Field(description="Weight of the ten largest.")
+    effective_number: FiniteFloat = Field(description="Inverse of the sum of squared weights.")
+
+
+class SectorWeight(Part):
+    """One sector at the report's last session."""
+
+    sector: str
+    weight: FiniteFloat
+    target_weight: FiniteFloat
+    constituents: int
+
+
 class Allocations(Part):
     """Target weights at each rebalance."""
 
@@ -165,6 +221,17 @@ class Rebalance(Part):
     entered: tuple[str, ...]
     left: tuple[str, ...]
     changes: tuple[WeightChange, ...]
+
+
+class NextRebalance(Part):
+    """What the next rebalance decides if every close stays as it is until then."""
+
+    session: date
+    decided_with: date = Field(description="The session of the closes.")
+    turnover: FiniteFloat = Field(description="Half the sum of the absolute changes.")
+    entered: tuple[str, ...]
+    left: tuple[str, ...]
+    changes: tuple[WeightChange, ...] = Field(description="From today's weights, largest first.")
 
 
 class Turnover(Part):
@@ -236,10 +303,19 @@ class Paragraph(Part):
     text: str
 
 
+class Imprint(Part):
+    """Who publishes the report, which task has made it, and on which paper."""
+
+    publisher: str | None = None
+    contact: str | None = None
+    task_id: UUID | None = None
+    paper: Paper = "a4"
+
+
 class ReportContent(Part):
     """Everything one report says."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.1"] = SCHEMA_VERSION
     report_type: ReportType
     title: str
     index_name: str
@@ -270,6 +346,15 @@ class ReportContent(Part):
         "`null` below so many."
     )
     published_past: PublishedPast | None = None
+    month_statistics: MonthStatistics | None
+    relation: Relation | None
+    distribution: Distribution | None = Field(description="`null` below 12 complete months.")
+    concentration: Concentration | None
+    sectors: tuple[SectorWeight, ...] = Field(description="Heaviest first.")
+    next_rebalance: NextRebalance | None
+    rebalance_calendar: tuple[date, ...] = Field(description="The next rebalance sessions.")
+    sample_data: bool = Field(description="Whether prices are the sandbox's.")
+    imprint: Imprint
     missing: tuple[Missing, ...]
     quality_notes: tuple[str, ...]
     method: tuple[Paragraph, ...]

@@ -7,7 +7,8 @@ from datetime import date, datetime
 import pandas as pd
 
 from autoindex.errors import ReportImpossible
-from autoindex.reports.content import PublishedPast
+from autoindex.index.pro_forma import ProForma
+from autoindex.reports.content import Imprint, PublishedPast
 from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY, ReportType
 
 
@@ -38,6 +39,8 @@ class ReportInputs:
       characters on one line.
     - `currency`: the universe's, as in GBP or GBp.
     - `published_past`: the launch and what has changed since; None where neither is known.
+    - `pro_forma`: what the next rebalance decides; shown where it is of the last session.
+    - `sample_data`: whether prices are the sandbox's, which are adjusted for dividends too.
     - `generated_at`: the data's clock. The same inputs give the same bytes.
 
     Raises `ReportImpossible` below two levels, or where a level is missing or not positive.
@@ -60,8 +63,9 @@ class ReportInputs:
     strategy: str = PUBLISHED_STRATEGY.value
     frequency: str = PUBLISHED_FREQUENCY.value
     index_name: str = "Autoindex Composite"
-    dividends_in_prices: bool = field(default=False)
-    """Whether the constituents' prices are adjusted for dividends too, as the sandbox's are."""
+    pro_forma: ProForma | None = None
+    sample_data: bool = False
+    imprint: Imprint = field(default_factory=Imprint)
 
     def __post_init__(self) -> None:
         if self.generated_at.tzinfo is None:

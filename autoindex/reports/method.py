@@ -61,19 +61,22 @@ def _attribution() -> str:
         "period's base: the contributions add up to the period's return. Its contribution to risk "
         "is its share of the variance of the current holdings, from the sample covariance of up to "
         "252 sessions. Turnover is one-way: half the sum of the absolute weight changes. "
-        "A year's is the mean of the rebalances times 252, 52, 12 or 4: as many as a year has."
+        "A year's is the mean of the rebalances times 252, 52, 12 or 4: as many as a year has. "
+        "The effective number of constituents is 1 over the sum of the squared weights. Capture is "
+        "the compound annual return over the benchmark's, in the complete months in which the "
+        "benchmark rose (up) or fell (down); correlation is of daily returns."
     )
 
 
 def _flatters(inputs: ReportInputs) -> str:
     adjusted = "splits only: dividends are left out"
     benchmark = ""
-    if inputs.dividends_in_prices:
+    if inputs.sample_data:
         adjusted = "splits and dividends"
-    if inputs.benchmark is not None and inputs.dividends_in_prices:
+    if inputs.benchmark is not None and inputs.sample_data:
         benchmark = (
-            f" {inputs.benchmark_name} leaves dividends out, so the comparison favours the index "
-            "by about the dividend yield, every year."
+            f" The benchmark ({inputs.benchmark_name}) leaves dividends out, so the "
+            "comparison favours the index by about the dividend yield, every year."
         )
     return (
         f"The constituents' prices are adjusted for {adjusted}.{benchmark} Constituents without "
@@ -112,10 +115,10 @@ def _shares(inputs: ReportInputs) -> str:
 
 
 def _sources(inputs: ReportInputs) -> str:
-    prices = (
-        f"Daily closes of {len(inputs.assets)} constituents in {inputs.currency}, as served by "
-        "Twelve Data or by the sandbox that stands in for it"
-    )
+    source = "served by Twelve Data"
+    if inputs.sample_data:
+        source = "sample data of the sandbox that stands in for a provider"
+    prices = f"Daily closes of {len(inputs.assets)} constituents in {inputs.currency}, {source}"
     code = sessions.calendar_code()
     exchange = "New York Stock Exchange" if code == "XNYS" else f"exchange {code}"
     return f"{prices}. Trading sessions are those of the {exchange}."

@@ -45,7 +45,8 @@ def _period(content: ReportContent) -> str:
     if head.benchmark_period_return is None:
         return f"{sentence}."
     return (
-        f"{sentence}, while {content.benchmark_name} {moved(head.benchmark_period_return)}: "
+        f"{sentence}, while the benchmark ({content.benchmark_name}) "
+        f"{moved(head.benchmark_period_return)}: "
         f"a difference of {points(head.period_difference)}."
     )
 

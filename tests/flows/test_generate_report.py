@@ -1,5 +1,6 @@
 """What a report reads from a real PostgreSQL, and how its mail is claimed."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,23 @@ def test_a_stock_that_was_deactivated_is_not_called_late(
         membership_changes.deactivate(connection, ["XOM"], "test")
     late = [note for note in content_of(run).quality_notes if "deferred or refused" in note]
     assert [note.split(":")[0] for note in late] == ["KO"]
+
+
+def test_the_next_rebalance_and_the_imprint_come_with_it(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    publish(run, closes)
+    named = run.settings.model_copy(update={"report_publisher": "Example Ltd"})
+    made = content_of(replace(run, settings=named))
+    assert made.sample_data
+    assert (made.imprint.publisher, made.imprint.task_id) == ("Example Ltd", run.task_id)
+    assert made.next_rebalance is not None
+    assert made.next_rebalance.session == made.rebalance_calendar[0] == date(2023, 1, 3)
+    assert {row.symbol for row in made.next_rebalance.changes} <= set(SYMBOLS)
+    now = sum(row.before for row in made.next_rebalance.changes)
+    held = {row.symbol: row.weight for row in made.holdings}
+    changed = sum(held[row.symbol] for row in made.next_rebalance.changes)
+    assert now == pytest.approx(changed)
 
 
 def test_a_computation_and_a_report_refuse_two_benchmarks(

@@ -83,7 +83,7 @@ def make_inputs(closes: pd.DataFrame, benchmark: pd.Series, assets: dict[str, As
             "generated_at": datetime(2022, 12, 28, 22, tzinfo=UTC),
             "currency": "USD",
             "quality_notes": ("Deferred to the next refresh: AMD.",),
-            "dividends_in_prices": True,
+            "sample_data": True,
         }
         return ReportInputs(**{**values, **changes})
 

@@ -75,9 +75,9 @@ def test_turnover_a_year_does_not_hang_on_where_the_years_are_cut(make_inputs: M
 
 def test_the_summary_says_what_the_figures_say(content: ReportContent) -> None:
     assert content.summary == (
-        "Autoindex Composite fell 5.05% in December 2022 (to 28 Dec 2022), while S&P 500 fell "
-        "7.28%: a difference of +2.22 pp. The Procter & Gamble Co. added most (+0.09 pp), "
-        "Advanced Micro Devices Inc. least "
+        "Autoindex Composite fell 5.05% in December 2022 (to 28 Dec 2022), while the benchmark "
+        "(S&P 500) fell 7.28%: a difference of +2.22 pp. The Procter & Gamble Co. added most "
+        "(+0.09 pp), Advanced Micro Devices Inc. least "
         "(\N{MINUS SIGN}0.97 pp). Since the start of the year the index rose 2.03%."
     )
 
@@ -106,9 +106,10 @@ def test_what_flatters_is_said(content: ReportContent, make_inputs: Make) -> Non
     texts = {paragraph.title: paragraph.text for paragraph in content.method}
     flatters = texts["What flatters these figures"]
     assert "splits and dividends" in flatters
-    assert "S&P 500 leaves dividends out" in flatters
+    assert "The benchmark (S&P 500) leaves dividends out" in flatters
+    assert "sample data of the sandbox" in texts["Sources"]
     assert "31 Dec 2022" in flatters
-    plain = compose(make_inputs(dividends_in_prices=False)).method
+    plain = compose(make_inputs(sample_data=False)).method
     assert (
         "dividends are left out" in {p.title: p.text for p in plain}["What flatters these figures"]
     )

@@ -1,4 +1,4 @@
-"""Performance over windows and calendar months, against the benchmark."""
+"""Performance over windows, against the benchmark."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,9 +6,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from autoindex import sessions as exchange
 from autoindex.index import metrics as measures
-from autoindex.reports.content import Comparison, Metric, MonthlyReturns, Number, Period
+from autoindex.reports.content import Comparison, Metric, Number, Period
 from autoindex.reports.figures.history import Floats, History, number
 from autoindex.requests import ReportType
 
@@ -83,6 +82,8 @@ def _since(key: str, label: str, history: History, base: int | None) -> Comparis
 def _window(key: str, label: str, history: History, base: int | None, last: int) -> Comparison:
     ours = None if base is None else returned(history.level, base, last)
     theirs = None if base is None else returned(history.benchmark, base, last)
+    ours_a_year = _metric("annual_return", history.level, base, last)
+    theirs_a_year = _metric("annual_return", history.benchmark, base, last)
     return Comparison(
         key=key,
         label=label,
@@ -90,12 +91,17 @@ def _window(key: str, label: str, history: History, base: int | None, last: int)
         last=None if base is None else history.sessions[last].date(),
         index_return=ours,
         benchmark_return=theirs,
-        difference=None if ours is None or theirs is None else ours - theirs,
-        index_annual_return=_metric("annual_return", history.level, base, last),
-        benchmark_annual_return=_metric("annual_return", history.benchmark, base, last),
+        difference=_difference(ours, theirs),
+        index_annual_return=ours_a_year,
+        benchmark_annual_return=theirs_a_year,
+        annual_difference=_difference(ours_a_year, theirs_a_year),
         index_annual_volatility=_metric("annual_volatility", history.level, base, last),
         benchmark_annual_volatility=_metric("annual_volatility", history.benchmark, base, last),
     )
+
+
+def _difference(ours: Number, theirs: Number) -> Number:
+    return None if ours is None or theirs is None else ours - theirs
 
 
 def _metric(name: str, values: Floats, base: int | None, last: int) -> Number:
@@ -133,48 +139,3 @@ def metrics(ours: Metrics, theirs: Metrics) -> tuple[Metric, ...]:
 
 def _finite(value: float | None) -> Number:
     return None if value is None else number(value)
-
-
-def monthly_returns(history: History) -> tuple[MonthlyReturns, ...]:
-    """Calendar months since inception, oldest year first.
-
-    The first month starts from the first level, and the last ends at the last one. A month without
-    all sessions of the exchange's month is listed as incomplete. None for months without a level,
-    and for the benchmark's years without a close at either end.
-    """
-    months = _ends(history.sessions.year * 12 + history.sessions.month - 1)
-    years = _ends(history.sessions.year)
-    returns = dict(zip(months, _chained(history.level, months), strict=True))
-    ours = _chained(history.level, years)
-    theirs = _chained(history.benchmark, years)
-    cut_short = _cut_short(history.sessions)
-    return tuple(
-        MonthlyReturns(
-            year=year,
-            months=tuple(returns.get(year * 12 + month) for month in range(12)),
-            year_return=total or 0.0,
-            benchmark_year_return=benchmark,
-            incomplete=tuple(period.month for period in cut_short if period.year == year),
-        )
-        for year, total, benchmark in zip(years, ours, theirs, strict=True)
-    )
-
-
-def _ends(keys: "pd.Index[int]") -> dict[int, int]:
-    """Position of each key's last session."""
-    values = keys.to_numpy()
-    ends = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
-    return dict(zip(values[ends].tolist(), ends.tolist(), strict=True))
-
-
-def _chained(values: Floats, ends: dict[int, int]) -> list[Number]:
-    at = values[list(ends.values())]
-    return [number(value) for value in at / np.concatenate([values[:1], at[:-1]]) - 1.0]
-
-
-def _cut_short(sessions: pd.DatetimeIndex) -> list[pd.Period]:
-    first, last = sessions[0].to_period("M"), sessions[-1].to_period("M")
-    there_are = exchange.between(first.start_time.date(), last.end_time.date())
-    # The first level is a base, not a return: its month is whole only if it is the month's last.
-    cut = {first} if sessions[0] >= there_are[0] else set()
-    return sorted(cut | ({last} if sessions[-1] < there_are[-1] else set()))

@@ -1,13 +1,25 @@
-"""Turnover: which weights a rebalance changed."""
+"""Turnover: which weights a rebalance changed, and which the next one will change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import date
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
+from autoindex import sessions as exchange
 from autoindex.index.metrics import SESSIONS_A_YEAR
-from autoindex.reports.content import Number, Rebalance, Turnover, WeightChange, YearlyTurnover
+from autoindex.index.pro_forma import ProForma
+from autoindex.reports.content import (
+    NextRebalance,
+    Number,
+    Rebalance,
+    Turnover,
+    WeightChange,
+    YearlyTurnover,
+)
 from autoindex.reports.figures.attribution import name_of
 from autoindex.reports.figures.history import Floats
 from autoindex.reports.figures.portfolio import Portfolio
@@ -70,17 +82,50 @@ def last_rebalance(portfolio: Portfolio, assets: Mapping[str, AssetFacts]) -> Re
     if before is None:
         return None
     after = portfolio.targets[newest]
-    changes = after - before
-    order = np.argsort(-np.abs(changes), kind="stable")
     return Rebalance(
         session=portfolio.rebalances[newest].date(),
-        turnover=_one_way(changes),
-        entered=_symbols(portfolio, (before == 0.0) & (after > 0.0)),
-        left=_symbols(portfolio, (before > 0.0) & (after == 0.0)),
-        changes=tuple(
+        turnover=_one_way(after - before),
+        **_changed(portfolio.symbols, before, after, assets),
+    )
+
+
+def next_rebalance(
+    found: ProForma | None, last: pd.Timestamp, assets: Mapping[str, AssetFacts]
+) -> NextRebalance | None:
+    """The weight changes of the pro-forma; None where it is not of the last session."""
+    if found is None or found.decided_with != last.date():
+        return None
+    before, after = found.current_weights.to_numpy(), found.weights.to_numpy()
+    return NextRebalance(
+        session=found.next_rebalance,
+        decided_with=found.decided_with,
+        turnover=_one_way(after - before),
+        **_changed(tuple(found.weights.index), before, after, assets),
+    )
+
+
+def calendar(last: pd.Timestamp, frequency: str, count: int = 4) -> tuple[date, ...]:
+    """The next rebalance sessions after `last`; fewer where the calendar ends before."""
+    found: list[date] = []
+    following = exchange.next_rebalance(last.date(), Frequency(frequency))
+    while following is not None and len(found) < count:
+        found.append(following)
+        following = exchange.next_rebalance(following, Frequency(frequency))
+    return tuple(found)
+
+
+def _changed(
+    symbols: Sequence[str], before: Floats, after: Floats, assets: Mapping[str, AssetFacts]
+) -> dict[str, Any]:
+    changes = after - before
+    order = np.argsort(-np.abs(changes), kind="stable")
+    return {
+        "entered": _chosen(symbols, (before == 0.0) & (after > 0.0)),
+        "left": _chosen(symbols, (before > 0.0) & (after == 0.0)),
+        "changes": tuple(
             WeightChange(
-                symbol=portfolio.symbols[i],
-                name=name_of(portfolio.symbols[i], assets),
+                symbol=symbols[i],
+                name=name_of(symbols[i], assets),
                 before=float(before[i]),
                 after=float(after[i]),
                 change=float(changes[i]),
@@ -88,7 +133,7 @@ def last_rebalance(portfolio: Portfolio, assets: Mapping[str, AssetFacts]) -> Re
             for i in order
             if abs(changes[i]) >= _UNCHANGED
         ),
-    )
+    }
 
 
 def _before(portfolio: Portfolio, rebalance: int) -> Floats | None:
@@ -99,7 +144,5 @@ def _one_way(changes: Floats) -> float:
     return float(np.abs(changes).sum() / 2.0)
 
 
-def _symbols(
-    portfolio: Portfolio, chosen: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-) -> tuple[str, ...]:
-    return tuple(portfolio.symbols[i] for i in np.flatnonzero(chosen))
+def _chosen(symbols: Sequence[str], chosen: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(symbols[i] for i in np.flatnonzero(chosen).tolist())

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
+import pandas as pd
 from sqlalchemy import Connection, delete, select, text
 
 from autoindex.index.pro_forma import ProForma
@@ -64,6 +66,21 @@ def _columns(found: ProForma, ids: Mapping[str, int]) -> dict[str, Any]:
         "weights": found.weights.tolist(),
         "current_weights": found.current_weights.tolist(),
     }
+
+
+def load(connection: Connection, strategy: Strategy, frequency: Frequency) -> ProForma | None:
+    """The stored pro-forma; None where there is none."""
+    which = {"strategy": strategy, "frequency": frequency}
+    table = pro_formas.c
+    query = select(table.decided_with, table.next_rebalance).filter_by(**which)
+    found = connection.execute(query).one_or_none()
+    if found is None:
+        return None
+    rows = connection.execute(_PAGE, which | {"limit": None, "offset": 0}).all()
+    weights = pd.DataFrame(
+        [tuple(row)[1:3] for row in rows], [row.symbol for row in rows], dtype=np.float64
+    )
+    return ProForma(found.decided_with, found.next_rebalance, weights[0], weights[1])
 
 
 def page(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:

@@ -1,4 +1,4 @@
-"""Returns over windows and months, against empyrical and by hand."""
+"""Returns over windows, against empyrical and by hand."""
 
 import math
 from datetime import date
@@ -18,34 +18,6 @@ def spx(benchmark: pd.Series) -> History:
     return History.align(benchmark, benchmark)
 
 
-def test_months_and_years_are_those_of_empyrical(benchmark: pd.Series, spx: History) -> None:
-    returns = benchmark.pct_change().iloc[1:]
-    months = empyrical.aggregate_returns(returns, "monthly")
-    years = empyrical.aggregate_returns(returns, "yearly")
-    table = performance.monthly_returns(spx)
-    assert [year.year for year in table] == list(range(1990, 2023))
-    for year in table:
-        assert year.year_return == pytest.approx(years[year.year], abs=1e-12)
-        assert year.benchmark_year_return == year.year_return
-        for month, value in enumerate(year.months, start=1):
-            assert value == pytest.approx(months[(year.year, month)], abs=1e-12)
-
-
-def test_published_years_of_the_s_and_p_500(spx: History) -> None:
-    # S&P Dow Jones Indices, price returns: 2008 -38.49%, 2013 +29.60%, 2018 -6.24%, 2021 +26.89%.
-    years = {year.year: year.year_return for year in performance.monthly_returns(spx)}
-    published = {2008: -0.3849, 2013: 0.2960, 2018: -0.0624, 2021: 0.2689}
-    assert {year: round(years[year], 4) for year in published} == published
-
-
-def test_months_cut_short_are_named(spx: History) -> None:
-    table = performance.monthly_returns(spx)
-    # The data begin with the first session of 1990 and end on 28 December 2022.
-    assert table[0].incomplete == (1,)
-    assert table[-1].incomplete == (12,)
-    assert all(year.incomplete == () for year in table[1:-1])
-
-
 def test_windows_by_hand() -> None:
     sessions = pd.DatetimeIndex(
         ["2020-12-31", "2021-12-30", "2021-12-31", "2022-11-30", "2022-12-28"]
@@ -60,6 +32,7 @@ def test_windows_by_hand() -> None:
     assert rows["period"].index_return == pytest.approx(99 / 110 - 1)
     assert rows["period"].benchmark_return == pytest.approx(0.1)
     assert rows["period"].difference == pytest.approx(-0.2)
+    assert rows["period"].annual_difference is None
     assert rows["year_to_date"].base == date(2021, 12, 31)
     # The quarter began after the close of 31 December 2021, as far as these sessions tell.
     assert rows["quarter_to_date"].index_return == pytest.approx(99 / 121 - 1)

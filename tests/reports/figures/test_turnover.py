@@ -5,6 +5,7 @@ from datetime import date
 import pandas as pd
 import pytest
 
+from autoindex.index.pro_forma import ProForma
 from autoindex.reports.figures import turnover
 from autoindex.reports.figures.portfolio import Portfolio
 
@@ -64,3 +65,30 @@ def test_a_first_rebalance_changes_nothing(portfolio: Portfolio) -> None:
     first = Portfolio.align(weights, pd.DataFrame({"A": [1.0]}, SESSIONS[:1]), SESSIONS[0])
     assert turnover.last_rebalance(first, {}) is None
     assert turnover.turnovers(first) == ()
+
+
+def test_what_the_next_rebalance_changes() -> None:
+    found = ProForma(
+        date(2022, 2, 1),
+        date(2022, 3, 1),
+        pd.Series({"A": 0.5, "B": 0.0, "C": 0.5}),
+        pd.Series({"A": 0.7, "B": 0.3, "C": 0.0}),
+    )
+    made = turnover.next_rebalance(found, SESSIONS[-1], {})
+    assert made is not None
+    assert (made.session, made.entered, made.left) == (date(2022, 3, 1), ("C",), ("B",))
+    assert made.turnover == pytest.approx(found.turnover) == pytest.approx(0.5)
+    assert [(row.symbol, round(row.change, 9)) for row in made.changes] == [
+        ("C", 0.5),
+        ("B", -0.3),
+        ("A", -0.2),
+    ]
+    assert turnover.next_rebalance(found, SESSIONS[0], {}) is None
+
+
+def test_the_calendar_names_the_first_sessions_of_the_next_months() -> None:
+    assert turnover.calendar(pd.Timestamp("2022-12-28"), "monthly", 3) == (
+        date(2023, 1, 3),
+        date(2023, 2, 1),
+        date(2023, 3, 1),
+    )
