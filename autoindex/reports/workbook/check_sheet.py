@@ -3,18 +3,21 @@
 The formulas have no stored values; a spreadsheet program computes them when it opens the file.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from openpyxl import Workbook
+from openpyxl.cell import Cell
 from openpyxl.styles import Alignment, Font
 from openpyxl.worksheet.worksheet import Worksheet
 
 from autoindex.reports.content import ReportContent
-from autoindex.reports.workbook.worksheet import HEAD_FILL, HEAD_FONT, to_print
+from autoindex.reports.workbook.worksheet import HEAD_FILL, HEAD_FONT, styled, to_print
 
 TITLE: Final = "Check"
 TOLERANCE: Final = 1e-9
 _HEAD: Final = ("Check", "Stated", "Recomputed", "Difference", "Agrees")
+_SIDES: Final = ("left", "right", "right", "right", "center")
+_DIGITS: Final = "0.000000000000"
 
 
 def formulas(content: ReportContent) -> list[tuple[str, str, str]]:
@@ -100,34 +103,45 @@ def _holdings(content: ReportContent) -> list[tuple[str, str, str]]:
 def add_sheet(book: Workbook, content: ReportContent) -> None:
     """Add the sheet: one row a check, and below whether all of them agree."""
     page: Worksheet = book.create_sheet(TITLE)
-    to_print(page)
+    checks = formulas(content)
+    to_print(page, len(checks), len(_HEAD))
+    page.freeze_panes = "A2"
     for column, width in zip("ABCDE", (58, 20, 20, 14, 10), strict=True):
         page.column_dimensions[column].width = width
-    page.append(_HEAD)
-    for cell in page[1]:
-        cell.font, cell.fill = HEAD_FONT, HEAD_FILL
-    for cell, side in zip(page[1], ("left", "right", "right", "right", "center"), strict=True):
-        cell.alignment = Alignment(horizontal=side)
-    checks = formulas(content)
+    page.append(
+        [
+            styled(page, head, font=HEAD_FONT, fill=HEAD_FILL, alignment=Alignment(side))
+            for head, side in zip(_HEAD, _SIDES, strict=True)
+        ]
+    )
     for line, (sentence, stated, formula) in enumerate(checks, start=2):
-        page.append(
-            [
-                sentence,
-                f"={stated}",
-                f"={formula}",
-                f"=C{line}-B{line}",
-                f'=IF(ABS(D{line})<={TOLERANCE}*MAX(1,ABS(B{line})),"yes","NO")',
-            ]
-        )
-        for column in "BC":
-            page[f"{column}{line}"].number_format = "0.000000000000"
-        page[f"D{line}"].number_format = "0.0E+00"
-        page[f"E{line}"].alignment = Alignment(horizontal="center")
+        page.append(_check(page, line, sentence, stated, formula))
     end = len(checks) + 1
     page.append([])
+    total = f'=IF(COUNTIF(E2:E{end},"yes")={end - 1},"yes","NO")'
+    bold = Font(name="Calibri", bold=True)
     page.append(
-        ["All agree", None, None, None, f'=IF(COUNTIF(E2:E{end},"yes")={end - 1},"yes","NO")']
+        [
+            styled(page, "All agree", font=bold),
+            *[None] * 3,
+            _formula(page, total, font=bold, alignment=Alignment("center")),
+        ]
     )
-    for cell in page[end + 2]:
-        cell.font = Font(name="Calibri", bold=True)
-    page.freeze_panes = "A2"
+
+
+def _check(page: Worksheet, line: int, sentence: str, stated: str, formula: str) -> list[Cell]:
+    agrees = f'=IF(ABS(D{line})<={TOLERANCE}*MAX(1,ABS(B{line})),"yes","NO")'
+    return [
+        styled(page, sentence),
+        _formula(page, f"={stated}", number_format=_DIGITS),
+        _formula(page, f"={formula}", number_format=_DIGITS),
+        _formula(page, f"=C{line}-B{line}", number_format="0.0E+00"),
+        _formula(page, agrees, alignment=Alignment("center")),
+    ]
+
+
+def _formula(page: Worksheet, formula: str, **styles: Any) -> Cell:
+    """Only these cells are formulas, and none of them holds a name."""
+    cell = styled(page, **styles)
+    cell.value = formula
+    return cell

@@ -1,10 +1,13 @@
 """The report as a workbook: a cover, charts, tables of values, a sheet of check formulas."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
 
 from openpyxl import Workbook
+from openpyxl.cell import Cell
 from openpyxl.styles import Alignment, Border, Font, Side
 from openpyxl.worksheet.hyperlink import Hyperlink
 from openpyxl.worksheet.worksheet import Worksheet
@@ -19,30 +22,31 @@ from autoindex.reports.workbook.worksheet import (
     PERCENT,
     RATIO,
     TEXT,
-    keep_values,
     spreadsheet_time,
+    styled,
     to_print,
 )
 
 FIRST_FACT: Final = 7
 _SUMMARY_CHARACTERS: Final = 110
 _HEADLINES: Final = 11
+_WIDTHS: Final = (30, 22, 4, 26, 40)
 _LINE: Final = Border(bottom=Side("hair", color=theme.RULE[1:]))
+_TITLE: Final = Font(name="Calibri", size=22, bold=True, color=theme.ACCENT[1:])
+_SUBTITLE: Final = Font(name="Calibri", size=12, color=theme.MUTED[1:])
+_MUTED: Final = Font(name="Calibri", color=theme.MUTED[1:])
+_LINK: Final = Font(name="Calibri", color=theme.ACCENT[1:], underline="single")
+_IN_LINES: Final = Alignment(wrap_text=True, vertical="top")
 
 
 def write(content: ReportContent, path: Path) -> None:
     """Write `content` to `path`; the same content gives the same bytes."""
-    book = Workbook()
-    cover: Worksheet = book.worksheets[0]
-    cover.title = "Cover"
+    book = Workbook(write_only=True)
+    cover: Worksheet = book.create_sheet("Cover")
     sheets.add_all(book, content)
     native_charts.add_sheet(book, content)
-    _cover(cover, content)
-    _links(cover, [*book.sheetnames[1:], check_sheet.TITLE])
-    for page in book.worksheets:
-        keep_values(page)
-    # Only these cells are formulas, and none of them holds a name.
     check_sheet.add_sheet(book, content)
+    _cover(cover, content, book.sheetnames[1:])
     _properties(book, content)
     stable_zip.save(book, path, content.generated_at)
 
@@ -56,36 +60,53 @@ def _properties(book: Workbook, content: ReportContent) -> None:
     book.properties.modified = spreadsheet_time(content.generated_at)
 
 
-def _cover(page: Worksheet, content: ReportContent) -> None:
-    to_print(page)
-    for column, width in zip("ABCDE", (30, 22, 4, 26, 40), strict=True):
+def _cover(page: Worksheet, content: ReportContent, sheets: Sequence[str]) -> None:
+    facts = _facts(content)
+    _layout(page, content, len(facts))
+    page.append([styled(page, content.index_name, font=_TITLE)])
+    page.append([styled(page, subtitle(content), font=_SUBTITLE)])
+    page.append([])
+    page.append([styled(page, content.summary, alignment=_IN_LINES)])
+    page.append([])
+    page.append([None, None, None, styled(page, "Sheets", font=Font(name="Calibri", bold=True))])
+    for line, (fact, sheet) in enumerate(zip_longest(facts, sheets)):
+        cells = [None, None] if fact is None else _fact(page, fact, bold=line < _HEADLINES)
+        page.append([*cells, None, sheet and _link(page, sheet)])
+    page.append([])
+    if short := footnote(value for _, value, _ in facts):
+        page.append([styled(page, short, font=_MUTED, alignment=_IN_LINES)])
+
+
+def _layout(page: Worksheet, content: ReportContent, facts: int) -> None:
+    to_print(page, facts, len(_WIDTHS))
+    for column, width in zip("ABCDE", _WIDTHS, strict=True):
         page.column_dimensions[column].width = width
-    page["A1"] = content.index_name
-    page["A1"].font = Font(name="Calibri", size=22, bold=True, color=theme.ACCENT[1:])
-    page["A2"] = subtitle(content)
-    page["A2"].font = Font(name="Calibri", size=12, color=theme.MUTED[1:])
-    page["A4"] = content.summary
-    page["A4"].alignment = Alignment(wrap_text=True, vertical="top")
-    page.merge_cells("A4:E4")
     lines = len(wrap(content.summary, _SUMMARY_CHARACTERS))
     page.row_dimensions[4].height = max(50, 16 * lines)
-    facts = _facts(content)
-    for line, (label, value, number_format) in enumerate(facts, start=FIRST_FACT):
-        page.cell(line, 1, label).border = _LINE
-        cell = page.cell(line, 2, NOTHING if value is None else value)
-        cell.number_format, cell.border = number_format, _LINE
-        cell.alignment = Alignment(horizontal="right")
-        cell.font = Font(name="Calibri", bold=line < FIRST_FACT + _HEADLINES)
-    if short := footnote(value for _, value, _ in facts):
-        _footnote(page, FIRST_FACT + len(facts) + 1, short)
+    note = FIRST_FACT + facts + 1
+    page.row_dimensions[note].height = 30
+    for line in (4, note):
+        page.merged_cells.add(f"A{line}:E{line}")
 
 
-def _footnote(page: Worksheet, line: int, text: str) -> None:
-    cell = page.cell(line, 1, text)
-    cell.font = Font(name="Calibri", color=theme.MUTED[1:])
-    cell.alignment = Alignment(wrap_text=True, vertical="top")
-    page.merge_cells(start_row=line, end_row=line, start_column=1, end_column=5)
-    page.row_dimensions[line].height = 30
+def _fact(page: Worksheet, fact: tuple[str, Any, str], *, bold: bool) -> list[Cell | None]:
+    label, value, number_format = fact
+    return [
+        styled(page, label, border=_LINE),
+        styled(
+            page,
+            NOTHING if value is None else value,
+            number_format=number_format,
+            border=_LINE,
+            alignment=Alignment("right"),
+            font=Font(name="Calibri", bold=bold),
+        ),
+    ]
+
+
+def _link(page: Worksheet, sheet: str) -> Cell:
+    link = Hyperlink(ref="A1", location=f"'{sheet}'!A1", display=sheet)
+    return styled(page, sheet, font=_LINK, hyperlink=link)
 
 
 def _facts(content: ReportContent) -> list[tuple[str, Any, str]]:
@@ -122,11 +143,3 @@ def _launch(content: ReportContent) -> list[tuple[str, Any, str]]:
         ("Launch date", past.launched_at.date(), DAY),
         ("Back-tested until", past.back_tested_until, DAY),
     ]
-
-
-def _links(page: Worksheet, names: list[str]) -> None:
-    page.cell(FIRST_FACT - 1, 4, "Sheets").font = Font(name="Calibri", bold=True)
-    for line, name in enumerate(names, start=FIRST_FACT):
-        cell = page.cell(line, 4, name)
-        cell.hyperlink = Hyperlink(ref=cell.coordinate, location=f"'{name}'!A1", display=name)
-        cell.font = Font(name="Calibri", color=theme.ACCENT[1:], underline="single")

@@ -6,10 +6,9 @@ from typing import Any
 
 from openpyxl import Workbook
 from openpyxl.formatting.rule import ColorScaleRule
-from openpyxl.styles import Alignment
 
 from autoindex.reports import back_test
-from autoindex.reports.content import ReportContent
+from autoindex.reports.content import Number, ReportContent
 from autoindex.reports.wording import (
     NOTHING,
     correction_cause,
@@ -26,6 +25,7 @@ from autoindex.reports.workbook.worksheet import (
     RATIO,
     TEXT,
     UNITS,
+    WRAPPED,
     add_table,
     spreadsheet_time,
 )
@@ -86,7 +86,7 @@ def _daily(book: Workbook, content: ReportContent) -> None:
         ("Status", TEXT),
         ("Back-tested", TEXT),
     ]
-    rows = zip(
+    values = zip(
         series.sessions,
         series.level,
         series.benchmark,
@@ -98,7 +98,7 @@ def _daily(book: Workbook, content: ReportContent) -> None:
         *_published(content),
         strict=True,
     )
-    add_table(book, "Daily", columns, rows)
+    add_table(book, "Daily", columns, list(values))
 
 
 def _published(content: ReportContent) -> tuple[Sequence[str | None], Sequence[str | None]]:
@@ -153,18 +153,18 @@ def _metrics(book: Workbook, content: ReportContent) -> None:
         (
             window_label(row.window),
             metric_label(row.metric),
-            row.index,
-            row.benchmark,
+            _in_its_unit(row.metric, row.index),
+            _in_its_unit(row.metric, row.benchmark),
             row.metric,
             back_test.of_window(content, row.window),
         )
         for row in content.metrics
     ]
-    page = add_table(book, "Metrics", columns, rows, (18, 32, 13, 13, 30), missing=NOTHING)
-    for line, row in enumerate(content.metrics, start=2):
-        if is_ratio(row.metric):
-            page.cell(line, 3).number_format = RATIO
-            page.cell(line, 4).number_format = RATIO
+    add_table(book, "Metrics", columns, rows, (18, 32, 13, 13, 30), missing=NOTHING)
+
+
+def _in_its_unit(metric: str, value: Number) -> tuple[Number, str]:
+    return value, RATIO if is_ratio(metric) else PERCENT
 
 
 def _months(book: Workbook, content: ReportContent) -> None:
@@ -193,7 +193,7 @@ def _months(book: Workbook, content: ReportContent) -> None:
         end_value=0.12,
         end_color="6DA3AD",
     )
-    page.conditional_formatting.add(f"B2:M{page.max_row}", shades)
+    page.conditional_formatting.add(f"B2:M{len(rows) + 1}", shades)
 
 
 def _holdings(book: Workbook, content: ReportContent) -> None:
@@ -309,8 +309,5 @@ def _notes(book: Workbook, content: ReportContent) -> None:
         *((f"Not shown: {words(gap.part)}", gap.reason) for gap in content.missing),
         *((paragraph.title, paragraph.text) for paragraph in content.method),
     ]
-    columns = [("Subject", TEXT), ("Text", TEXT)]
-    page = add_table(book, "Notes and method", columns, rows, (28, 110))
-    for cells in page.iter_rows(2, page.max_row, 1, 2):
-        for cell in cells:
-            cell.alignment = Alignment(wrap_text=True, vertical="top")
+    columns = [("Subject", WRAPPED), ("Text", WRAPPED)]
+    add_table(book, "Notes and method", columns, rows, (28, 110))

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from datetime import datetime
+from itertools import combinations
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -101,6 +102,50 @@ def test_the_chart_of_sectors_has_no_more_rebalances_than_can_be_told_apart(
     areas = {area.val.numRef.f for area in chart.series}
     assert f"'Sectors'!$B${rows - 34}:$B${rows + 1}" in areas
     assert len(areas) == len(content.allocations.sectors)
+
+
+def test_no_chart_covers_another(book: Workbook) -> None:
+    ends = []
+    for chart in book["Charts"]._charts:
+        start, end = chart.anchor._from, chart.anchor.to
+        ends.append((range(start.col, end.col + 1), range(start.row, end.row + 1)))
+    for (columns, rows), (others, lines) in combinations(ends, 2):
+        assert not (set(columns) & set(others) and set(rows) & set(lines))
+
+
+def test_many_constituents_give_a_chart_of_the_most_and_one_of_the_least(
+    content: ReportContent, tmp_path: Path
+) -> None:
+    more = [row.model_copy(update={"symbol": f"{row.symbol}2"}) for row in content.contributions]
+    many = content.model_copy(update={"contributions": (*content.contributions, *more)})
+    excel.write(many, tmp_path / "many.xlsx")
+    charts = load_workbook(tmp_path / "many.xlsx")["Charts"]._charts
+    bars = [c for c in charts if type(c).__name__ == "BarChart"]
+    assert [chart.series[0].val.numRef.f for chart in bars] == [
+        "'Contributions'!$D$2:$D$11",
+        "'Contributions'!$D$32:$D$41",
+    ]
+
+
+def test_the_chart_of_sectors_is_ordered_as_in_the_pdf(
+    book: Workbook, content: ReportContent
+) -> None:
+    (chart,) = [c for c in book["Charts"]._charts if type(c).__name__ == "AreaChart"]
+    weights = dict(
+        zip(content.allocations.sectors, content.allocations.sector_weights[-1], strict=True)
+    )
+    shown = [weights[area.tx.v] for area in chart.series]
+    assert shown == sorted(shown, reverse=True)
+
+
+def test_paragraphs_have_room_for_their_lines(book: Workbook) -> None:
+    page = book["Notes and method"]
+    width = page.column_dimensions["B"].width
+    for line in range(2, page.max_row + 1):
+        text = page.cell(line, 2)
+        assert text.alignment.wrap_text
+        # A letter is narrower than a digit, in which widths are measured.
+        assert page.row_dimensions[line].height >= 15 * len(text.value) / (1.2 * width)
 
 
 @pytest.mark.parametrize("name", ["Daily", "Holdings", "Monthly returns", "Weights"])
