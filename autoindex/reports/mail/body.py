@@ -11,9 +11,11 @@ from autoindex.reports.content import ReportContent
 from autoindex.reports.pdf import charts, plot
 from autoindex.reports.wording import day, footnote, percent, points, return_label, subtitle
 
-_WIDTH: Final = 480.0
-_HEIGHT: Final = 220.0
-_DPI: Final = 144
+_WIDTH: Final = 560.0
+# The chart is drawn small and shown large, so that a telephone shows letters one can read.
+_CHART_WIDTH: Final = 220.0
+_CHART_HEIGHT: Final = 116.0
+_CHART_DPI: Final = 360
 _FONT: Final = "font-family:'Source Sans Pro','Segoe UI',Arial,sans-serif"
 
 
@@ -30,6 +32,9 @@ def text(content: ReportContent, where: str) -> str:
     return f"{subtitle(content)}\n\n{content.summary}\n\n{figures}\n\n{where}\n\n{_NOTICE}\n"
 
 
+_HEAD: Final = (
+    '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+)
 _NOTICE: Final = "Past performance says little about the future. Method and sources: in the report."
 
 
@@ -48,8 +53,10 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
     caption = captions.recent(content)
     alt = f"{content.index_name}: {caption[0].lower()}{caption[1:]}"
     return (
-        f'<!doctype html><html lang="en"><body style="margin:0;background:{theme.WHITE}">'
-        f'<div style="max-width:{_WIDTH:.0f}px;padding:24px;color:{theme.INK};font-size:15px;'
+        f'<!doctype html><html lang="en"><head>{_HEAD}<title>{escape(subject(content))}</title>'
+        f'</head><body style="margin:0;background:{theme.WHITE}">'
+        f'<div style="max-width:{_WIDTH:.0f}px;margin:0 auto;padding:24px;color:{theme.INK};'
+        f"font-size:15px;"
         f'line-height:1.45;{_FONT};border-top:4px solid {theme.ACCENT}">'
         f'<h1 style="font-size:22px;margin:0">{escape(content.index_name)}</h1>'
         f'<p style="margin:2px 0 16px;color:{theme.MUTED}">{escape(subtitle(content))}</p>'
@@ -57,7 +64,7 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
         f'<table role="presentation" cellspacing="0" style="font-size:15px">{rows}</table>{short}'
         f'<p style="margin:20px 0 -8px;font-size:12px;color:{theme.MUTED}">{caption}</p>'
         f'<p><img src="cid:{chart_id}" alt="{escape(alt, quote=True)}" width="{_WIDTH:.0f}" '
-        f'style="max-width:100%;height:auto"></p><p>{place}</p>'
+        f'style="width:100%;height:auto"></p><p>{place}</p>'
         f'<p style="font-size:12px;color:{theme.MUTED}">{_NOTICE}</p></div></body></html>\n'
     )
 
@@ -65,11 +72,11 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
 def chart(content: ReportContent) -> bytes:
     """The index against its benchmark over the last five years, as a PNG."""
     with plot.style():
-        figure = charts.recent(content, _WIDTH, _HEIGHT)
+        figure = charts.recent(content, _CHART_WIDTH, _CHART_HEIGHT)
         figure.patch.set_visible(True)
         FigureCanvasAgg(figure)
         buffer = BytesIO()
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=_CHART_DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 

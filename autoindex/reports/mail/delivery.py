@@ -73,7 +73,14 @@ def message(
     mail.set_content(body.text(content, where if link is None else f"{where}\n{link}"))
     mail.add_alternative(body.html(content, where, link, _CHART), subtype="html")
     *_, page = mail.iter_parts()
-    page.add_related(body.chart(content), "image", "png", cid=f"<{_CHART}>", filename="chart.png")
+    page.add_related(
+        body.chart(content),
+        "image",
+        "png",
+        cid=f"<{_CHART}>",
+        filename="chart.png",
+        disposition="inline",
+    )
     if attached:
         kind, _, subtype = KINDS[report_format].media_type.partition("/")
         mail.add_attachment(path.read_bytes(), kind, subtype, filename=name)

@@ -170,7 +170,17 @@ def test_the_html_part_shows_its_chart(mail: EmailMessage, content: ReportConten
     assert "cid:chart" in html.get_content()
     assert "S&amp;P 500" in html.get_content()
     assert chart["Content-ID"] == "<chart>"
+    assert chart.get_content_disposition() == "inline"
     assert chart.get_content().startswith(b"\x89PNG\r\n")
+
+
+def test_the_html_part_fits_a_telephone_and_a_wide_window(mail: EmailMessage) -> None:
+    page = mail.get_body(("html",))
+    assert page is not None
+    html = page.get_content()
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in html
+    assert re.search(r"max-width:\d+px;margin:0 auto;", html)
+    assert "width:100%;height:auto" in html
 
 
 def test_starttls_and_a_login(serve: Serve, mail: EmailMessage, authority: trustme.CA) -> None:
