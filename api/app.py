@@ -23,6 +23,7 @@ from api.routes import (
     index_routes,
     monitoring_routes,
     report_routes,
+    retry_routes,
     task_routes,
 )
 from api.routes.page_cache import PageCache
@@ -123,6 +124,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.metrics, app.state.lists = metrics, TaskLists(runner, deadline)
     modules = (
         task_routes,
+        retry_routes,
         follow_routes,
         index_routes,
         report_routes,

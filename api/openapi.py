@@ -161,6 +161,13 @@ _ENDED: Final = _Error(
     "the task has ended already: success",
     type=f"{NAMESPACE}task-ended",
 )
+_NOT_RETRIED: Final = _Error(
+    HTTPStatus.CONFLICT,
+    "The task has not ended (`…:task-not-ended`), or was retried with other parameters "
+    "(`…:retried-differently`).",
+    "only a task that has ended can be retried; its status is started",
+    type=f"{NAMESPACE}task-not-ended",
+)
 _BAD_LINK: Final = _Error(
     HTTPStatus.FORBIDDEN,
     "The link is forged or has expired.",
@@ -246,11 +253,13 @@ def _errors(
     if path in _OPEN or path == links.PATH:
         return
     yield _UNAUTHORIZED
-    yield _forbidden(scopes, owned=method == "delete" or path.endswith("/file"))
+    yield _forbidden(scopes, owned=method == "delete" or path.endswith(("/file", "/retry")))
     yield _QUEUE_FULL if method == "post" else _TOO_MANY
     if "/index/" in path:
         yield _NOT_ACCEPTABLE
-    if method == "post":
+    if path.endswith("/retry"):
+        yield _NOT_RETRIED
+    elif method == "post":
         yield _KEY_REUSED
     if method == "delete":
         yield _ENDED

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from api.slots import TooManyAtOnce
 from api.tasks.queue_limit import QueueFull
-from api.tasks.runner import OutcomeUnknown, Overload, TaskFinished, TaskUnknown
+from api.tasks.runner import OutcomeUnknown, Overload, TaskFinished, TaskNotEnded, TaskUnknown
 from api.tasks.subscriptions import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
 from autoindex.masking import masked
@@ -131,6 +131,7 @@ def install(app: FastAPI) -> None:
         TooManyAtOnce: _too_many_at_once,
         TaskUnknown: _task_unknown,
         TaskFinished: _task_finished,
+        TaskNotEnded: _task_not_ended,
         TooManyFollowers: _too_many_followers,
         Overload: _overload,
         OutcomeUnknown: _outcome_unknown,
@@ -191,6 +192,10 @@ async def _task_unknown(_: Request, __: TaskUnknown) -> Response:
 
 async def _task_finished(_: Request, error: TaskFinished) -> Response:
     return Problem(HTTPStatus.CONFLICT, str(error), name="task-ended").response
+
+
+async def _task_not_ended(_: Request, error: TaskNotEnded) -> Response:
+    return Problem(HTTPStatus.CONFLICT, str(error), name="task-not-ended").response
 
 
 async def _too_many_followers(_: Request, __: TooManyFollowers) -> Response:

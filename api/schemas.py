@@ -29,6 +29,16 @@ class TaskQueued(BaseModel):
     message: str = Field(examples=["Refresh task queued"])
 
 
+RetryOf = Annotated[
+    UUID | None,
+    Field(description="The ended task that this one repeats.", examples=[None]),
+]
+RetriedAs = Annotated[
+    UUID | None,
+    Field(description="The task that it was retried as.", examples=[None]),
+]
+
+
 class TaskProgress(BaseModel):
     """The progress of a task's newest attempt."""
 
@@ -69,6 +79,8 @@ class TaskStatus(BaseModel):
         default=None,
         description="Its progress; null before it starts, and from a week after its end.",
     )
+    retry_of: RetryOf = None
+    retried_as: RetriedAs = None
 
 
 class TaskLine(BaseModel):
@@ -104,6 +116,8 @@ class TaskSummary(BaseModel):
     started_at: datetime | None = Field(description="When its first attempt started.")
     completed_at: datetime | None = Field(description="When it ended.")
     error: str | None = Field(description="Why it failed, in a sentence.", examples=[None])
+    retry_of: RetryOf = None
+    retried_as: RetriedAs = None
 
     @classmethod
     def of(cls, task: Task) -> Self:
@@ -121,6 +135,8 @@ class TaskSummary(BaseModel):
             started_at=task.started_at,
             completed_at=task.completed_at,
             error=task.error,
+            retry_of=task.retry_of,
+            retried_as=task.retried_as,
         )
 
 

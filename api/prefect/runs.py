@@ -44,6 +44,8 @@ from autoindex.errors import PartUnavailable
 POOL: Final = "autoindex"
 TAG: Final = "autoindex"
 USER_TAG: Final = "user:"
+_RETRY_OF: Final = "retry-of:"
+_RETRIED_AS: Final = "retried-as:"
 
 # The most that Prefect's server returns at once by default.
 _MOST_AT_ONCE: Final = 200
@@ -84,6 +86,7 @@ class PrefectRunner:
         user: str,
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
+        retry_of: UUID | None = None,
     ) -> Started:
         """Create a flow run of the kind's deployment, on the deployment's queue.
 
@@ -93,6 +96,8 @@ class PrefectRunner:
         """
         deployment = await self._deployments.of(kind)
         ours = [TAG, kind.value, f"{USER_TAG}{user}", *tags]
+        if retry_of is not None:
+            ours.append(f"{_RETRY_OF}{retry_of}")
         body = {
             # Until it starts and names itself.
             "name": f"{kind.value} requested by {user}",
@@ -115,6 +120,13 @@ class PrefectRunner:
         except Unanswered as unsure:
             raise OutcomeUnknown(unsure.part, unsure.reason) from unsure
         return Started(self._task(run, kind), new=answer.status_code == HTTPStatus.CREATED)
+
+    async def mark_retried(self, task_id: UUID, retried_as: UUID) -> None:
+        """Add a tag to the flow run."""
+        run, _ = await self._run(task_id)
+        tags = [*dict.fromkeys([*run.tags, f"{_RETRIED_AS}{retried_as}"])]
+        answer = await self._rest.send("PATCH", f"/flow_runs/{task_id}", {"tags": tags})
+        answer.raise_for_status()
 
     async def read(self, task_id: UUID) -> Task:
         """Read a flow run."""
@@ -367,12 +379,11 @@ class PrefectRunner:
 
     def _task(self, run: FlowRun, kind: Kind) -> Task:
         state = run.state
-        users = [tag.removeprefix(USER_TAG) for tag in run.tags if tag.startswith(USER_TAG)]
         return Task(
             id=run.id,
             kind=kind,
             status=states.status(state.type, state.name),
-            user=users[0] if users else None,
+            user=_tagged(run, USER_TAG),
             parameters=run.parameters,
             queue=run.work_queue_name,
             worker=run.labels.get("prefect.worker.name"),
@@ -380,7 +391,22 @@ class PrefectRunner:
             started_at=run.began_at,
             completed_at=run.end_time,
             error=states.error(state.type, state.message),
+            retry_of=_task_id(_tagged(run, _RETRY_OF)),
+            retried_as=_task_id(_tagged(run, _RETRIED_AS)),
         )
+
+
+def _tagged(run: FlowRun, prefix: str) -> str | None:
+    """What follows this prefix in the run's tags."""
+    return next((tag.removeprefix(prefix) for tag in run.tags if tag.startswith(prefix)), None)
+
+
+def _task_id(tagged: str | None) -> UUID | None:
+    # An operator can edit tags.
+    try:
+        return UUID(tagged) if tagged else None
+    except ValueError:
+        return None
 
 
 def _among(run_ids: Collection[UUID]) -> JSON:

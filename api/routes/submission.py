@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
@@ -71,7 +71,8 @@ class Submission:
     runner: TaskRunner
     database: Database
     queue_limit: QueueLimit
-    idempotency_key: str | None
+    idempotency_key: str | None = None
+    retry_of: UUID | None = None
 
     async def queue(self, kind: Kind, body: TaskRequest) -> TaskQueued:
         """Queue a task, or find the one of this request, or an equal one that is queued.
@@ -88,9 +89,29 @@ class Submission:
         else:
             started = await self._start_new(kind, parameters)
             known = "was already queued by an identical request"
+        return self._answer(started, known)
+
+    async def retry(self, ended: Task, body: TaskRequest) -> TaskQueued:
+        """Queue an ended task again, or find the task that it was retried as.
+
+        Raises a 409 where it was retried with other parameters, and `QueueFull`.
+        """
+        parameters = body.model_dump(mode="json")
+        digest = _digest(ended.kind, parameters)
+        key = _digest("retry", str(ended.id))
+        booking = await self.database.write(idempotency.book, key, digest)
+        if booking.asked != digest:
+            raise _retried_differently(booking.task_id)
+        retrying = replace(self, retry_of=ended.id)
+        started = await retrying._start(ended.kind, parameters, booking)
+        if ended.retried_as is None:
+            await self.runner.mark_retried(ended.id, started.task.id)
+        return self._answer(started, "was already queued as the retry of this task")
+
+    def _answer(self, started: Started, known: str) -> TaskQueued:
         task = started.task
         self.response.headers["Location"] = f"/api/v1/background/status/{task.id}"
-        message = f"{NAMES[kind]} task {'queued' if started.new else known}"
+        message = f"{NAMES[task.kind]} task {'queued' if started.new else known}"
         return TaskQueued(task_id=task.id, status=task.status, message=message)
 
     async def _start_with_key(self, kind: Kind, parameters: Mapping[str, Any], key: str) -> Started:
@@ -146,6 +167,7 @@ class Submission:
             user=self.user.name,
             tags=self.tags,
             idempotency_key=None if booking is None else str(booking.run_key),
+            retry_of=self.retry_of,
         )
         new = booking if booking is not None and booking.task_id is None else None
         if started.new or new is not None:
@@ -176,15 +198,20 @@ async def _submission(
     runner: Runner,
     database: Annotated[Database, Depends(_shared)],
     queue_limit: Annotated[QueueLimit, Depends(_queue_limit)],
-    idempotency_key: IdempotencyKey = None,
 ) -> Submission:
     tags = (f"request:{request.state.request_id}",)
-    return Submission(
-        tags, response, background, user, runner, database, queue_limit, idempotency_key
-    )
+    return Submission(tags, response, background, user, runner, database, queue_limit)
 
 
-Start = Annotated[Submission, Depends(_submission)]
+# The ended task is its key.
+Retry = Annotated[Submission, Depends(_submission)]
+
+
+async def _with_key(submission: Retry, idempotency_key: IdempotencyKey = None) -> Submission:
+    return replace(submission, idempotency_key=idempotency_key)
+
+
+Start = Annotated[Submission, Depends(_with_key)]
 
 
 def _digest(*parts: object) -> str:
@@ -203,3 +230,9 @@ def _conflict(task_id: UUID | None) -> Problem:
     what = "another request" if task_id is None else f"another request, for task {task_id}"
     detail = f"this Idempotency-Key was used with {what}; give every request a key of its own"
     return Problem(HTTPStatus.CONFLICT, detail, name="idempotency-key-reused")
+
+
+def _retried_differently(task_id: UUID | None) -> Problem:
+    known = "" if task_id is None else f" as task {task_id}"
+    detail = f"the task was retried with other parameters already{known}; retry that one"
+    return Problem(HTTPStatus.CONFLICT, detail, name="retried-differently")

@@ -8,11 +8,11 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
-from api.auth.identity import User
+from api.async_storage import Database
 from api.auth.tokens import Scope
-from api.problems import Problem
 from api.routes.dependencies import CurrentSettings, CurrentUser, Listed, Runner, Stored, requires
 from api.routes.guarded_route import TaskRoute
+from api.routes.ownership import check_owner
 from api.routes.submission import NAMES, Start
 from api.schemas import (
     ActiveTasks,
@@ -31,7 +31,9 @@ from autoindex.requests import (
     ComputeIndexRequest,
     RefreshRequest,
     ReportRequest,
+    TaskRequest,
 )
+from autoindex.settings import Settings
 from autoindex.storage.universe import memberships
 
 PREFIX: Final = "/api/v1/background"
@@ -56,8 +58,7 @@ async def refresh(
     body: RefreshRequest, start: Start, database: Stored, settings: CurrentSettings
 ) -> TaskQueued:
     """Bring daily prices up to date, then the index."""
-    if body.symbols is not None:
-        await database.read(memberships.resolve, settings.now().date(), body.symbols)
+    await check_request(body, database, settings)
     return await start.queue(Kind.REFRESH, body)
 
 
@@ -79,10 +80,10 @@ async def compute_index(body: ComputeIndexRequest, start: Start) -> TaskQueued:
     dependencies=[starter],
 )
 async def generate_report(
-    body: ReportRequest, start: Start, settings: CurrentSettings
+    body: ReportRequest, start: Start, database: Stored, settings: CurrentSettings
 ) -> TaskQueued:
     """Make a report on the published index, and mail it to the address, if one is given."""
-    body.check_mail(settings)
+    await check_request(body, database, settings)
     return await start.queue(Kind.REPORT, body)
 
 
@@ -95,6 +96,14 @@ async def generate_report(
 async def cleanup(body: CleanupRequest, start: Start) -> TaskQueued:
     """Archive and delete old data; needs the scope `tasks:admin`."""
     return await start.queue(Kind.CLEANUP, body)
+
+
+async def check_request(body: TaskRequest, database: Database, settings: Settings) -> None:
+    """Raise `InvalidRequest` for symbols outside the universe, or a mail without a mail server."""
+    if isinstance(body, RefreshRequest) and body.symbols is not None:
+        await database.read(memberships.resolve, settings.now().date(), body.symbols)
+    if isinstance(body, ReportRequest):
+        body.check_mail(settings)
 
 
 class ListQuery(BaseModel):
@@ -164,18 +173,10 @@ def _by_deployment(found: Sequence[Task]) -> dict[str, list[TaskSummary]]:
 async def cancel(task_id: TaskId, user: CurrentUser, runner: Runner) -> TaskQueued:
     """Cancel a task, started or not; another user's task needs the scope `tasks:admin`."""
     task = await runner.read(task_id)
-    _check_may_cancel(user, task)
+    check_owner(user, task, "cancel")
+    if task.status.final and task.status is not Status.REVOKED:
+        raise TaskFinished(task.status)
     cancelled = await runner.cancel(task_id, user=user.name)
     ended = cancelled.completed_at is not None
     message = f"{NAMES[task.kind]} task " + ("cancelled" if ended else "is being cancelled")
     return TaskQueued(task_id=task_id, status=cancelled.status, message=message)
-
-
-def _check_may_cancel(user: User, task: Task) -> None:
-    if user.may(Scope.ADMIN) or task.user == user.name:
-        if task.status.final and task.status is not Status.REVOKED:
-            raise TaskFinished(task.status)
-        return
-    raise Problem(
-        HTTPStatus.FORBIDDEN, f"only its owner or {Scope.ADMIN} may cancel task {task.id}"
-    )

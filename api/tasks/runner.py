@@ -49,7 +49,8 @@ class Task:
     """One task; its id is the id of its flow run.
 
     `user` is None for a task that a schedule or an operator started. `error` is a sentence for
-    users. `worker` is known once the task is claimed. It may start at `due_at`.
+    users. `worker` is known once the task is claimed. It may start at `due_at`. `retry_of` and
+    `retried_as` are the tasks before and after it, where an ended task was retried.
     """
 
     id: UUID
@@ -63,6 +64,8 @@ class Task:
     started_at: datetime | None
     completed_at: datetime | None
     error: str | None
+    retry_of: UUID | None = None
+    retried_as: UUID | None = None
 
     @property
     def ended(self) -> bool:
@@ -138,6 +141,13 @@ class TaskFinished(Exception):
         self.status = status
 
 
+class TaskNotEnded(Exception):
+    """The task has not ended: there is nothing to retry."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(f"only a task that has ended can be retried; its status is {status}")
+
+
 class Overload(PartUnavailable):
     """Prefect has more requests than it can answer in time; this one was not sent."""
 
@@ -164,11 +174,16 @@ class TaskRunner(Protocol):
         user: str,
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
+        retry_of: UUID | None = None,
     ) -> Started:
         """Queue a task; with a known key, return the task that the key started.
 
         Raises `OutcomeUnknown` where it may have been queued.
         """
+        ...
+
+    async def mark_retried(self, task_id: UUID, retried_as: UUID) -> None:
+        """Note at an ended task the one that it was retried as; raises `TaskUnknown`."""
         ...
 
     async def read(self, task_id: UUID) -> Task:

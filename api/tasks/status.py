@@ -57,6 +57,8 @@ class Snapshot:
             completed_at=task.completed_at,
             result_expires_at=stored.expires_at if stored else None,
             progress=TaskProgress.of(self.progress) if self.progress else None,
+            retry_of=task.retry_of,
+            retried_as=task.retried_as,
         )
 
     @cached_property

@@ -43,6 +43,8 @@ class Run:
     message: str | None = None
     worker: str | None = None
     idempotency_key: str | None = None
+    retry_of: UUID | None = None
+    retried_as: UUID | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
     changed: Callable[[UUID], None] = lambda _: None
@@ -80,6 +82,8 @@ class Run:
             started_at=self.started_at,
             completed_at=self.completed_at,
             error=states.error(self.state_type, self.message),
+            retry_of=self.retry_of,
+            retried_as=self.retried_as,
         )
 
 
@@ -112,14 +116,19 @@ class InMemory:
         user: str,
         tags: Sequence[str] = (),  # noqa: ARG002
         idempotency_key: str | None = None,
+        retry_of: UUID | None = None,
     ) -> Started:
         """Queue a run that is due now."""
         for known in self.runs.values():
             if idempotency_key and (known.kind, known.idempotency_key) == (kind, idempotency_key):
                 return Started(known.task, new=False)
         run = self.schedule(kind, parameters, timedelta())
-        run.user, run.idempotency_key = user, idempotency_key
+        run.user, run.idempotency_key, run.retry_of = user, idempotency_key, retry_of
         return Started(run.task, new=True)
+
+    async def mark_retried(self, task_id: UUID, retried_as: UUID) -> None:
+        """Note which task an ended one was retried as."""
+        self._run(task_id).retried_as = retried_as
 
     async def read(self, task_id: UUID) -> Task:
         """Read a task; raises `TaskUnknown`."""

@@ -208,6 +208,8 @@ class TestStatus:
             "completed_at": None,
             "result_expires_at": None,
             "progress": None,
+            "retry_of": None,
+            "retried_as": None,
         }
 
     async def test_a_result_is_served(
