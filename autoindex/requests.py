@@ -1,12 +1,13 @@
 """The four requests: each model is both an API body and a flow's parameters."""
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -93,6 +94,24 @@ def _not_in_the_future(day: date) -> date:
     return day
 
 
+def _is_written(instant: object) -> object:
+    # Pydantic would read a number as seconds since 1970.
+    if not isinstance(instant, str | datetime) or str(instant).strip("-.0123456789") == "":
+        raise ValueError("is no time; write it as in 2022-12-28T22:00:00Z")
+    return instant
+
+
+def _within_reach(instant: datetime) -> datetime:
+    ahead = instant - datetime.now(UTC)
+    if ahead < -FARTHEST_START:
+        raise ValueError("lies in the past; leave it out to start now")
+    if ahead > FARTHEST_START:
+        raise ValueError(f"lies more than {FARTHEST_START.days} days ahead")
+    return instant.astimezone(UTC)
+
+
+FARTHEST_START = timedelta(days=90)
+RunAt = Annotated[AwareDatetime, BeforeValidator(_is_written), AfterValidator(_within_reach)]
 IsoDate = Annotated[date, BeforeValidator(_is_iso)]
 PastDate = Annotated[IsoDate, AfterValidator(_not_in_the_future)]
 
@@ -101,6 +120,13 @@ class TaskRequest(BaseModel):
     """What the four requests have in common: unknown fields are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # The facade schedules the flow run; its flow does not need it.
+    run_at: RunAt | None = Field(
+        default=None,
+        exclude=True,
+        description="Start at this time, with a time zone, instead of now; within 90 days.",
+    )
 
 
 class RefreshRequest(TaskRequest):

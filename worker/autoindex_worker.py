@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
 
 # Prefect's own defaults are no limit, a poll every 10 s, and claiming runs 10 s before they are
-# due, which lets a run of low priority hold a slot while it waits for its time. The facade wakes the
-# worker by NOTIFY; a poll finds what the UI, the command line, schedules and retries make due, and
-# costs Prefect 50 ms of CPU. A worker counts as
-# online until it has missed three heartbeats, of which there is one every 30 s.
+# due, which lets a run of low priority hold a slot while it waits for its time. The facade wakes
+# the worker by NOTIFY; a poll, which costs Prefect 50 ms of CPU, finds what the UI, the command
+# line, schedules and retries make due. A worker counts as online until it has missed three
+# heartbeats, of which there is one every 30 s.
 LIMIT: Final = 4
 QUERY_SECONDS: Final = 2.0
 PREFETCH_SECONDS: Final = 0.0

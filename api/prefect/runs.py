@@ -44,6 +44,7 @@ from autoindex.errors import PartUnavailable
 POOL: Final = "autoindex"
 TAG: Final = "autoindex"
 USER_TAG: Final = "user:"
+_LATER: Final = "later"
 _RETRY_OF: Final = "retry-of:"
 _RETRIED_AS: Final = "retried-as:"
 
@@ -87,6 +88,7 @@ class PrefectRunner:
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
         retry_of: UUID | None = None,
+        run_at: datetime | None = None,
     ) -> Started:
         """Create a flow run of the kind's deployment, on the deployment's queue.
 
@@ -98,6 +100,10 @@ class PrefectRunner:
         ours = [TAG, kind.value, f"{USER_TAG}{user}", *tags]
         if retry_of is not None:
             ours.append(f"{_RETRY_OF}{retry_of}")
+        state: JSON = {"type": "SCHEDULED"}
+        if run_at is not None:
+            ours.append(_LATER)
+            state["state_details"] = {"scheduled_time": run_at.isoformat()}
         body = {
             # Until it starts and names itself.
             "name": f"{kind.value} requested by {user}",
@@ -109,7 +115,7 @@ class PrefectRunner:
             "tags": [*dict.fromkeys([*deployment.tags, *ours])],
             "idempotency_key": idempotency_key,
             "job_variables": {},
-            "state": {"type": "SCHEDULED"},
+            "state": state,
         }
         try:
             answer = await self._rest.send("POST", "/flow_runs/", body)
@@ -252,14 +258,18 @@ class PrefectRunner:
         found, total = await self._runs(filters, page=1, limit=_MOST_AT_ONCE)
         return Page(tuple(self._tasks(found)), total)
 
-    async def queued(self, kind: Kind) -> int:
-        """Count the runs that are due now and that no worker has claimed."""
-        due = {
+    async def queued(self, kind: Kind, *, later: bool = False) -> int:
+        """Count the runs that no worker has claimed."""
+        runs: JSON = {
             "deployment_id": {"any_": await self._deployments.ids(kind)},
             "state": _in_state("SCHEDULED"),
-            "next_scheduled_start_time": {"before_": datetime.now(UTC).isoformat()},
+            "next_scheduled_start_time": {
+                "after_" if later else "before_": datetime.now(UTC).isoformat()
+            },
         }
-        answer = await self._rest.send("POST", "/flow_runs/count", {"flow_runs": due}, aside=True)
+        if later:
+            runs["tags"] = {"all_": [_LATER]}
+        answer = await self._rest.send("POST", "/flow_runs/count", {"flow_runs": runs}, aside=True)
         return parsed(answer, int)
 
     async def census(self, since: datetime) -> Census:

@@ -2,12 +2,12 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from fastapi import BackgroundTasks, Depends, Header, Request, Response
@@ -21,6 +21,7 @@ from api.routes.dependencies import CurrentUser, Runner, Stored
 from api.schemas import TaskQueued
 from api.tasks.queue_limit import QueueLimit
 from api.tasks.runner import Kind, Started, Status, Task, TaskRunner
+from autoindex.errors import InvalidRequest
 from autoindex.requests import TaskRequest
 from autoindex.storage.runs import idempotency, worker_notify
 from autoindex.storage.runs.idempotency import Booking
@@ -60,6 +61,32 @@ async def _shared(request: Request, database: Stored) -> Database:
     return database
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a task has to do, and when."""
+
+    kind: Kind
+    parameters: Mapping[str, Any]
+    run_at: datetime | None = None
+    retry_of: UUID | None = None
+
+    @classmethod
+    def of(cls, kind: Kind, body: TaskRequest, retry_of: UUID | None = None) -> Self:
+        """The work of a request."""
+        return cls(kind, body.model_dump(mode="json"), body.run_at, retry_of)
+
+    @property
+    def digest_parts(self) -> Sequence[object]:
+        """What makes two requests equal."""
+        when = () if self.run_at is None else (self.run_at.isoformat(),)
+        return (self.kind, self.parameters, *when)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it should have begun already."""
+        return self.run_at is not None and self.run_at <= datetime.now(UTC)
+
+
 @dataclass
 class Submission:
     """Queues the task of one request."""
@@ -72,76 +99,70 @@ class Submission:
     database: Database
     queue_limit: QueueLimit
     idempotency_key: str | None = None
-    retry_of: UUID | None = None
 
     async def queue(self, kind: Kind, body: TaskRequest) -> TaskQueued:
         """Queue a task, or find the one of this request, or an equal one that is queued.
 
         Raises a 409 where the key was used with another request, and `QueueFull`.
         """
-        parameters = body.model_dump(mode="json")
+        work = _Work.of(kind, body)
         if self.idempotency_key is not None:
-            started = await self._start_with_key(kind, parameters, self.idempotency_key)
-            known = "was already queued with this Idempotency-Key"
-        elif kind in _JOINED:
-            started = await self._start_or_join(kind, parameters)
-            known = "was already queued by an identical request"
-        else:
-            started = await self._start_new(kind, parameters)
-            known = "was already queued by an identical request"
-        return self._answer(started, known)
+            key = _digest("key", self.user.name, self.idempotency_key)
+            started = await self._start_once(work, key, _key_reused)
+            return self._answer(work, started, "was already queued with this Idempotency-Key")
+        _refuse_late(work)
+        start = self._start_or_join if kind in _JOINED else self._start_new
+        return self._answer(work, await start(work), "was already queued by an identical request")
 
     async def retry(self, ended: Task, body: TaskRequest) -> TaskQueued:
         """Queue an ended task again, or find the task that it was retried as.
 
         Raises a 409 where it was retried with other parameters, and `QueueFull`.
         """
-        parameters = body.model_dump(mode="json")
-        digest = _digest(ended.kind, parameters)
+        work = _Work.of(ended.kind, body, ended.id)
         key = _digest("retry", str(ended.id))
-        booking = await self.database.write(idempotency.book, key, digest)
-        if booking.asked != digest:
-            raise _retried_differently(booking.task_id)
-        retrying = replace(self, retry_of=ended.id)
-        started = await retrying._start(ended.kind, parameters, booking)
+        started = await self._start_once(work, key, _retried_differently)
         if ended.retried_as is None:
             await self.runner.mark_retried(ended.id, started.task.id)
-        return self._answer(started, "was already queued as the retry of this task")
+        return self._answer(work, started, "was already queued as the retry of this task")
 
-    def _answer(self, started: Started, known: str) -> TaskQueued:
+    def _answer(self, work: _Work, started: Started, known: str) -> TaskQueued:
         task = started.task
         self.response.headers["Location"] = f"/api/v1/background/status/{task.id}"
-        message = f"{NAMES[task.kind]} task {'queued' if started.new else known}"
+        queued = f"scheduled for {work.run_at:%Y-%m-%d %H:%M:%S} UTC" if work.run_at else "queued"
+        message = f"{NAMES[task.kind]} task {queued if started.new else known}"
         return TaskQueued(task_id=task.id, status=task.status, message=message)
 
-    async def _start_with_key(self, kind: Kind, parameters: Mapping[str, Any], key: str) -> Started:
-        """The task of an Idempotency-Key, in any state."""
-        digest = _digest(kind, parameters)
-        booking = await self.database.write(
-            idempotency.book, _digest("key", self.user.name, key), digest
-        )
-        if booking.asked != digest:
-            raise _conflict(booking.task_id)
-        return await self._start(kind, parameters, booking)
+    async def _start_once(
+        self, work: _Work, key: str, conflict: Callable[[UUID | None], Problem]
+    ) -> Started:
+        """The one task of a key, in any state."""
+        asked = _digest(*work.digest_parts)
+        if work.is_late and not await self.database.read(idempotency.is_booked, key, asked):
+            _refuse_late(work)
+        booking = await self.database.write(idempotency.book, key, asked)
+        if booking.asked != asked:
+            raise conflict(booking.task_id)
+        return await self._start(work, booking)
 
-    async def _start_new(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
+    async def _start_new(self, work: _Work) -> Started:
         """A new task, unless the same request of this user may have made one without an answer."""
-        key = _digest("unsure", self.user.name, kind, parameters)
+        key = _digest("unsure", self.user.name, *work.digest_parts)
         booking = await self.database.write(idempotency.book_until_known, key)
-        return await self._start(kind, parameters, booking)
+        return await self._start(work, booking)
 
-    async def _start_or_join(self, kind: Kind, parameters: Mapping[str, Any]) -> Started:
+    async def _start_or_join(self, work: _Work) -> Started:
         """The task of equal work that is still queued, or a new one."""
-        key = _digest("work", kind, parameters)
+        key = _digest("work", *work.digest_parts)
         booking = await self.database.write(idempotency.book_while_queued, key)
         for _ in range(_MOST_RENEWALS):
-            started = await self._start(kind, parameters, booking)
+            started = await self._start(work, booking)
             queued = started.new or started.task.status is Status.PENDING
             if queued or self._may_be_a_repeat(started.task, booking):
                 return started
             booking = await self.database.write(idempotency.renew, booking)
         # Each was claimed within milliseconds by another request and has started: start one more.
-        return await self._start(kind, parameters, None)
+        return await self._start(work, None)
 
     def _may_be_a_repeat(self, task: Task, booking: Booking) -> bool:
         """Whether this user's request made it minutes ago, and may have had no answer."""
@@ -149,25 +170,22 @@ class Submission:
             return False
         return datetime.now(UTC) - task.due_at < idempotency.UNKNOWN_FOR
 
-    async def _start(
-        self, kind: Kind, parameters: Mapping[str, Any], booking: Booking | None
-    ) -> Started:
+    async def _start(self, work: _Work, booking: Booking | None) -> Started:
         if booking is not None and booking.task_id is not None:
             # It is in the queue already.
-            return await self._ask_runner(kind, parameters, booking)
-        async with self.queue_limit.reserve(kind):
-            return await self._ask_runner(kind, parameters, booking)
+            return await self._ask_runner(work, booking)
+        async with self.queue_limit.reserve(work.kind, later=work.run_at is not None):
+            return await self._ask_runner(work, booking)
 
-    async def _ask_runner(
-        self, kind: Kind, parameters: Mapping[str, Any], booking: Booking | None
-    ) -> Started:
+    async def _ask_runner(self, work: _Work, booking: Booking | None) -> Started:
         started = await self.runner.start(
-            kind,
-            parameters,
+            work.kind,
+            work.parameters,
             user=self.user.name,
             tags=self.tags,
             idempotency_key=None if booking is None else str(booking.run_key),
-            retry_of=self.retry_of,
+            retry_of=work.retry_of,
+            run_at=work.run_at,
         )
         new = booking if booking is not None and booking.task_id is None else None
         if started.new or new is not None:
@@ -214,6 +232,11 @@ async def _with_key(submission: Retry, idempotency_key: IdempotencyKey = None) -
 Start = Annotated[Submission, Depends(_with_key)]
 
 
+def _refuse_late(work: _Work) -> None:
+    if work.is_late:
+        raise InvalidRequest("run_at", "lies in the past; leave it out to start now")
+
+
 def _digest(*parts: object) -> str:
     """A digest; lists count as sets, as in every request."""
     canonical = json.dumps([_in_order(part) for part in parts], sort_keys=True)
@@ -226,7 +249,7 @@ def _in_order(part: object) -> object:
     return sorted(set(part)) if isinstance(part, list) else part
 
 
-def _conflict(task_id: UUID | None) -> Problem:
+def _key_reused(task_id: UUID | None) -> Problem:
     what = "another request" if task_id is None else f"another request, for task {task_id}"
     detail = f"this Idempotency-Key was used with {what}; give every request a key of its own"
     return Problem(HTTPStatus.CONFLICT, detail, name="idempotency-key-reused")

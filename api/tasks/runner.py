@@ -175,8 +175,9 @@ class TaskRunner(Protocol):
         tags: Sequence[str] = (),
         idempotency_key: str | None = None,
         retry_of: UUID | None = None,
+        run_at: datetime | None = None,
     ) -> Started:
-        """Queue a task; with a known key, return the task that the key started.
+        """Queue a task, for now or later; with a known key, return the task that the key started.
 
         Raises `OutcomeUnknown` where it may have been queued.
         """
@@ -214,8 +215,11 @@ class TaskRunner(Protocol):
         """Read what is running, due and scheduled."""
         ...
 
-    async def queued(self, kind: Kind) -> int:
-        """Count the tasks of a kind that are due and that no worker has claimed."""
+    async def queued(self, kind: Kind, *, later: bool = False) -> int:
+        """Count the tasks of a kind that are due and that no worker has claimed.
+
+        With `later`, count those that users have scheduled and that are not due yet.
+        """
         ...
 
     async def census(self, since: datetime) -> Census:

@@ -117,12 +117,14 @@ class InMemory:
         tags: Sequence[str] = (),  # noqa: ARG002
         idempotency_key: str | None = None,
         retry_of: UUID | None = None,
+        run_at: datetime | None = None,
     ) -> Started:
-        """Queue a run that is due now."""
+        """Queue a run that is due now or later."""
         for known in self.runs.values():
             if idempotency_key and (known.kind, known.idempotency_key) == (kind, idempotency_key):
                 return Started(known.task, new=False)
         run = self.schedule(kind, parameters, timedelta())
+        run.due_at = run_at or run.due_at
         run.user, run.idempotency_key, run.retry_of = user, idempotency_key, retry_of
         return Started(run.task, new=True)
 
@@ -182,9 +184,12 @@ class InMemory:
                 scheduled.append(run.task)
         return Activity(_whole(active), _whole(reserved), _whole(scheduled), tuple(self.online))
 
-    async def queued(self, kind: Kind) -> int:
-        """Count the tasks of a kind that are due and that no worker has claimed."""
+    async def queued(self, kind: Kind, *, later: bool = False) -> int:
+        """Count the tasks of a kind that no worker has claimed."""
         now = datetime.now(UTC)
+        if later:
+            mine = [run for run in self.runs.values() if run.user and run.kind is kind]
+            return sum(_waits(run) and run.due_at > now for run in mine)
         waiting = (run for run in self.runs.values() if run.state_name != states.AWAITING_RETRY)
         return sum(run.kind is kind and _is_due(run, now) for run in waiting)
 

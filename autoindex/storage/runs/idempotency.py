@@ -81,6 +81,12 @@ def book(connection: Connection, key: str, asked: str) -> Booking:
     return _booked(connection, _BOOK, key, asked)
 
 
+def is_booked(connection: Connection, key: str, asked: str) -> bool:
+    """Whether a key is booked for this request."""
+    mine = (bookings.c.key == key) & (bookings.c.asked == asked)
+    return connection.scalar(select(bookings.c.run_key).where(mine)) is not None
+
+
 def book_while_queued(connection: Connection, key: str) -> Booking:
     """The booking of a piece of work; a new one where its run is known to have begun or ended.
 

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import httpx
@@ -15,6 +15,7 @@ from sqlalchemy import Engine, func, update
 from api.app import create_app
 from api.prefect.rest import Connection
 from api.prefect.runs import PrefectRunner
+from api.routes import submission
 from api.tasks import queue_limit
 from api.tasks.runner import OutcomeUnknown, Query, TaskRunner
 from autoindex.settings import Settings
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.anyio
 
 TASKS = "/api/v1/background"
 KEY = "Idempotency-Key"
+REPORT = {"report_type": "daily", "format": "json"}
 
 
 class Watched:
@@ -293,6 +295,93 @@ async def test_no_more_tasks_wait_than_may(
         monkeypatch.setattr(queue_limit, "_COUNT_FULL_AGAIN_SECONDS", 0.0)
         late = [await post(http, path, {}, uuid4().hex) for _ in range(3)]
     assert [answer.status_code for answer in late] == [202, 202, 429]
+
+
+async def test_tasks_for_later_have_a_limit_of_their_own(settings: Settings) -> None:
+    runner = InMemory()
+    app = create_app(settings.model_copy(update={"queued_tasks_per_kind": 2}), runner)
+    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    async with app.router.lifespan_context(app), client(app) as http:
+        body = {"run_at": later}
+        answers = [await post(http, "compute-index", body, uuid4().hex) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [202, 202, 429]
+        refused = problem(answers[-1], 429)
+        assert refused["type"].endswith(":queue-full")
+        assert "scheduled for later" in refused["detail"]
+        assert (await post(http, "compute-index", {})).status_code == 202
+
+
+async def test_a_task_is_scheduled_once_for_a_time(app: FastAPI, user: str) -> None:
+    noon = datetime.now(UTC).replace(hour=12, microsecond=0) + timedelta(days=2)
+    in_paris = noon.astimezone(timezone(timedelta(hours=1))).isoformat()
+    body = unheard_of()
+    async with client(app, user) as http, client(app, f"{user}-2") as other:
+        now = await post(http, "compute-index", body)
+        first = await post(http, "compute-index", {**body, "run_at": noon.isoformat()})
+        joined = await post(other, "compute-index", {**body, "run_at": in_paris})
+        hour = (noon + timedelta(hours=1)).isoformat()
+        next_hour = await post(http, "compute-index", {**body, "run_at": hour})
+        assert "scheduled for" in first.json()["message"]
+        assert "already queued" in joined.json()["message"]
+        assert ids([first]) == ids([joined])
+        assert len(ids([now, first, next_hour])) == 3
+        active = (await http.get(f"{TASKS}/active")).json()
+        scheduled = {
+            task["task_id"]: task for group in active["scheduled"].values() for task in group
+        }
+        found = scheduled[first.json()["task_id"]]
+        assert datetime.fromisoformat(found["due_at"]) == noon
+        assert "run_at" not in found["parameters"]
+        cancelled = await http.delete(f"{TASKS}/task/{next_hour.json()['task_id']}")
+        assert cancelled.json()["status"] == "revoked"
+
+
+@pytest.mark.parametrize(
+    ("run_at", "reason"),
+    [
+        ("tomorrow", "valid datetime"),
+        ("2031-01-01T00:00:00", "timezone"),
+        ("2020-01-01T00:00:00Z", "past"),
+        ("9999-12-31T23:59:59+00:00", "more than 90 days ahead"),
+        ("0001-01-01T00:00:00+23:00", "past"),
+        (1_900_000_000, "write it as in"),
+        ("1900000000", "write it as in"),
+        (True, "write it as in"),
+        ({}, "write it as in"),
+    ],
+)
+async def test_a_time_that_makes_no_sense_is_refused(
+    settings: Settings, run_at: object, reason: str
+) -> None:
+    runner = InMemory()
+    app = create_app(settings, runner)
+    async with app.router.lifespan_context(app), client(app) as http:
+        for path, body in (("refresh", {}), ("generate-report", REPORT), ("cleanup", {})):
+            found = problem(await post(http, path, {**body, "run_at": run_at}), 422)
+            assert [error["field"] for error in found["errors"]] == ["run_at"]
+            assert reason in found["detail"]
+    assert not runner.runs
+
+
+async def test_a_key_gives_its_task_also_when_its_time_has_come(
+    app: FastAPI, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"run_at": (datetime.now(UTC) + timedelta(hours=1)).isoformat()}
+    key = uuid4().hex
+    async with client(app, user) as http:
+        first = await post(http, "cleanup", body, key)
+        monkeypatch.setattr(submission, "datetime", Later)
+        again = await post(http, "cleanup", body, key)
+        problem(await post(http, "cleanup", body, uuid4().hex), 422)
+    assert ids([first]) == ids([again])
+
+
+class Later(datetime):
+    """A clock that is two hours ahead."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) + timedelta(hours=2)
 
 
 def test_work_that_a_worker_has_taken_is_booked_anew(api_engine: Engine) -> None:

@@ -267,6 +267,37 @@ async def test_what_is_due_and_unclaimed_is_queued(scene: Scene, user: str) -> N
     assert await scene.runner.queued(Kind.CLEANUP) == before + 1
 
 
+async def test_a_task_for_later_is_scheduled_and_cancelled(scene: Scene, user: str) -> None:
+    due, later = [await scene.runner.queued(Kind.COMPUTE, later=wanted) for wanted in (False, True)]
+    run_at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=2)
+    started = await scene.runner.start(Kind.COMPUTE, {}, user=user, run_at=run_at)
+    task = started.task
+    assert (task.status, task.due_at) == (Status.PENDING, run_at)
+    assert await scene.runner.queued(Kind.COMPUTE, later=True) == later + 1
+    assert await scene.runner.queued(Kind.COMPUTE) == due
+    activity = await scene.runner.activity()
+    assert task.id in [found.id for found in activity.scheduled.tasks]
+    assert (await scene.runner.search(Query(user=user), page=1, per_page=10)).total == 0
+    await scene.runner.cancel(task.id, user=user)
+    cancelled = await scene.runner.read(task.id)
+    assert cancelled.status is Status.REVOKED
+    assert cancelled.completed_at is not None
+    assert await scene.runner.queued(Kind.COMPUTE, later=True) == later
+
+
+async def test_a_task_and_its_retry_name_each_other(scene: Scene, user: str) -> None:
+    ended = await start(scene, user)
+    await scene.stage.move(ended.id, "FAILED")
+    started = await scene.runner.start(Kind.REFRESH, {}, user=user, retry_of=ended.id)
+    for _ in range(2):
+        await scene.runner.mark_retried(ended.id, started.task.id)
+    old, new = await scene.runner.read(ended.id), await scene.runner.read(started.task.id)
+    assert (old.retry_of, old.retried_as, old.user) == (None, new.id, user)
+    assert (new.retry_of, new.retried_as) == (ended.id, None)
+    with pytest.raises(TaskUnknown):
+        await scene.runner.mark_retried(uuid4(), new.id)
+
+
 async def test_workers_that_are_online_are_named(scene: Scene) -> None:
     await scene.stage.worker_online("host-7")
     assert "host-7" in await scene.runner.workers()
