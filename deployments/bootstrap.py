@@ -21,7 +21,7 @@ from autoindex.settings import Settings
 from autoindex.storage import migrate
 from autoindex.storage.postgres import pooler
 from autoindex.storage.runs import pool_owner
-from deployments import prefect_server
+from deployments import prefect_server, stranded_runs
 from deployments.alerts import alerting
 from deployments.database_connection import answering, connected
 from deployments.local.console import Progress
@@ -116,6 +116,7 @@ def register_pool(api_url: str, description: str | None = None) -> str:
     with prefect_server.client(api_url) as client:
         _pool(client, description)
         _queues(client, queues)
+        stranded_runs.fail(client)
     return ", ".join(f"{name} {rank}" for name, rank in queues.items())
 
 

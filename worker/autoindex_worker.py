@@ -10,11 +10,13 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import anyio
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import (
     PREFECT_WORKER_QUERY_SECONDS,
     get_current_settings,
@@ -91,6 +93,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         super().__init__(work_pool_name, **options)
         self._drain = Drain(self._settings.drain_seconds)
         self._owns_pool = False
+        self._pool_id: UUID | None = None
         self._polling = asyncio.Lock()
         self._wake = asyncio.Event()
 
@@ -165,9 +168,10 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
                 return
             await super().sync_with_backend()
             if self._work_pool is not None:
+                self._check_pool(self._work_pool.id)
                 await self._check_owner(self._work_pool.description or "")
                 await presence.announce(self.client, self._work_pool.id)
-        except PrefectError as error:
+        except (PrefectError, ObjectNotFound) as error:
             if is_login_refused(error):
                 raise SystemExit(f"the worker ends: {_LOGIN_REFUSED}") from None
             if not self.is_setup:
@@ -179,6 +183,15 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
             self._worker_channel.stop()
             self._worker_channel = None
             await self._sign_off()
+
+    def _check_pool(self, pool_id: UUID) -> None:
+        """Say that the pool was deleted: Prefect's worker makes another, without queues."""
+        if self._pool_id not in (None, pool_id):
+            self._logger.error(
+                "the work pool %s was deleted: run `autoindex bootstrap`", self._work_pool_name
+            )
+            self._owns_pool = False
+        self._pool_id = pool_id
 
     async def _check_owner(self, pools: str) -> None:
         """Allow claims, or end if the pool's runs use another database."""
@@ -256,7 +269,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
                     found += await priority.oldest_of_each_queue(
                         self.client, self._work_pool_name, self._work_queues
                     )
-        except (PrefectError, TimeoutError) as error:
+        except (PrefectError, ObjectNotFound, TimeoutError) as error:
             self._logger.debug("Prefect does not answer: %s", error)
             await asyncio.sleep(_RETRY_SECONDS)
             return []

@@ -29,7 +29,7 @@ def is_transient(error: object) -> bool:
     return isinstance(error, _TRANSIENT) or _is_server_error(error)
 
 
-def is_login_refused(error: httpx.HTTPError) -> bool:
+def is_login_refused(error: Exception) -> bool:
     """Whether Prefect, which is there, refuses who asks."""
     return isinstance(error, httpx.HTTPStatusError) and error.response.status_code in _LOGIN_REFUSED
 
