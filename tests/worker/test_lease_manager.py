@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import make_url
+from sqlalchemy import Engine, make_url, text
 
 from autoindex.settings import Settings
 from autoindex.storage.postgres import engines, pooler
@@ -64,6 +64,28 @@ async def test_a_connection_that_is_forgotten_costs_a_part_of_a_lease_at_most(
         "no run is claimed: the database can't be used: no answer within 1 s",
         "the database can be used again: runs are claimed",
     ]
+
+
+async def test_a_database_that_takes_no_writes_can_be_used_once_it_does_again(
+    settings: Settings, engine: Engine
+) -> None:
+    made = engines.async_engine(settings, "autoindex-worker")
+    lease_manager = LeaseManager(made, "one", LONG, Outages(), lambda: pooler.check(settings))
+    await lease_manager.renew_once()
+    name = make_url(settings.database()).database
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as admin:
+        admin.execute(text(f"alter database {name} set default_transaction_read_only = on"))
+        async with made.connect() as one:
+            # As a reload of the server's settings does to the connections that there are.
+            await one.execute(text("set default_transaction_read_only = on"))
+            await one.commit()
+        for reason in ("read-only transaction", "session is read-only"):
+            await lease_manager.renew_once()
+            assert reason in str(lease_manager.trouble)
+        admin.execute(text(f"alter database {name} reset default_transaction_read_only"))
+    await lease_manager.renew_once()
+    assert lease_manager.trouble is None
+    await made.dispose()
 
 
 async def test_a_pooler_that_keeps_no_session_is_found_out_whenever_it_comes(
