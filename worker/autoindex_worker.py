@@ -104,13 +104,18 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         printer: Callable[..., None] = print,
     ) -> None:
         """Poll for runs until stopped: by one signal gently, by a second at once."""
+
+        def say(*words: Any) -> None:
+            with suppress(OSError):  # the disk of its log is full
+                printer(*words)
+
         chosen = "query_seconds" in get_current_settings().worker.model_fields_set
         updates = {} if chosen else {PREFECT_WORKER_QUERY_SECONDS: QUERY_SECONDS}
         with temporary_settings(updates):
             try:
-                await super().start(run_once, with_healthcheck, printer)
+                await super().start(run_once, with_healthcheck, say)
             except* Drained:
-                printer(f"Worker {self.name!r} has finished its runs, or handed them back.")
+                say(f"Worker {self.name!r} has finished its runs, or handed them back.")
 
     async def setup(self) -> None:
         """Load the flows, connect, and start the services."""

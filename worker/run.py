@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -60,8 +61,9 @@ def run(spec: RunSpec) -> int:
 def flush() -> None:
     """Wait until Prefect's logs and events are sent: a fork ends without its exit handlers."""
     threading._shutdown()  # type: ignore[attr-defined]
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for log in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # its disk is full
+            log.flush()
 
 
 class _Lease:
@@ -85,7 +87,8 @@ class _Lease:
         try:
             transient.until_available(self._engine, fence.check, task_id, token, seconds=math.inf)
         except LeaseLost as lost:
-            print(lost, file=sys.stderr, flush=True)
+            with suppress(OSError):  # the disk of its log is full
+                print(lost, file=sys.stderr, flush=True)
             os._exit(LEASE_LOST)
 
 

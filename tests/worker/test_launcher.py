@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
@@ -89,6 +90,16 @@ async def test_an_order_that_is_not_answered_gets_no_process_at_all(
         assert await run.ended == -launcher.signal.SIGKILL
         monkeypatch.undo()
         await end(await made.start(run_spec()))
+
+
+async def test_an_answer_that_comes_with_the_time_out_counts() -> None:
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+    waiting = asyncio.create_task(launcher._answer(answer, 1))
+    await asyncio.sleep(0)
+    time.sleep(1.1)  # this process is stalled
+    loop.call_soon(answer.set_result, "started")  # before the time-out, in the same pass
+    assert await waiting == "started"
 
 
 async def test_a_start_that_nobody_waits_for_any_more_leaves_no_process() -> None:
