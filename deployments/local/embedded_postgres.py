@@ -73,7 +73,8 @@ class EmbeddedPostgres:
     def start(self) -> None:
         """Create the data folder if it is missing, start the server, wait until it answers."""
         self._claim_socket_dir()
-        if not (self.data_dir / "PG_VERSION").exists():
+        ordinary_user.check_rights()
+        if not self._is_created():
             self._create()
         options = [word for item in _SETTINGS.items() for word in ("-c", "=".join(item))]
         self._child = Child(
@@ -105,6 +106,15 @@ class EmbeddedPostgres:
                 f"{self.socket_dir} must belong to you alone: remove it, "
                 "or set AUTOINDEX_DATA_DIR to another folder"
             )
+
+    def _is_created(self) -> bool:
+        try:
+            return (self.data_dir / "PG_VERSION").exists()
+        except PermissionError:
+            raise ConfigurationError(
+                f"{self.data_dir} belongs to another user: start it as root or as that user, "
+                "or set AUTOINDEX_DATA_DIR to another folder"
+            ) from None
 
     def _create(self) -> None:
         # Into another folder, then renamed: an incomplete one is never used.

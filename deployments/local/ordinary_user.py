@@ -23,11 +23,23 @@ _WAY_OUT: Final = (
 )
 
 
+def check_rights() -> None:
+    """Raise `ConfigurationError` if we are root, and lack what the other functions need."""
+    status = Path("/proc/self/status")
+    if os.geteuid() != 0 or not status.exists():
+        return
+    (held,) = [line.split()[1] for line in status.read_text().splitlines() if "CapEff" in line]
+    missing = [name for name, bit in _NEEDED.items() if not int(held, 16) >> bit & 1]
+    if missing:
+        raise ConfigurationError(
+            f"PostgreSQL does not run as root, and this root lacks {', '.join(missing)}: {_WAY_OUT}"
+        )
+
+
 def to_create(parent_death_signal: signal.Signals) -> list[str]:
     """The prefix of a command that creates a data folder; empty if we are not root."""
     if os.geteuid() != 0:
         return []
-    _check_rights()
     return _words(pwd.getpwnam(_NAMED).pw_uid, parent_death_signal)
 
 
@@ -38,7 +50,6 @@ def to_serve(folder: Path, parent_death_signal: signal.Signals) -> list[str]:
     """
     if os.geteuid() != 0:
         return []
-    _check_rights()
     if folder.stat().st_uid in (0, pwd.getpwnam(_NAMED).pw_uid):
         _give(folder, _unused())
     return _words(folder.stat().st_uid, parent_death_signal)
@@ -82,15 +93,3 @@ def _words(user: int, parent_death_signal: signal.Signals) -> list[str]:
 
 def _line(tried: "subprocess.CompletedProcess[str]") -> str:
     return tried.stderr.strip() or f"setpriv ended with exit status {tried.returncode}"
-
-
-def _check_rights() -> None:
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return
-    (held,) = [line.split()[1] for line in status.read_text().splitlines() if "CapEff" in line]
-    missing = [name for name, bit in _NEEDED.items() if not int(held, 16) >> bit & 1]
-    if missing:
-        raise ConfigurationError(
-            f"PostgreSQL does not run as root, and this root lacks {', '.join(missing)}: {_WAY_OUT}"
-        )

@@ -104,6 +104,24 @@ class TestStartedByRoot:
         assert f"this root lacks {lacking}: give this container" in ended.stderr
         assert len(ended.stderr.splitlines()) == 1
 
+    def test_so_it_is_where_data_are_out_of_reach_without_it(self, tmp_path: Path) -> None:
+        served(tmp_path)
+        ended = serve(tmp_path, "setpriv", "--bounding-set=-all")
+        assert ended.returncode == 1
+        assert "this root lacks chown, dac_override, kill" in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+
+    def test_roots_data_are_not_an_ordinary_users(self, home: Path) -> None:
+        served(home)
+        for path in (home, home / "var", home / "var" / "run"):
+            os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+        ended = serve(home, user=NOBODY.pw_uid)
+        assert ended.returncode == 1
+        assert "postgres belongs to another user: start it as root" in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+        for path in (home, home / "var", home / "var" / "run"):
+            os.chown(path, 0, 0)
+
     def test_an_ordinary_user_needs_none_of_it(self, home: Path) -> None:
         for path in (home, *home.rglob("*")):
             os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
