@@ -34,11 +34,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A stored level to continue from; `units` by symbol are held from its close on."""
+    """A stored level to continue from; `units` by symbol are held from its close on.
+
+    It is continued by returns, or where closes of its session have been corrected since, by the
+    units: the level is what they were worth then.
+    """
 
     session: pd.Timestamp
     level: float
     units: pd.Series
+    is_corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,8 @@ class _Run:
             raise ValueError(f"the closes lack holdings: {', '.join(sorted(missing))}")
         units = base.units.reindex(self.symbols).fillna(0).to_numpy(np.float64)
         # Chain-linked: the stored level counts, even where the closes behind it have changed.
-        held = units / self._value(start, units)
+        value = self._value(start, units)
+        held = units / (base.level if base.is_corrected else value)
         return self._series(start, base.level, held, decisions[decisions > start], first=start + 1)
 
     def decide_last(self) -> pd.Series | None:

@@ -123,8 +123,7 @@ class Model:
         for day in range(first, last + 1):
             now = np.nan_to_num(self.carried(day))
             if level is not None:
-                held = book.held(day)
-                level *= (now @ held) / (np.nan_to_num(self.carried(day - 1)) @ held)
+                level = float(now @ book.held(day))
             if level is None or day in DECISIONS:
                 weights = self.weights(strategy, day)
                 if weights is not None:

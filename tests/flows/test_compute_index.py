@@ -239,12 +239,56 @@ def test_an_older_correction_waits_until_somebody_asks(run: Runtime, closes: pd.
     again = compute(run)
     known = slice(None, str(last_before_it))
     pd.testing.assert_series_equal(again[known], published[known], check_exact=True)
-    assert (again[str(first_of_window) :] != published[str(first_of_window) :]).all()
+    alone = at_once(corrected(closes, str(first_of_window)), Strategy.COMPOSITE)
+    pd.testing.assert_series_equal(again, alone, rtol=1e-12, check_freq=False)
+    assert again[str(first_of_window)] != published[str(first_of_window)]
     assert open_corrections(run) == [waiting]
     asked = compute(run, start_date=str(last_before_it))
     wanted = at_once(both, Strategy.COMPOSITE)
     pd.testing.assert_series_equal(asked, wanted, rtol=1e-12, check_freq=False)
     assert not open_corrections(run)
+
+
+def test_a_waiting_correction_enters_no_level_that_is_computed_after_it(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    """It lies on the session before those that another correction has computed again."""
+    store(run, closes[:"2021-03-30"])
+    compute(run)
+    due = corrected(closes, "2021-03-17")
+    both = corrected(due, "2021-03-16")
+    store(run, both[:"2021-03-30"])
+    again = compute(run)
+    wanted = at_once(due[:"2021-03-30"], Strategy.COMPOSITE)
+    pd.testing.assert_series_equal(again, wanted, rtol=1e-12, check_freq=False)
+    (waiting,) = open_corrections(run)
+    assert (waiting.session, waiting.pending) == (date(2021, 3, 16), True)
+    # Nor where somebody asks for levels after it.
+    assert compute(run, start_date="2021-03-17").equals(again)
+    applied = compute(run, start_date="2021-03-16")
+    wanted = at_once(both[:"2021-03-30"], Strategy.COMPOSITE)
+    pd.testing.assert_series_equal(applied, wanted, rtol=1e-12, check_freq=False)
+
+
+def test_a_return_that_is_restated_and_waits_makes_no_step_in_new_levels(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    """A split in the month of the holdings, which the provider had forgotten, and a correction."""
+    asked = {"strategy": Strategy.EQUAL_WEIGHT}
+    forgotten = closes.copy()
+    forgotten.loc["2021-03-04":, "KO"] /= 2
+    store(run, forgotten[:"2021-03-30"])
+    published = compute(run, **asked)
+    true = forgotten.copy()
+    true.loc[:"2021-03-03", "KO"] /= 2
+    with run.engine.begin() as connection:
+        ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+        stored_prices.replace(connection, bars_of(true["KO"]), ids["KO"])
+    store(run, true)
+    after = compute(run, **asked)
+    pd.testing.assert_series_equal(after[:"2021-03-30"], published, check_freq=False)
+    returns = at_once(true, Strategy.EQUAL_WEIGHT).pct_change()
+    assert after.pct_change().iloc[-1] == pytest.approx(returns.iloc[-1], rel=1e-9)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

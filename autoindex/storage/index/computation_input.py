@@ -63,7 +63,12 @@ class ComputationInput:
     def base(self) -> Base | None:
         """The stored level to continue from."""
         held = self.holdings
-        return Base(pd.Timestamp(held.session), held.level, held.units) if held else None
+        if held is None:
+            return None
+        is_corrected = corrections.is_only_closes(
+            self.corrections, held.units.index, held.decided, held.session
+        )
+        return Base(pd.Timestamp(held.session), held.level, held.units, is_corrected)
 
     @property
     def memberships(self) -> list[Membership]:

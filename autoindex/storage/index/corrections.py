@@ -42,6 +42,10 @@ _OPEN: Final = text("""
     order by c.session, a.symbol, c.id
 """)
 
+CLOSES_CHANGED: Final = "closes changed"
+HISTORY_RESTATED: Final = "history restated"
+"""Reasons. A restated return is the return of all units since; a changed close is of its day."""
+
 
 @dataclass(frozen=True, slots=True)
 class Correction:
@@ -118,6 +122,18 @@ def applied(found: Sequence[Correction], start: date | None) -> list[Correction]
     if start is None:
         return [one for one in found if not one.pending]
     return [one for one in found if one.session >= start]
+
+
+def is_only_closes(
+    found: Sequence[Correction], held: Collection[str], since: date, to: date
+) -> bool:
+    """Whether what is not applied of holdings since their decision are closes that have changed.
+
+    What they were worth at `to` is then known by their units only.
+    """
+    open_ = [one for one in found if one.session <= to and one.symbol in held]
+    restated = [one for one in open_ if one.reason == HISTORY_RESTATED and one.session > since]
+    return not restated and any(one.reason == CLOSES_CHANGED for one in open_)
 
 
 def remove(connection: Connection, done: Collection[Correction]) -> None:

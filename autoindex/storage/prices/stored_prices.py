@@ -83,7 +83,7 @@ def upsert(
     found = price_diff.find(connection, bars, ids)
     counts = _write(connection, found)
     changed = {one.asset_id: one.changed_closes for one in found if one.changes_close.any()}
-    corrections.note(connection, changed, "closes changed", window)
+    corrections.note(connection, changed, corrections.CLOSES_CHANGED, window)
     return counts
 
 
@@ -105,7 +105,7 @@ def replace(
     if deleted and not written.written:
         versions.bump(connection, versions.PRICES)
     changed = {asset_id: comparison.changed_returns()}
-    corrections.note(connection, changed, "history restated", window)
+    corrections.note(connection, changed, corrections.HISTORY_RESTATED, window)
     return dataclasses.replace(written, deleted=deleted)
 
 
