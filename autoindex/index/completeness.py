@@ -44,11 +44,16 @@ class Needs:
         return {*self.held, *self.benchmark, *(one.symbol for one in self.members)}
 
     def at(
-        self, symbols: Sequence[str], days: pd.DatetimeIndex, decided: NDArray[np.bool_]
+        self,
+        symbols: Sequence[str],
+        days: pd.DatetimeIndex,
+        decided: NDArray[np.bool_],
+        weightable: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
         """Which closes are needed, sessions × symbols.
 
-        At a session that decides, holdings are sold, and any member may be bought.
+        At a session that decides, holdings are sold, and any member may be bought. Where it can
+        weight no symbol, holdings are kept.
         """
         result = np.empty((len(days), len(symbols)), bool)
         holding = np.isin(symbols, list(self.held))
@@ -57,7 +62,7 @@ class Needs:
             if decided[row] and (able := membership.on(self.members, day.date())):
                 bought = np.isin(symbols, list(able))
             result[row] = holding | bought
-            holding = bought
+            holding = bought if weightable[row] else holding
         return result | np.isin(symbols, list(self.benchmark))
 
 

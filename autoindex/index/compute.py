@@ -119,6 +119,17 @@ def decide(
     return run.decide_last()
 
 
+def weightable(
+    closes: pd.DataFrame,
+    *,
+    strategy: Strategy,
+    shares: Iterable[ShareCount] = (),
+    members: Iterable[Membership] | None = None,
+) -> Mask:
+    """At which sessions a decision, as `compute` makes it, can weight any symbol."""
+    return _Run(closes[sorted(closes.columns)], strategy, shares, members).weightable
+
+
 class _Run:
     """One computation over a window of closes."""
 

@@ -613,6 +613,32 @@ def test_no_level_waits_for_a_stock_that_has_left_and_is_not_held(
     assert compute(evening, **asked).index[-1] == pd.Timestamp("2021-03-01")
 
 
+def test_holdings_that_a_decision_keeps_are_waited_for(run: Runtime, closes: pd.DataFrame) -> None:
+    """The only member from March on has no full lookback: KO and AAPL are held on."""
+    asked = {"strategy": Strategy.MOMENTUM}
+    closes["GE"] = closes["XOM"]
+    closes.loc[:"2021-02-19", "GE"] = np.nan
+    store(at(run, "2021-02-26T23:59:00+00:00"), closes.drop(columns="GE")[:"2021-02-26"])
+    before = compute(at(run, "2021-02-26T23:59:00+00:00"), **asked)
+    new = UniverseRow(symbol="GE", exchange="NYSE", currency="USD", name="GE")
+    with run.engine.begin() as connection:
+        import_universe(connection, [new], today=date(2021, 2, 26))
+        membership_changes.deactivate(connection, list(SYMBOLS), "test")
+    evening = at(run, "2021-03-02T22:00:00+00:00")
+    store(evening, closes[["GE"]][:"2021-03-02"])
+    store(evening, closes[:"2021-03-01"].drop(columns="GE"))
+    # The prices of the last day are not there yet for what is held.
+    with run.engine.begin() as connection:
+        ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+        asked_at = datetime(2021, 3, 1, 23, tzinfo=UTC)
+        fetches.note(connection, [ids[symbol] for symbol in SYMBOLS], [], asked_at)
+    assert compute(evening, **asked).index[-1] == pd.Timestamp("2021-03-01")
+    store(evening, closes[:"2021-03-02"])
+    after = compute(evening, **asked)
+    assert after.index[-1] == pd.Timestamp("2021-03-02")
+    assert len(after) == len(before) + 2
+
+
 def test_no_level_waits_for_a_stock_before_a_decision_can_buy_it(
     run: Runtime, closes: pd.DataFrame
 ) -> None:

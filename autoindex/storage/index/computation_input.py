@@ -20,6 +20,7 @@ from autoindex.storage import versions
 from autoindex.storage.index import corrections, holdings, index_metrics, levels, readiness
 from autoindex.storage.index.corrections import Correction
 from autoindex.storage.index.holdings import Holdings
+from autoindex.storage.index.readiness import Readiness
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets, memberships, share_counts
 from autoindex.storage.universe.assets import Asset
@@ -78,14 +79,7 @@ class ComputationInput:
     @property
     def shares(self) -> list[ShareCount]:
         """The share counts of the constituents."""
-        symbols = {asset.id: asset.symbol for asset in self.constituents}
-        return [
-            ShareCount(
-                symbols[one.asset_id], math.nan if one.shares is None else one.shares, one.first
-            )
-            for one in self.counts
-            if one.asset_id in symbols
-        ]
+        return _shares(self.constituents, self.counts)
 
     def cause(self, request: ComputeIndexRequest) -> str:
         """Why levels change, as in "closes changed: KO from 2021-01-12"."""
@@ -116,10 +110,12 @@ def read(
     if stored is None:
         raise EmptyWindow("start_date", None, None)
     universe = assets.list_assets(connection)
+    known = levels.load(connection, *which)
+    published = (known.index[0].date(), known.index[-1].date()) if len(known) else None
     provisional = levels.provisional(connection, *which)
     due = [*(one.session for one in found if not one.pending), *provisional]
-    base = _base(connection, request, min(due, default=None), universe, stored)
-    start, end = _window(connection, request, base, stored)
+    base = _base(connection, request, min(due, default=None), universe, stored, published)
+    start, end = _window(request, base, stored, published)
     # Whoever was a member until the base is considered by no later decision.
     since = base.session + timedelta(days=1) if base else start
     until = sessions.next_rebalance(end, request.frequency) or end
@@ -130,28 +126,34 @@ def read(
     reference = memberships.benchmark(connection, end)
     needs = Needs(held, _memberships(members), [reference.symbol] if reference else ())
     watched = [a for a in universe if a.symbol in needs.symbols]
-    suspicious = readiness.suspicious(connection, request, watched, provisional)
-    ready = readiness.read(
-        connection,
-        request,
-        watched,
-        needs,
-        suspicious,
-        base.session if base else None,
-        (start, end),
-        deadline,
-    )
+    newest = published[1] if published else None
+    suspicious = readiness.suspicious(connection, watched, newest, provisional)
     closes = _closes(connection, chosen, start, end, suspicious)
+    market = _closes(connection, [reference] if reference else [], stored[0], end, suspicious)
+    counts = share_counts.load(connection)
+    ready = Readiness(
+        watched=watched,
+        closes=[closes, market.drop(columns=[*closes], errors="ignore")],
+        suspicious=suspicious,
+        needs=needs,
+        strategy=request.strategy,
+        frequency=request.frequency,
+        shares=_shares(chosen, counts),
+        published=newest,
+        provisional=provisional,
+        base=base.session if base else None,
+        deadline=deadline,
+    ).read(connection)
     return ComputationInput(
         constituents=chosen,
         members=members,
-        counts=share_counts.load(connection),
+        counts=counts,
         closes=closes.iloc[: len(closes) - ready.held_back],
-        benchmark=_benchmark(connection, reference, stored[0], end, suspicious),
-        history=levels.load(connection, *which, end=base.session if base else date.min),
-        published=levels.load(connection, *which, base.session if base else date.min),
+        benchmark=_benchmark(market, reference),
+        history=known[: pd.Timestamp(base.session)] if base else known[:0],
+        published=known[pd.Timestamp(base.session) :] if base else known,
         holdings=base,
-        begins=(levels.window(connection, *which) or (None,))[0],
+        begins=published[0] if published else None,
         completeness=ready,
         suspicious=suspicious,
         provisional=[*provisional],
@@ -159,6 +161,15 @@ def read(
         renewed=index_metrics.sessions(connection, *which, base.session if base else date.min),
         data_versions=data_versions(connection),
     )
+
+
+def _shares(constituents: Sequence[Asset], counts: Sequence[StoredCount]) -> list[ShareCount]:
+    symbols = {asset.id: asset.symbol for asset in constituents}
+    return [
+        ShareCount(symbols[one.asset_id], math.nan if one.shares is None else one.shares, one.first)
+        for one in counts
+        if one.asset_id in symbols
+    ]
 
 
 def _memberships(members: Sequence[Member]) -> list[Membership]:
@@ -177,6 +188,7 @@ def _base(
     due_from: date | None,
     universe: list[Asset],
     stored: tuple[date, date],
+    published: tuple[date, date] | None,
 ) -> Holdings | None:
     """The stored level to continue from.
 
@@ -188,7 +200,7 @@ def _base(
     which = request.strategy, request.frequency
     begin = date.max
     if (wanted := request.start_date or due_from) is not None:
-        begin = max(wanted, _first_computable(connection, request, universe, stored[0]))
+        begin = max(wanted, _first_computable(request, universe, stored[0], published))
     found = holdings.before(connection, *which, universe, begin)
     if found is None:
         return None
@@ -202,7 +214,10 @@ def _base(
 
 
 def _first_computable(
-    connection: Connection, request: ComputeIndexRequest, universe: list[Asset], oldest: date
+    request: ComputeIndexRequest,
+    universe: list[Asset],
+    oldest: date,
+    published: tuple[date, date] | None,
 ) -> date:
     """The first session that can be recomputed; earlier levels stay as published.
 
@@ -210,23 +225,21 @@ def _first_computable(
     levels are older than those closes, the level to continue from must be among them, too.
     """
     kept = max([oldest, *(one.prices_kept_from for one in universe if one.prices_kept_from)])
-    published = levels.window(connection, request.strategy, request.frequency)
     extends_older = published is not None and published[0] < kept
     return sessions.ahead(kept, max(lookback_sessions(request.strategy) - 1, int(extends_older)))
 
 
 def _window(
-    connection: Connection,
     request: ComputeIndexRequest,
     base: Holdings | None,
     stored: tuple[date, date],
+    published: tuple[date, date] | None,
 ) -> tuple[date, date]:
     """First and last session to load; raises `EmptyWindow` where none of them is stored."""
     if request.end_date is not None and request.end_date < stored[0]:
         raise EmptyWindow("end_date", *stored)
     if request.start_date is not None and request.start_date > stored[1]:
         raise EmptyWindow("start_date", *stored)
-    published = levels.window(connection, request.strategy, request.frequency)
     # Levels after the requested end depend on the computed ones: they are recomputed, too.
     wanted = max(request.end_date or date.max, published[1] if published else date.min)
     end = min(wanted, stored[1])
@@ -254,14 +267,7 @@ def _closes(
     return closes
 
 
-def _benchmark(
-    connection: Connection,
-    chosen: Asset | None,
-    start: date,
-    end: date,
-    suspicious: Mapping[str, date],
-) -> pd.Series | None:
-    if chosen is None:
+def _benchmark(market: pd.DataFrame, chosen: Asset | None) -> pd.Series | None:
+    if chosen is None or market.isna().all(axis=None):
         return None
-    closes = _closes(connection, [chosen], start, end, suspicious).iloc[:, 0]
-    return None if closes.isna().all() else closes.rename(chosen.name)
+    return market[chosen.symbol].rename(chosen.name)

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from psycopg import sql
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage.postgres import binary_copy
@@ -76,15 +76,3 @@ def last(
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else Level(row.session, row.level)
-
-
-def window(
-    connection: Connection, strategy: Strategy, frequency: Frequency
-) -> tuple[date, date] | None:
-    """First and last stored session of an index; None where there is none."""
-    table = index_levels.c
-    query = select(func.min(table.session), func.max(table.session)).where(
-        table.strategy == strategy, table.frequency == frequency
-    )
-    first, newest = connection.execute(query).one()
-    return None if first is None else (first, newest)
