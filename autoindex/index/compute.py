@@ -202,7 +202,8 @@ class _Run:
             unknown = [self.symbols[i] for i in held if np.isnan(closes[i])]
             raise IndexImpossible(
                 f"the holdings of {self.index[session]:%Y-%m-%d} cannot be valued: "
-                f"no close of {', '.join(unknown) or 'anything'}"
+                f"no close of {', '.join(unknown) or 'anything'}. If a cleanup has removed the "
+                "newest ones before that session, `autoindex restore prices` brings them back"
             )
         return value
 

@@ -91,6 +91,12 @@ class Comparison:
         factors = self.stored / self.fetched
         return np.delete(self.sessions, corrected), np.delete(factors, corrected)
 
+    def splits(self) -> Prices:
+        """The same factors, 1 where rounding explains the difference."""
+        _, corrected = self._pieces()
+        factors = np.where(self._differs, self.stored / self.fetched, 1)
+        return np.delete(factors, corrected)
+
     def changed_returns(self) -> Days:
         """The sessions whose return the restatement changed.
 

@@ -555,6 +555,39 @@ def test_a_session_waits_for_its_prices_is_provisional_after_its_deadline_and_th
     ]
 
 
+def test_a_renamed_stock_that_a_session_is_missing_makes_no_version(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    store(at(run, "2021-03-30T23:30:00+00:00"), closes[:"2021-03-30"])
+    compute(at(run, "2021-03-30T23:30:00+00:00"))
+    store(at(run, "2021-03-31T20:30:00+00:00"), closes[["AAPL", "XOM"]])
+    provisional = compute(at(run, "2021-04-01T16:00:00+00:00"))
+    with run.engine.begin() as connection:
+        assets.rename(connection, "KO", "COKE", "test")
+    assert compute(at(run, "2021-04-01T17:00:00+00:00")).equals(provisional)
+    assert marked(run) == {date(2021, 3, 31): ["COKE"]}
+    with run.engine.connect() as connection:
+        assert len(publications.history(connection, *PUBLISHED, date(2021, 3, 31))) == 1
+
+
+def test_what_is_backdated_before_an_index_counts_from_its_first_session(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    store(run, closes)
+    compute(run)
+    compute(run, strategy="equal_weight", start_date="2021-03-01")
+    row = UniverseRow(
+        symbol="KO", exchange="NYSE", currency="USD", name="KO", member_from=date(2020, 9, 1)
+    )
+    with run.engine.begin() as connection:
+        UniverseImport(connection, date(2021, 4, 1), "test", backdate=True).store([row])
+    for strategy, first in (("composite", date(2020, 3, 30)), ("equal_weight", date(2021, 3, 1))):
+        (waiting,) = open_corrections(run, Strategy(strategy))
+        assert (waiting.session >= first, waiting.pending) == (True, True)
+        if strategy == "equal_weight":
+            assert waiting.session == first
+
+
 def test_what_was_asked_for_long_after_the_close_and_is_not_there_is_a_gap(
     run: Runtime, closes: pd.DataFrame
 ) -> None:

@@ -27,7 +27,10 @@ _PUBLISHED: Final = text("""
         select session from index_levels l
         where l.strategy = which.strategy and l.frequency = which.frequency
         order by session desc offset :before limit 1
-    ), date '0001-01-01')
+    ), date '0001-01-01'), (
+        select min(session) from index_levels l
+        where l.strategy = which.strategy and l.frequency = which.frequency
+    )
     from (select distinct strategy, frequency from publications) as which
     cross join lateral (
         select session from index_levels l
@@ -78,7 +81,7 @@ def note(
     published = connection.execute(_PUBLISHED, {"before": window - 1}).all()
     begun = memberships.begun(connection, changed) if published else {}
     rows: list[dict[str, Any]] = []
-    for strategy, frequency, newest, begin in published:
+    for strategy, frequency, newest, begin, _ in published:
         for asset_id, days in changed.items():
             since = np.maximum(days, np.datetime64(begun.get(asset_id, date.max), "D"))
             known = since[since <= np.datetime64(newest)]
@@ -98,12 +101,15 @@ def note_universe(
     reason: str,
     window: int = WINDOW_SESSIONS,
 ) -> None:
-    """Note that members or shares have changed from a published session on, by somebody's wish."""
+    """Note that members or shares have changed from a published session on, by somebody's wish.
+
+    What is older than an index counts as its first session.
+    """
     published = connection.execute(_PUBLISHED, {"before": window - 1}).all()
     rows = [
-        {"strategy": strategy, "frequency": frequency, "asset_id": asset_id, "session": session}
-        | {"reason": reason, "pending": session < begin}
-        for strategy, frequency, newest, begin in published
+        {"strategy": strategy, "frequency": frequency, "asset_id": asset_id, "reason": reason}
+        | {"session": max(session, first), "pending": max(session, first) < begin}
+        for strategy, frequency, newest, begin, first in published
         for asset_id, session in changed.items()
         if session <= newest
     ]

@@ -21,6 +21,7 @@ from autoindex.storage.index import levels as stored_levels
 from autoindex.storage.index.levels import SAME
 from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import publications
+from autoindex.storage.universe import assets, universe_changes
 
 NOTHING_MISSING: Final[Mapping[date, Sequence[str]]] = {}
 
@@ -154,12 +155,14 @@ def publish(
     known = np.isin(days, stored.index.to_numpy().astype("datetime64[D]"))
     before = stored.reindex(levels.index).to_numpy(np.float64)
     changed = known & (np.abs(computed - before) > SAME * before)
+    which = {"strategy": strategy, "frequency": frequency}
     marks = stored_levels.provisional(connection, strategy, frequency, first)
+    if marks.keys() & missing.keys():
+        marks = _renamed(connection, which, marks, missing)
     changed |= known & [marks.get(day) != _named(missing, day) for day in days.tolist()]
     touched = days[changed | ~known]
     if not len(touched):
         return Published()
-    which = {"strategy": strategy, "frequency": frequency}
     row = which | {"first": touched[0].item(), "last": touched[-1].item()}
     made = insert(publications).values(**row, cause=cause, task_id=task_id)
     number = connection.execute(made.returning(publications.c.id)).scalar_one()
@@ -168,13 +171,40 @@ def publish(
         connection.execute(_SUPERSEDE, replaced)
         connection.execute(_REPLACE, replaced | {"levels": computed[changed].tolist()})
     _add(connection, which, number, days[~known], computed[~known])
-    marked = [day for day in touched.tolist() if day in missing]
-    if marked:
-        rows = [which | {"session": day, "missing": list(missing[day])} for day in marked]
-        connection.execute(_MARK, rows)
+    _mark(connection, which, {day: missing[day] for day in touched.tolist() if day in missing})
     versions.bump(connection, versions.INDEX)
     largest = _largest(days[known], before[known], computed[known])
     return Published(int((~known).sum()), int(changed.sum()), largest)
+
+
+def _renamed(
+    connection: Connection,
+    which: dict[str, Any],
+    marks: dict[date, list[str]],
+    missing: Mapping[date, Sequence[str]],
+) -> dict[date, list[str]]:
+    """The marks, with the new symbols of stocks that were renamed: that makes no version."""
+    ids = universe_changes.former_symbols(connection)
+    ids |= {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+
+    def stocks(symbols: Sequence[str]) -> set[int | None]:
+        return {ids.get(symbol) for symbol in symbols}
+
+    same = {
+        day: list(missing[day])
+        for day in marks.keys() & missing.keys()
+        if marks[day] != list(missing[day]) and stocks(marks[day]) == stocks(missing[day])
+    }
+    _mark(connection, which, same)
+    return marks | same
+
+
+def _mark(
+    connection: Connection, which: dict[str, Any], missing: Mapping[date, Sequence[str]]
+) -> None:
+    rows = [which | {"session": day, "missing": list(names)} for day, names in missing.items()]
+    if rows:
+        connection.execute(_MARK, rows)
 
 
 def _largest(

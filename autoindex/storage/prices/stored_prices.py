@@ -163,7 +163,7 @@ def _restate_holdings(connection: Connection, asset_id: int, comparison: Compari
         allocations.restate(connection, asset_id, days, factors)
         new = comparison.added[comparison.added > comparison.sessions[-1]]
         first_new = new[0].item() if len(new) else None
-        share_counts.restate(connection, asset_id, days, factors, first_new)
+        share_counts.restate(connection, asset_id, days, comparison.splits(), first_new)
 
 
 @dataclass(frozen=True, slots=True)

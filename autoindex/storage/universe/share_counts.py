@@ -18,8 +18,6 @@ from autoindex.storage.universe.universe_row import UniverseRow
 
 # Counts that differ by less are rounded by a restatement.
 _ROUNDING: Final = 1e-9
-# No split changes a close by less; corrections do.
-_NO_SPLIT: Final = 1e-3
 _RESTATE: Final = text("""
     update share_counts s set shares = s.shares * f.factor
     from unnest(cast(:firsts as date[]), cast(:factors as float8[])) as f (first, factor)
@@ -138,10 +136,10 @@ def restate(
 ) -> None:
     """Multiply the counts of one asset by the factor of the day on which each was imported.
 
-    The factors are old close by new close of the days that both histories have, so that
-    shares × close stays the same; `days` are increasing. A day between two of them has the factor
-    of the earlier one, one before all of them the first. From `first_new` on, the first day that
-    only the new history has, an import is in the new share basis.
+    The factors are old close by new close of the days that both histories have, 1 where the close
+    stays, so that shares × close stays the same; `days` are increasing. A day between two of them
+    has the factor of the earlier one, one before all of them the first. From `first_new` on, the
+    first day that only the new history has, an import is in the new share basis.
     """
     counts = [
         one for one in load(connection, asset_id) if first_new is None or one.basis < first_new
@@ -171,6 +169,5 @@ def _factors(
     begin = np.clip(at - 1, 0, max(len(days) - 3, 0))
     window = np.minimum(begin[:, None] + np.arange(3), len(days) - 1)
     around: NDArray[np.float64] = np.median(factors[window], axis=1)
-    around[np.abs(factors[at] - 1) < _NO_SPLIT] = 1
-    around[np.abs(around - 1) < _NO_SPLIT] = 1
+    around[factors[at] == 1] = 1
     return around
