@@ -14,11 +14,11 @@ from deployments.local.stack import Stack
 def greet(running: Stack, console: Console) -> None:
     """Print the addresses, what is switched off, and commands for another terminal."""
     settings = running.settings
-    prices = "the sandbox's sample prices" if settings.sandbox else "Twelve Data"
+    prices = "the sandbox's sample prices" if settings.sandbox else "prices from Twelve Data"
     login = local_secret.prefect_login(settings.data_dir)
     off = [name for name, on in _optional(settings).items() if not on]
     text = (
-        f"\n[bold]Autoindex is up[/], with prices from {prices}.\n"
+        f"\n[bold]Autoindex is up[/], with {prices}.\n"
         f"  REST facade   {running.api_url}  (documentation at /docs)\n"
         f"  Prefect UI    {running.prefect_url}  (its password is in {login})\n"
         f"  data          {settings.data_dir}  (logs in logs/)\n"

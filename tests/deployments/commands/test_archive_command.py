@@ -50,6 +50,13 @@ def test_a_range_comes_back(cleaned: Scene, settings: Settings) -> None:
     assert again == "The archive holds no prices of 2020-02-01 to 2020-02-03 that are missing\n"
 
 
+def test_an_empty_archive_restores_nothing(engine: Engine, settings: Settings) -> None:
+    Scene(engine, settings.data_dir / "archive").fill()
+    words = ("restore", "prices", "--from", "2020-02-01", "--to", "2020-02-03")
+    said = autoindex(settings, *words).stdout
+    assert said == "The archive holds no prices of 2020-02-01 to 2020-02-03 that are missing\n"
+
+
 def test_foreign_files_are_named_and_ignored(cleaned: Scene, settings: Settings) -> None:
     for name in (".DS_Store", "prices/.DS_Store", "prices/2020-02/[red]\nx"):
         (cleaned.folder / name).touch()
