@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from datetime import datetime
+from importlib.metadata import version
 from io import TextIOWrapper
 from traceback import format_exception
 from types import TracebackType
@@ -18,15 +19,14 @@ from autoindex.masking import masked
 from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY, Frequency, Strategy
 from autoindex.settings import Settings, misspelt
 from deployments.local import data_folder, environment, ports
+from deployments.local.console import Progress
 from deployments.universe_cli import universe
 from worker.parent_death import set_parent_death_signal
 
 # Modules that import Prefect or pandas are imported by the commands that need them, so that
 # `autoindex token` answers at once.
 app = typer.Typer(
-    help="Autoindex keeps a rule-based market index up to date.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(universe, name="universe")
@@ -34,6 +34,8 @@ index = typer.Typer(help="The published index.", no_args_is_help=True)
 app.add_typer(index, name="index")
 prices = typer.Typer(help="Stored prices.", no_args_is_help=True)
 app.add_typer(prices, name="prices")
+# A shell that asks what may follow shows whatever is written.
+_COMPLETING: Final = "_AUTOINDEX_COMPLETE"
 # The demonstration uses the embedded parts, whatever the environment is set to.
 _NOT_IN_DEMO: Final = (
     *("database_url", "redis_url", "twelve_data_api_key", "clock", "archive_url"),
@@ -49,8 +51,9 @@ def main() -> None:
     _prepare_output()
     sys.excepthook = _show_masked
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for sentence in misspelt(os.environ):
-        console.print(f"[yellow]Warning:[/] {escape(sentence)}")
+    if _COMPLETING not in os.environ:
+        for sentence in misspelt(os.environ):
+            console.print(f"[yellow]Warning:[/] {escape(sentence)}")
     try:
         app()
     except AutoindexError as error:
@@ -73,6 +76,24 @@ def _show_masked(
 ) -> None:
     """A defect, with its trace."""
     print(masked("".join(format_exception(kind, error, trace))), end="", file=sys.stderr)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"autoindex {version('autoindex')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Autoindex keeps a rule-based market index up to date."""
 
 
 WithParent = Annotated[
@@ -122,13 +143,17 @@ def _enter_stack(settings: Settings) -> None:
 _settings = environment.read_settings
 
 
+def _progress() -> Progress:
+    """On the error stream: the other one is the result's."""
+    return Progress(Console(stderr=True))
+
+
 @app.command()
 def bootstrap() -> None:
     """Create or update tables, work pool, queues, notices and deployments; safe to repeat."""
     settings = _settings()
     environment.check_network()
     from deployments import bootstrap as setup  # noqa: PLC0415
-    from deployments.local.console import Progress  # noqa: PLC0415
 
     setup.bootstrap(settings, Progress(Console()))
 
@@ -144,13 +169,26 @@ def migrate() -> None:
 
 @app.command()
 def token(
-    user: Annotated[str, typer.Option(help="The user that the token names.")],
+    user: Annotated[
+        str, typer.Option("--user", metavar="NAME", help="The user that the token names.")
+    ],
     scope: Annotated[
         list[str],
-        typer.Option(help="tasks:read, tasks:run, tasks:admin or metrics:read; repeat for more."),
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            help="tasks:read, tasks:run, tasks:admin or metrics:read; repeat for more.",
+        ),
     ],
     hours: Annotated[
-        float, typer.Option(min=0.01, max=8_784, help="How long it is valid, a year at most.")
+        float,
+        typer.Option(
+            "--hours",
+            metavar="HOURS",
+            min=0.01,
+            max=8_784,
+            help="How long it is valid, a year at most.",
+        ),
     ] = 12.0,
 ) -> None:
     """Print a token for the REST facade."""
@@ -170,7 +208,8 @@ def archive() -> None:
     from deployments.commands import archive_command  # noqa: PLC0415
 
     settings = _settings()
-    table, damaged = archive_command.table(settings)
+    with _progress().passing("Archive", "listing its months") as step:
+        table, damaged = archive_command.table(settings, step)
     Console().print(table if table.row_count else "The archive is empty: nothing was removed yet.")
     if found := archive_command.ignored(settings):
         print(found)
@@ -182,22 +221,29 @@ def archive() -> None:
 def restore(
     kind: Annotated[Literal["prices", "news", "logs"], typer.Argument(help="What to restore.")],
     start: Annotated[
-        datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="The first day, as 2020-01-31.")
+        datetime,
+        typer.Option("--from", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="The first day."),
     ],
     end: Annotated[
-        datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="The last day, included.")
+        datetime,
+        typer.Option(
+            "--to", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="The last day, included."
+        ),
     ],
 ) -> None:
     """Restore archived rows of a range of days; stored rows stay as they are."""
     from deployments.commands import archive_command  # noqa: PLC0415
 
-    print(archive_command.restore_rows(_settings(), kind, start.date(), end.date()))
+    with _progress().passing("Restore", "listing the archive's months") as step:
+        done = archive_command.restore_rows(_settings(), kind, start.date(), end.date(), step)
+    print(done)
 
 
 @index.command()
 def history(
     session: Annotated[
-        datetime, typer.Argument(formats=["%Y-%m-%d"], help="The session, as 2022-12-28.")
+        datetime,
+        typer.Argument(formats=["%Y-%m-%d"], metavar="SESSION", help="Its day, as YYYY-MM-DD."),
     ],
     strategy: Annotated[Strategy, typer.Option(help="Of this index.")] = PUBLISHED_STRATEGY,
     frequency: Annotated[Frequency, typer.Option(help="Of this index.")] = PUBLISHED_FREQUENCY,
@@ -210,10 +256,12 @@ def history(
 
 @prices.command()
 def confirm(
-    symbol: Annotated[str, typer.Argument(help="The symbol.")],
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL", help="As in AAPL.")],
     session: Annotated[
         datetime | None,
-        typer.Argument(formats=["%Y-%m-%d"], help="The session of the close, as 2022-12-28."),
+        typer.Argument(
+            formats=["%Y-%m-%d"], metavar="SESSION", help="The close's day, as YYYY-MM-DD."
+        ),
     ] = None,
 ) -> None:
     """Confirm a close that jumps like a split, or without SESSION a history that was refused.

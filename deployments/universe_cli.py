@@ -9,15 +9,16 @@ import typer
 from rich.console import Console
 
 from deployments.local import environment
+from deployments.local.console import Progress
 
 # As in `cli`, modules that import pandas are imported by the commands that need them.
 universe = typer.Typer(help="The stocks the index may hold.", no_args_is_help=True)
-Symbols = Annotated[list[str], typer.Argument(help="Symbols.")]
+Symbols = Annotated[list[str], typer.Argument(metavar="SYMBOL...", help="As in AAPL KO.")]
 
 
 @universe.command("import")
 def import_universe(
-    file: Annotated[Path, typer.Argument(help="CSV file.", exists=True)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV file.", exists=True)],
     backdate: Annotated[
         bool, typer.Option("--backdate", help="Correct what is published, by dates in its past.")
     ] = False,
@@ -26,14 +27,18 @@ def import_universe(
     from deployments.commands import universe_command  # noqa: PLC0415
 
     settings = environment.read_settings()
-    print(universe_command.import_file(settings, file, backdate=backdate))
+    with Progress(Console(stderr=True)).passing("Import", f"reading {file}") as step:
+        done = universe_command.import_file(settings, file, step, backdate=backdate)
+    print(done)
 
 
 @universe.command("list")
 def list_universe(
     as_of: Annotated[
         datetime | None,
-        typer.Option("--as-of", formats=["%Y-%m-%d"], help="Only the members of a day."),
+        typer.Option(
+            "--as-of", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="Only a day's members."
+        ),
     ] = None,
 ) -> None:
     """Show every stock, and when it is a member; a CSV file where this is no terminal."""
@@ -60,7 +65,10 @@ def deactivate(
     since: Annotated[
         datetime | None,
         typer.Option(
-            "--from", formats=["%Y-%m-%d"], help="The first day on which they are no members."
+            "--from",
+            formats=["%Y-%m-%d"],
+            metavar="YYYY-MM-DD",
+            help="The first day on which they are no members.",
         ),
     ] = None,
 ) -> None:
@@ -76,8 +84,8 @@ def deactivate(
 
 @universe.command()
 def rename(
-    old: Annotated[str, typer.Argument(help="The symbol until now.")],
-    new: Annotated[str, typer.Argument(help="The new symbol.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The symbol until now.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new symbol.")],
 ) -> None:
     """Give a stock another symbol; it keeps its prices and its history."""
     from deployments.commands import universe_command  # noqa: PLC0415

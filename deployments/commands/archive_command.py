@@ -14,16 +14,19 @@ from autoindex.storage.retention.archive import MonthArchive
 from autoindex.storage.retention.expiry import AGED
 from autoindex.storage.retention.restore import restore
 from deployments.database_connection import connected
+from deployments.local.console import Step
 
 _MOST_NAMES: Final = 10
 
 
-def table(settings: Settings) -> tuple[Table, list[str]]:
+def table(settings: Settings, step: Step) -> tuple[Table, list[str]]:
     """Every month of the archive, read back and compared with its manifest; what is damaged."""
     archive_contents.check_place(settings.archive)
     shown, damaged = Table("type", "month", "rows", "file"), []
+    shown.columns[-1].overflow = "fold"
     for kind, aged in AGED.items():
         for month in archive_contents.months(settings.archive, aged.name):
+            step.update(f"{kind} of {month:%Y-%m}")
             one = MonthArchive(settings.archive, aged.name, month)
             try:
                 rows, state = f"{one.verify().rows:,}", "verified"
@@ -42,12 +45,19 @@ def ignored(settings: Settings) -> str | None:
     return f"Ignored, not made or not finished by Autoindex: {names}" if found else None
 
 
-def restore_rows(settings: Settings, kind: ArchivedType, start: date, end: date) -> str:
+def restore_rows(settings: Settings, kind: ArchivedType, start: date, end: date, step: Step) -> str:
     """Restore a range completely or not at all; a sentence with the result."""
     if start > end:
         raise InvalidRequest("--from", f"{start} lies after --to {end}")
     with connected(settings) as connection:
-        count = restore(connection, settings.archive, kind, start, end)
+        count = restore(
+            connection,
+            settings.archive,
+            kind,
+            start,
+            end,
+            began=lambda month: step.update(f"{kind} of {month:%Y-%m}"),
+        )
     if count == 0:
         return f"The archive holds no {kind} of {start} to {end} that are missing"
     return f"{count} {kind} rows of {start} to {end} restored; the archive keeps them too"

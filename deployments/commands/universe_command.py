@@ -30,17 +30,21 @@ from autoindex.storage.universe.universe_import import (
 from autoindex.storage.universe.universe_row import UniverseRow
 from deployments.commands.caller import user_name
 from deployments.database_connection import connected
+from deployments.local.console import Step
 
 SANDBOX_FILE: Final = Path(sandbox.__file__).parent / "data" / "universe.csv"
 
 
-def import_file(settings: Settings, file: Path, *, backdate: bool = False) -> str:
+def import_file(settings: Settings, file: Path, step: Step, *, backdate: bool = False) -> str:
     """Import a CSV file completely or not at all; a sentence with the result."""
+    step.update(f"reading {file}")
     universe_file.read(file)  # errors in the file are reported without a database, too
     today = settings.now().date()
     with connected(settings) as connection:
         importing = UniverseImport(connection, today, user_name(), backdate=backdate)
+        step.update("comparing it with the stored stocks")
         rows = universe_file.read(file, importing.members(), importing.refusal, settings.calendar)
+        step.update(f"storing {len(rows):,} rows")
         done = importing.store(rows, settings.correction_sessions)
     return f"{done.inserted} inserted, {done.updated} updated, {done.unchanged} unchanged"
 
@@ -65,6 +69,8 @@ def rows(settings: Settings, as_of: date | None) -> list[UniverseRow]:
 def table(listed: Sequence[UniverseRow]) -> Table:
     """Rows as a table for the terminal."""
     shown = Table("symbol", "name", "exchange", "sector", "role", "active", "from", "to")
+    for column in shown.columns:
+        column.overflow = "fold"
     for row in listed:
         active = "yes" if row.active else "no"
         dates = [str(day or "") for day in (row.member_from, row.member_to)]

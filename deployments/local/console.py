@@ -1,18 +1,24 @@
 """Progress on the terminal: one line a step, with its time."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+_SECONDS_BETWEEN_LINES: Final = 10.0
+
 
 class Progress:
-    """Prints each step once it is done; on a terminal, shows the running one meanwhile."""
+    """Prints each step once it is done, and shows meanwhile what it is doing.
+
+    On a terminal one line changes all the time; elsewhere there is a new line every ten seconds.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -23,12 +29,20 @@ class Progress:
         with Step(self.console, name, waits_for) as step:
             yield step
 
+    @contextmanager
+    def passing(self, name: str, waits_for: str = "") -> Iterator["Step"]:
+        """Show `name` while it is running, for a command that prints its own result."""
+        with Step(self.console, name, waits_for, stays=False) as step:
+            yield step
+
 
 class Step:
     """One step; `update` sets the text beside its name, `done` the text that stays."""
 
-    def __init__(self, console: Console, name: str, waits_for: str) -> None:
+    def __init__(self, console: Console, name: str, waits_for: str, *, stays: bool = True) -> None:
         self._console = console
+        self._stays = stays
+        self._ended = threading.Event()
         self._name = name
         self._outcome = ""
         self._began = time.monotonic()
@@ -38,7 +52,13 @@ class Step:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._status.start()
+        else:
+            threading.Thread(target=self._print_lines, daemon=True).start()
         return self
+
+    def _print_lines(self) -> None:
+        while not self._ended.wait(_SECONDS_BETWEEN_LINES):
+            self._console.print(f"   {self.__rich__()}", highlight=False)
 
     def update(self, waits_for: str) -> None:
         """Show what is waited for now."""
@@ -55,6 +75,9 @@ class Step:
         traceback: TracebackType | None,
     ) -> None:
         self._status.stop()
+        self._ended.set()
+        if not self._stays:
+            return
         mark = "[green]✓[/]" if error is None else "[red]✗[/]"
         seconds = time.monotonic() - self._began
         outcome = escape(self._outcome)

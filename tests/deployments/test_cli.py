@@ -1,16 +1,24 @@
 """The command's errors: one sentence that says what to do, and exit status 1."""
 
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from rich.console import Console
 
 from autoindex.settings import Settings
 from autoindex.storage.universe import assets
 from deployments import cli
 from deployments.commands import universe_command
 from deployments.database_connection import connected
+from deployments.local.console import Progress
 from deployments.local.embedded_postgres import EmbeddedPostgres
+from tests.bounds import HANG_SECONDS
 from tests.pgbouncer import pgbouncer
 from tests.prefect_server import Receiver
 
@@ -94,7 +102,8 @@ def test_nothing_of_a_wrong_universe_is_imported(
     with connected(Settings()) as connection:
         assert assets.list_assets(connection) == []
     file.write_text("symbol,exchange,currency,name\nKO,NYSE,USD,Coca-Cola\n")
-    universe_command.import_file(Settings(), file)
+    with Progress(Console(file=StringIO())).passing("Import") as step:
+        universe_command.import_file(Settings(), file, step)
     file.write_text("symbol,exchange,currency,name\nVOD,LSE,GBP,Vodafone\n")
     error = said(capsys, "universe", "import", str(file))
     assert "line 2, column currency: is GBP, but the universe is in USD" in error
@@ -168,3 +177,25 @@ def test_two_parts_cannot_share_a_port(
     for part in ("API", "PREFECT", "SANDBOX"):
         monkeypatch.setenv(f"AUTOINDEX_{part}_PORT", "18999")
     assert "AUTOINDEX_API_PORT and AUTOINDEX_PREFECT_PORT are both 18999" in said(capsys, "up")
+
+
+def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["autoindex", "--version"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"autoindex {version('autoindex')}\n"
+
+
+def test_a_shell_completes_commands_and_sees_no_warning() -> None:
+    asked = {"_AUTOINDEX_COMPLETE": "complete_bash", "COMP_WORDS": "autoindex uni"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("autoindex")],
+        env={**os.environ, **asked, "COMP_CWORD": "1", "AUTOINDEX_DATABSE_URL": "misspelt"},
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("universe\n", "")

@@ -1,6 +1,6 @@
 """Restores archived rows to their tables."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -19,25 +19,32 @@ from autoindex.storage.tables import assets
 
 
 def restore(
-    connection: Connection, archive_url: str, kind: ArchivedType, start: date, end: date
+    connection: Connection,
+    archive_url: str,
+    kind: ArchivedType,
+    start: date,
+    end: date,
+    *,
+    began: Callable[[date], None] = lambda _: None,
 ) -> int:
     """Restore the rows dated `start` to `end`, both included; how many were missing.
 
     Stored rows do not change, and the archive keeps its rows. Prices are adjusted for the splits
     known when they were archived. They lower `prices_kept_from`, so that the next full refresh
-    fetches them again. Raises `ArchiveUnverified`, or `UnknownSymbols` where
-    the universe lacks an asset; nothing is restored then.
+    fetches them again. `began` is told each month. Raises `ArchiveUnverified`, or
+    `UnknownSymbols` where the universe lacks an asset; nothing is restored then.
     """
     archive_contents.check_place(archive_url)
     aged = AGED[kind]
     locks.until_commit(connection, "cleanup")
     if kind == "prices":
         locks.until_commit(connection, locks.PRICES)
-    restored = sum(
-        _restore_month(connection, aged, MonthArchive(archive_url, aged.name, month), start, end)
-        for month in archive_contents.months(archive_url, aged.name)
-        if expiry.month_of(start) <= month <= end
-    )
+    restored = 0
+    for month in archive_contents.months(archive_url, aged.name):
+        if expiry.month_of(start) <= month <= end:
+            began(month)
+            archive = MonthArchive(archive_url, aged.name, month)
+            restored += _restore_month(connection, aged, archive, start, end)
     if restored and kind == "prices":
         versions.bump(connection, versions.PRICES)
     return restored

@@ -116,3 +116,11 @@ def test_a_terminal_shows_a_table(settings: Settings, file: Path) -> None:
         *("symbol", "name", "exchange", "sector", "role", "active", "from", "to")
     ]
     assert date(2021, 12, 31).isoformat() in shown
+
+
+@pytest.mark.usefixtures("file")
+def test_a_narrow_terminal_cuts_nothing(settings: Settings) -> None:
+    console = Console(file=StringIO(), width=60)
+    console.print(universe_command.table(universe_command.rows(settings, None)))
+    assert isinstance(console.file, StringIO)
+    assert "…" not in console.file.getvalue()
