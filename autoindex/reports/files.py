@@ -9,6 +9,7 @@ from typing import Final
 from autoindex import filenames
 from autoindex.reports import json_file
 from autoindex.reports.content import ReportContent
+from autoindex.reports.legible import legible
 from autoindex.reports.pdf import document
 from autoindex.reports.workbook import excel
 from autoindex.requests import ReportFormat
@@ -24,7 +25,9 @@ class FileKind:
 
 
 KINDS: Final = {
-    ReportFormat.PDF: FileKind("application/pdf", "pdf", document.write),
+    ReportFormat.PDF: FileKind(
+        "application/pdf", "pdf", lambda content, path: document.write(legible(content), path)
+    ),
     ReportFormat.EXCEL: FileKind(
         "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx", excel.write
     ),

@@ -13,6 +13,7 @@ from rich.table import Table
 
 import sandbox
 from autoindex.errors import InvalidRequest
+from autoindex.reports.legible import shows
 from autoindex.requests import Symbol
 from autoindex.settings import Settings
 from autoindex.storage.universe import (
@@ -46,7 +47,19 @@ def import_file(settings: Settings, file: Path, step: Step, *, backdate: bool = 
         rows = universe_file.read(file, importing.members(), importing.refusal, settings.calendar)
         step.update(f"storing {len(rows):,} rows")
         done = importing.store(rows, settings.correction_sessions)
-    return f"{done.inserted} inserted, {done.updated} updated, {done.unchanged} unchanged"
+    counts = f"{done.inserted} inserted, {done.updated} updated, {done.unchanged} unchanged"
+    return "\n".join([counts, *_illegible(rows)])
+
+
+def _illegible(rows: Sequence[UniverseRow]) -> list[str]:
+    """A sentence about names and sectors that a PDF cannot show; none where it shows all."""
+    found = [text for row in rows for text in (row.name, row.sector or "") if not shows(text)]
+    if not found:
+        return []
+    return [
+        f"The PDF's typeface lacks letters of {len(found)} names or sectors, such as {found[0]}: "
+        "PDF reports show symbols instead; Excel, JSON and mail show the names"
+    ]
 
 
 def import_sandbox(settings: Settings) -> Imported | None:

@@ -58,7 +58,7 @@ class Step:
 
     def _print_lines(self) -> None:
         while not self._ended.wait(_SECONDS_BETWEEN_LINES):
-            self._console.print(f"   {self.__rich__()}", highlight=False)
+            self._console.print(f"   {self.__rich__()}", highlight=False, soft_wrap=True)
 
     def update(self, waits_for: str) -> None:
         """Show what is waited for now."""

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from autoindex.reports import captions, theme
 from autoindex.reports.content import ReportContent
+from autoindex.reports.legible import legible
 from autoindex.reports.pdf import charts, plot
 from autoindex.reports.wording import day, footnote, percent, points, return_label, subtitle
 
@@ -72,7 +73,7 @@ def html(content: ReportContent, where: str, link: str | None, chart_id: str) ->
 def chart(content: ReportContent) -> bytes:
     """The index against its benchmark over the last five years, as a PNG."""
     with plot.style():
-        figure = charts.recent(content, _CHART_WIDTH, _CHART_HEIGHT)
+        figure = charts.recent(legible(content), _CHART_WIDTH, _CHART_HEIGHT)
         figure.patch.set_visible(True)
         FigureCanvasAgg(figure)
         buffer = BytesIO()
