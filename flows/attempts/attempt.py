@@ -42,10 +42,10 @@ R = TypeVar("R")
 
 
 class Postponed(AutoindexError):
-    """A subtask is to be retried later, by the next attempt of its task."""
+    """A transient error in a subtask, which ends the attempt; the task may have another."""
 
     def __init__(self, subtask: str, error: Exception) -> None:
-        super().__init__(f"{subtask} is to be retried: {error}")
+        super().__init__(f"{subtask} ended this attempt: {error}")
         self.subtask = subtask
         self.error = error
 
