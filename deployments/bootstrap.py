@@ -61,7 +61,7 @@ def bootstrap(settings: Settings, progress: Progress) -> None:
             step.done(notices.sentence)
         with progress.step("Deployments", "`prefect deploy --all`") as step:
             step.done(deploy(os.environ))
-        alerting.arm(settings, api, again=notices.changed)
+        alerting.arm(api, again=notices.changed)
 
 
 @contextmanager

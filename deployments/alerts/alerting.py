@@ -1,6 +1,6 @@
-"""Apply the list of notices to a Prefect server, or remove them; safe to repeat."""
+"""Apply the list of notices to a Prefect server; safe to repeat."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -37,32 +37,30 @@ class Applied:
 def apply(settings: Settings, api_url: str, grace: timedelta = GRACE) -> Applied:
     """Create, update or remove automations so that the server has what the list says.
 
-    Without `AUTOINDEX_SLACK_WEBHOOK_URL` ours are removed, the webhook with them. One that was
-    switched off by hand stays off. `grace` is the time for a crashed run to be retried, and for a
-    work pool to get a new worker.
+    Without `AUTOINDEX_SLACK_WEBHOOK_URL` they send nothing, and the webhook is removed: Prefect's
+    event feed still shows each as triggered. One that was switched off by hand stays off. `grace`
+    is the time for a crashed run to be retried, and for a work pool to get a new worker.
     """
     with prefect_server.client(api_url) as client:
-        if settings.slack_webhook_url is None:
-            removed = _remove(client)
-            sentence = "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)"
-            return Applied(sentence + (f", {removed} removed" if removed else ""), changed=False)
         with temporary_settings({PREFECT_API_URL: api_url}):
             ui_url = (PREFECT_UI_URL.value() or api_url.removesuffix("/api")).rstrip("/")
-            webhook = _webhook(settings.slack_webhook_url)
+            url = settings.slack_webhook_url
+            webhook = None if url is None else _webhook(url)
+        if webhook is None:
+            _remove_webhook(client)
         pool: WorkPool = client.read_work_pool(POOL)
         listed = automations.notices(pool.id, ui_url, grace)
-        wanted = [notice.automation(webhook) for notice in listed]
-        return _bring_to(client, wanted)
+        applied = _bring_to(client, [notice.automation(webhook) for notice in listed])
+        where = "as events" if webhook is None else "to Slack"
+        return replace(applied, sentence=f"{where}: {applied.sentence}")
 
 
-def arm(settings: Settings, api_url: str, *, again: bool) -> None:
+def arm(api_url: str, *, again: bool) -> None:
     """Emit a sign of health for each deployment and queue, so that its first failure is noticed.
 
-    Call it once the deployments exist; without Slack it does nothing. Unless `again`, it skips
+    Call it once the deployments exist. Unless `again`, it skips
     what was armed before: an open incident would send its notice a second time.
     """
-    if settings.slack_webhook_url is None:
-        return
     with prefect_server.client(api_url) as client:
         about: list[tuple[str, list[dict[str, str]]]] = [
             (f"prefect.deployment.{one.id}", _related(f"prefect.deployment.{one.id}"))
@@ -118,7 +116,7 @@ def _bring_to(client: SyncPrefectClient, wanted: list[AutomationCore]) -> Applie
         client.delete_automation(left_over.id)
     unchanged = len(wanted) - created - updated
     counts = f"{created} created, {updated} updated, {unchanged} unchanged, {len(stored)} removed"
-    return Applied(f"to Slack: {counts}", changed=bool(created or updated))
+    return Applied(counts, changed=bool(created or updated))
 
 
 def _described(automation: AutomationCore) -> dict[str, Any]:
@@ -131,13 +129,9 @@ def _ours(client: SyncPrefectClient) -> dict[str, Automation]:
     return {one.name: one for one in every if automations.ALERT_TAG in one.tags}
 
 
-def _remove(client: SyncPrefectClient) -> int:
-    ours = _ours(client)
-    for one in ours.values():
-        client.delete_automation(one.id)
+def _remove_webhook(client: SyncPrefectClient) -> None:
     try:
         block = client.read_block_document_by_name(BLOCK, Webhook.get_block_type_slug())
     except ObjectNotFound:
-        return len(ours)
+        return
     client.delete_block_document(block.id)
-    return len(ours)

@@ -1,8 +1,9 @@
 """The list of notices to operators: the events that trigger each, and its text.
 
-Each is a Prefect automation that posts to Slack's incoming webhook. One incident gives one notice:
-a trigger's `after` names the signs of health, and only the first sign of trouble after one of them
-fires. `autoindex bootstrap` applies the list (see `deployments/alerts/alerting.py`).
+Each is a Prefect automation that posts to Slack's incoming webhook, where there is one. One
+incident gives one notice: a trigger's `after` names the signs of health, and only the first sign of
+trouble after one of them fires. `autoindex bootstrap` applies the list (see
+`deployments/alerts/alerting.py`).
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from prefect.automations import AutomationCore, CallWebhook, EventTrigger, Posture
+from prefect.automations import AutomationCore, CallWebhook, DoNothing, EventTrigger, Posture
 
 from flows.attempts.attempt import AWAITING_TURN
 from flows.visibility import events
@@ -58,14 +59,15 @@ class Notice:
     grace: timedelta | None = None
     once: bool = False
 
-    def automation(self, webhook: UUID) -> AutomationCore:
-        """The automation that sends it."""
+    def automation(self, webhook: UUID | None) -> AutomationCore:
+        """The automation that sends it; without a webhook, it is only an event in Prefect."""
+        send = webhook and CallWebhook(block_document_id=webhook, payload=self._payload())
         return AutomationCore(
             name=self.name,
             description=self.description,
             tags=[TAG, ALERT_TAG],
             trigger=self._trigger(),
-            actions=[CallWebhook(block_document_id=webhook, payload=self._payload())],
+            actions=[send or DoNothing()],
         )
 
     def _trigger(self) -> EventTrigger:

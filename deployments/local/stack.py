@@ -184,7 +184,7 @@ def _start(stack: Stack, progress: Progress) -> None:
         stack.start("Worker", "prefect", "worker", "start", *chosen)
         step.update("`prefect deploy --all`")
         deployed = bootstrap.deploy(stack.env)
-        alerting.arm(settings, api, again=notices.changed)
+        alerting.arm(api, again=notices.changed)
         step.done(deployed)
     with progress.step("Worker and facade", "a worker online") as step:
         stack.wait(f"{stack.api_url}/ready", step)

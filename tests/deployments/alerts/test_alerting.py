@@ -10,6 +10,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Running, Scheduled, State
 from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, text
@@ -137,7 +138,7 @@ def stage(
     assert alerting.apply(slack_settings, api, GRACE).sentence.startswith("to Slack: 12 created")
     with SyncPrefectClient(api) as client:
         made = Stage(client, slack, prefect_database)
-        alerting.arm(slack_settings, api, again=True)
+        alerting.arm(api, again=True)
         deadline = time.monotonic() + HANG_SECONDS
         while not alerting._armed(client):  # Prefect stores events some seconds later
             assert time.monotonic() < deadline
@@ -258,7 +259,7 @@ def test_a_second_set_up_repeats_no_notice_of_an_open_incident(
     first = stage.tell(events.CREDITS_LEFT, events.CREDITS)
     open_ = stage.tell(*said, "the incident", follows=first)
     stage.heard("credits nearly spent", "the incident")
-    alerting.arm(slack_settings, api, again=False)
+    alerting.arm(api, again=False)
     after = stage.tell(*said, "after the set-up", follows=open_)
     well = stage.tell(events.CREDITS_LEFT, events.CREDITS, follows=after)
     stage.tell(*said, "the next incident", follows=well)
@@ -266,12 +267,31 @@ def test_a_second_set_up_repeats_no_notice_of_an_open_incident(
     assert "after the set-up" not in str(stage.slack.texts)
 
 
-def test_without_the_webhook_nothing_of_it_stays(api: str, stage: Stage) -> None:
-    said = alerting.apply(Settings(), api).sentence
-    assert said == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set), 12 removed"
-    again = alerting.apply(Settings(), api).sentence
-    assert again == "off (AUTOINDEX_SLACK_WEBHOOK_URL is not set)"
-    assert stage.client.read_automations() == []
+def test_without_the_webhook_a_notice_is_an_event(api: str, stage: Stage) -> None:
+    changed = alerting.apply(Settings(), api, GRACE)
+    counts = "0 created, 12 updated, 0 unchanged, 0 removed"
+    assert changed == Applied(f"as events: {counts}", changed=True)
+    counts = "0 created, 0 updated, 12 unchanged, 0 removed"
+    assert alerting.apply(Settings(), api, GRACE) == Applied(f"as events: {counts}", changed=False)
+    with pytest.raises(ObjectNotFound):
+        stage.client.read_block_document_by_name(alerting.BLOCK, "webhook")
+    event = stage.tell(events.LEVELS_CHANGED, events.INDEX, "nobody is told of this")
+    deadline = time.monotonic() + HANG_SECONDS
+    while triggered_by(stage.client, event) != {"Autoindex: published levels changed"}:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert stage.told("nobody is told of this") == []
+
+
+def triggered_by(client: SyncPrefectClient, event: str) -> set[str]:
+    """The automations that the event feed shows as triggered by an event."""
+    asked = {"filter": {"event": {"name": ["prefect.automation.triggered"]}, "order": "DESC"}}
+    found = client.request("POST", "/events/filter", json=asked).raise_for_status().json()
+    return {
+        one["resource"]["prefect.resource.name"]
+        for one in found["events"]
+        if f"prefect.event.{event}" in [about["prefect.resource.id"] for about in one["related"]]
+    }
 
 
 def soon() -> datetime:
