@@ -6,6 +6,7 @@ Registered through the entry point group `prefect.collections`, so that the ordi
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
@@ -78,9 +79,11 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         return base_job_template()
 
     def __init__(self, work_pool_name: str, **options: Any) -> None:
-        # The command line always passes all three: without a choice of the user, ours apply.
+        # The command line always passes them: without a choice of the user, ours apply.
         if options.get("limit") is None:
             options["limit"] = LIMIT
+        if options.get("name") is None:
+            options["name"] = f"{socket.gethostname()}:{os.getpid()}"
         chosen = get_current_settings().worker.model_fields_set
         if "prefetch_seconds" not in chosen:
             options["prefetch_seconds"] = PREFETCH_SECONDS

@@ -1,5 +1,8 @@
 """What a worker does where nobody chose, and that a choice is kept."""
 
+import os
+import socket
+
 import pytest
 from prefect import get_client
 from prefect.settings import PREFECT_WORKER_HEARTBEAT_SECONDS, temporary_settings
@@ -15,6 +18,11 @@ def test_a_dead_worker_is_soon_known_to_be_dead(chosen: int | None, seconds: int
         passed = int(PREFECT_WORKER_HEARTBEAT_SECONDS.value())
         worker = AutoindexWorker("autoindex", heartbeat_interval_seconds=passed)
     assert worker.heartbeat_interval_seconds == seconds
+
+
+def test_a_worker_is_named_for_its_host_and_process() -> None:
+    assert AutoindexWorker(POOL, name=None).name == f"{socket.gethostname()}:{os.getpid()}"
+    assert AutoindexWorker(POOL, name="mine").name == "mine"
 
 
 @pytest.mark.anyio
