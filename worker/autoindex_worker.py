@@ -39,6 +39,7 @@ from worker.lease_manager import LeaseManager
 from worker.outages import Outages, until_available, without_client_retries
 from worker.prefect_yaml import read_prefect_yaml
 from worker.recovery import Recovery
+from worker.scheduled_names import ScheduledNames
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -153,6 +154,7 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
         for service in (
             self._lease_manager.renew,
             recovery.run,
+            ScheduledNames(self.client, self._work_pool_name).run,
             self._listen,
             self._poll_on_wake,
         ):
