@@ -70,6 +70,17 @@ def sentence(content: ReportContent) -> str:
     return f"{which} are back-tested: the index was launched on {day(past.launched_at)}."
 
 
+def footnote(content: ReportContent) -> str:
+    """What stands under a table of returns: what the dagger means, and up to when all of it holds.
+
+    Empty where nothing is back-tested, or where it is not known.
+    """
+    found = extent(content, content.inception, content.period.last)
+    if found in (None, "no"):
+        return ""
+    return f"{note(content)} {sentence(content)}".lstrip()
+
+
 def mark(content: ReportContent, found: Extent) -> str:
     """The dagger of a row that is back-tested; none where everything is."""
     return "" if found in (None, "no") or everything(content) else _MARK

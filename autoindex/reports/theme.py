@@ -19,6 +19,8 @@ MUTED: Final = "#5C676D"
 RULE: Final = "#C5CCD0"
 SHADE: Final = "#EEF2F3"
 BENCHMARK: Final = "#7C868B"
+# As dark as the accent: in grey a loss is no paler than a gain of the same size.
+LOSS: Final = "#43494C"
 WHITE: Final = "#FFFFFF"
 
 REGULAR: Final = "SourceSans"
@@ -57,8 +59,11 @@ def shortened(text: str, width: float, size: float) -> str:
 
 
 def shades(count: int) -> list[str]:
-    """`count` shades of the accent from dark to light, evenly spaced."""
-    dark, light = _rgb(ACCENT), (226, 236, 238)
+    """`count` shades of the accent from dark to light, evenly spaced.
+
+    The lightest has a contrast of 3 to 1 on white, as WCAG 2.2 asks of graphics.
+    """
+    dark, light = _rgb(ACCENT), (111, 151, 159)
     steps = [i / max(count - 1, 1) for i in range(count)]
     return [
         "#{:02X}{:02X}{:02X}".format(

@@ -94,6 +94,19 @@ def test_the_summary_names_what_matters_for_the_period(
     assert mixed.summary in body.text(mixed, "here")
 
 
+def test_the_first_page_says_what_is_back_tested(
+    mixed: ReportContent, backwards: ReportContent, content: ReportContent
+) -> None:
+    assert back_test.footnote(mixed) == (
+        "\N{DAGGER} With a back-test. Levels up to 31 Mar 2021 are back-tested: the index was "
+        "launched on 31 Mar 2021."
+    )
+    assert back_test.footnote(backwards) == (
+        "All levels are back-tested: the index was launched on 28 Dec 2022."
+    )
+    assert back_test.footnote(content) == ""
+
+
 def test_the_summary_counts_a_level_once_however_often_it_has_changed(
     make: Callable[[PublishedPast | None], ReportContent],
 ) -> None:

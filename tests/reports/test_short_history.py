@@ -87,10 +87,9 @@ def test_every_file_shows_a_dash_and_says_why(
     document.write(made, tmp_path / "young.pdf")
     pages = [page.extract_text() for page in PdfReader(tmp_path / "young.pdf").pages]
     front, text = " ".join(pages[0].split()), " ".join(" ".join(pages).split())
-    assert f"{DASH} {REASON}" in front
-    assert f"Sharpe ratio since inception {DASH}" in front
-    assert f"Turnover a year, one-way {DASH}" in front
-    assert f"Annual volatility {DASH} {DASH}" in text
+    assert REASON in front
+    for left_out in ("Sharpe ratio since inception", "Turnover a year", "Annual volatility"):
+        assert left_out not in text
     assert f"{DASH} Not enough data: it takes 60 common sessions of closes." in text
 
     excel.write(made, tmp_path / "young.xlsx")

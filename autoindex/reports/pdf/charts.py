@@ -19,7 +19,9 @@ _RECENT_SESSIONS: Final = 5 * 252
 _SHORT_PERIOD: Final = 10
 _AROUND_SHORT_PERIOD: Final = 21
 _BARS: Final = 20
+_BAR_HEIGHT: Final = 11.0
 _FEWEST_YEARS: Final = 7
+_FEWEST_STEPS: Final = 8
 # Of a chart's width: names beside the plot must leave room for it.
 _WIDEST_NAME: Final = 0.3
 
@@ -36,7 +38,7 @@ def growth(content: ReportContent, width: float, height: float) -> Figure:
     if is_logarithmic(content):
         plot.log_axis(lambda value: number_text(value, 0))
     else:
-        plot.value_axis(lambda value: number_text(value, 0))
+        plot.value_axis(lambda value: f"{value:,.6g}")
     return plot.figure
 
 
@@ -159,7 +161,7 @@ def allocations(content: ReportContent, width: float, height: float) -> Figure:
     tops = np.cumsum(stacked, axis=1)
     for top, own, shade in zip(tops.T, stacked.T, theme.shades(len(order)), strict=True):
         plot.axes.fill_between(
-            at, top - own, top, step="post", facecolor=shade, edgecolor="white", linewidth=0.25
+            at, top - own, top, step="post", facecolor=shade, edgecolor="white", linewidth=0.7
         )
     plot.axes.set_ylim(0.0, 1.0)
     plot.time_axis(at)
@@ -169,20 +171,25 @@ def allocations(content: ReportContent, width: float, height: float) -> Figure:
 
 
 def _stack_names(plot: Plot, x: float, places: Floats, names: list[str], height: float) -> None:
+    """A name beside each step, moved where it would cover another or leave the plot."""
     apart = 8.5 / height
-    lowest = -np.inf
-    for place, name in zip(places.tolist(), names, strict=False):
-        lowest = max(place, lowest + apart)
-        plot.text(x, lowest, f"  {name}", va="center")
+    shown = places[: int(0.9 / apart)]
+    for at in range(1, len(shown)):
+        shown[at] = max(shown[at], shown[at - 1] + apart)
+    highest = 1.0 + apart
+    for at in reversed(range(len(shown))):
+        highest = shown[at] = min(shown[at], highest - apart)
+        plot.text(x, shown[at], f"  {names[at]}", va="center")
 
 
 def contributions(content: ReportContent, width: float, height: float) -> Figure:
-    """Contributions to the period's return as bars; the 20 largest in size where there are more."""
-    rows = sorted(content.contributions, key=lambda row: -abs(row.contribution))[:_BARS]
+    """Contributions to the period's return as bars; the largest in size as far as there is room."""
+    room = min(int(height / _BAR_HEIGHT), _BARS)
+    rows = sorted(content.contributions, key=lambda row: -abs(row.contribution))[:room]
     rows.sort(key=lambda row: row.contribution)
     values = np.array([row.contribution for row in rows], dtype=np.float64)
     plot = Plot(width, height, gutter=0.1, top=2.0)
-    colours = [theme.ACCENT if value >= 0 else theme.BENCHMARK for value in values]
+    colours = [theme.ACCENT if value >= 0 else theme.LOSS for value in values]
     plot.axes.barh(np.arange(len(rows)), values, height=0.66, color=colours)
     plot.axes.axvline(0.0, color=theme.INK, linewidth=0.5)
     size = max(float(np.abs(values).max()), 1e-9)
@@ -227,4 +234,20 @@ def turnover(content: ReportContent, width: float, height: float) -> Figure:
     plot.axes.bar(at + 182.0, [row.turnover for row in rows], width=250.0, color=theme.ACCENT)
     plot.time_axis(at, until=_end_of_years(at))
     plot.value_axis(short_percent, floor=0.0)
+    return plot.figure
+
+
+def distribution(content: ReportContent, width: float, height: float) -> Figure:
+    """How many complete months had which return, index beside benchmark."""
+    found = content.distribution
+    assert found is not None  # noqa: S101  (pages.py checks it)
+    plot = Plot(width, height)
+    at = np.arange(len(found.index_months), dtype=np.float64)
+    plot.bars(at + 0.08, floats(found.index_months), content.index_name, theme.ACCENT, 0.4)
+    if found.benchmark_months is not None and content.benchmark_name is not None:
+        theirs = floats(found.benchmark_months)
+        plot.bars(at + 0.52, theirs, content.benchmark_name, theme.BENCHMARK, 0.4)
+    plot.axes.set_xlim(0.0, max(len(at), _FEWEST_STEPS))
+    plot.foot([float(tick) for tick in range(len(found.edges))], [*map(short_percent, found.edges)])
+    plot.value_axis(lambda value: number_text(value, 0), floor=0.0)
     return plot.figure

@@ -14,43 +14,44 @@ _LEFT: Final = ("ALIGN", (-1, 0), (-1, -1), "LEFT")
 _APART: Final = ("LEFTPADDING", (-1, 0), (-1, -1), 12)
 
 
-def section(content: ReportContent, width: float) -> list[Flowable]:
-    """The whole section; nothing where it is not known what was published."""
+def section(content: ReportContent, width: float, shown: int = _SHOWN) -> list[Flowable]:
+    """The largest changes and corrections; empty where it is not known what was published."""
     past = content.published_past
     if past is None:
         return []
-    parts: list[Flowable] = [Heading("Corrections"), say(_changed(content, past), CAPTION)]
+    parts: list[Flowable] = [Heading("Corrections"), say(_changed(content, past, shown), CAPTION)]
     if past.changes:
-        parts += [_changes(past, width), Spacer(0, GAP / 2)]
-    parts.append(say(_waiting(past), CAPTION))
+        parts += [_changes(past, width, shown), Spacer(0, GAP / 2)]
+    parts.append(say(_waiting(past, shown), CAPTION))
     if past.pending:
-        parts.append(_pending(past, width))
+        parts.append(_pending(past, width, shown))
     return [*parts, Spacer(0, GAP)]
 
 
-def _changed(content: ReportContent, past: PublishedPast) -> str:
+def _changed(content: ReportContent, past: PublishedPast, shown: int) -> str:
     since = f"since the close of {day(content.period.base)}"
     if not past.changes:
         return f"No published level has changed {since}."
-    return f"Published levels that have changed {since}{_largest(len(past.changes))}."
+    return f"Published levels that have changed {since}{_largest(len(past.changes), shown)}."
 
 
-def _waiting(past: PublishedPast) -> str:
+def _waiting(past: PublishedPast, shown: int) -> str:
     if not past.pending:
         return "No correction is pending."
     return (
-        f"Pending{_largest(len(past.pending))}: no published level changes until somebody asks for "
-        "a computation that starts there. Effect: the largest change of a level that it would make."
+        f"Pending{_largest(len(past.pending), shown)}: no published level changes until somebody "
+        "asks for a computation that starts there. Effect: the largest change of a level that it "
+        "would make."
     )
 
 
-def _largest(count: int) -> str:
-    return f", the {_SHOWN} largest of {count:,}" if count > _SHOWN else ""
+def _largest(count: int, shown: int) -> str:
+    return f", the {shown} largest of {count:,}" if count > shown else ""
 
 
-def _changes(past: PublishedPast, width: float) -> Table:
+def _changes(past: PublishedPast, width: float, shown: int) -> Table:
     sizes = {one: one.new_level / one.old_level - 1 for one in past.changes}
-    chosen = sorted(past.changes, key=lambda one: -abs(sizes[one]))[:_SHOWN]
+    chosen = sorted(past.changes, key=lambda one: -abs(sizes[one]))[:shown]
     unit = width / 12
     rows: list[list[Any]] = [["Session", "Published", "Replaced by", "Change", "On", "Cause"]]
     rows += [
@@ -68,8 +69,8 @@ def _changes(past: PublishedPast, width: float) -> Table:
     return grid(rows, widths, extra=[_LEFT, _APART])
 
 
-def _pending(past: PublishedPast, width: float) -> Table:
-    chosen = sorted(past.pending, key=lambda one: -(one.effect or 0.0))[:_SHOWN]
+def _pending(past: PublishedPast, width: float, shown: int) -> Table:
+    chosen = sorted(past.pending, key=lambda one: -(one.effect or 0.0))[:shown]
     unit = width / 12
     rows: list[list[Any]] = [["Session", "Effect", "Cause"]]
     rows += [

@@ -1,4 +1,4 @@
-"""The report as an A4 PDF: a fact sheet with vector charts, bookmarks and searchable text."""
+"""The report as a PDF: a fact sheet with vector charts, bookmarks and searchable text."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from reportlab import rl_config
-from reportlab.lib.pagesizes import A4
+from reportlab.lib.pagesizes import A4, LETTER
 from reportlab.lib.units import mm
 from reportlab.pdfbase import pdfdoc
 from reportlab.pdfgen.canvas import Canvas
@@ -18,10 +18,11 @@ from autoindex.reports.pdf import pages, plot
 from autoindex.reports.wording import day
 
 MARGIN: Final = 16 * mm
-WIDTH: Final = A4[0] - 2 * MARGIN
+_PAPER: Final = {"a4": A4, "letter": LETTER}
 _LANGUAGE: Final = "en-GB"
 _HEADER: Final = 13 * mm
 _FOOTER: Final = 5 * mm
+_LOWER: Final = 6.4 * mm
 
 
 def write(content: ReportContent, path: Path) -> None:
@@ -31,16 +32,21 @@ def write(content: ReportContent, path: Path) -> None:
     rl_config.useA85 = 0
     document = _Document(path, content)
     with plot.style():
-        document.build(pages.story(content, WIDTH), canvasmaker=document.canvas)
+        story = pages.story(content, document.width, document.height)
+        document.build(story, canvasmaker=document.canvas)
 
 
 class _Document(BaseDocTemplate):
     def __init__(self, path: Path, content: ReportContent) -> None:
         super().__init__(
             str(path),
-            pagesize=A4,
+            pagesize=_PAPER[content.imprint.paper],
+            leftMargin=MARGIN,
+            rightMargin=MARGIN,
+            bottomMargin=MARGIN + _FOOTER,
+            topMargin=MARGIN + _HEADER - 6 * mm,
             title=content.title,
-            author=content.index_name,
+            author=content.imprint.publisher or content.index_name,
             subject=content.summary,
             creator="Autoindex",
             keywords=[content.index_name, content.report_type.value, str(content.period.last)],
@@ -50,13 +56,7 @@ class _Document(BaseDocTemplate):
             initialFontName=theme.REGULAR,
         )
         self._content = content
-        body = Frame(
-            MARGIN,
-            MARGIN + _FOOTER,
-            WIDTH,
-            A4[1] - 2 * MARGIN - _HEADER - _FOOTER + 6 * mm,
-            *(0, 0, 0, 0),
-        )
+        body = Frame(MARGIN, MARGIN + _FOOTER, self.width, self.height, *(0, 0, 0, 0))
         self.addPageTemplates(PageTemplate("page", [body], onPage=self._header_and_footer))
 
     def canvas(self, *args: Any, **kwargs: Any) -> Canvas:
@@ -71,24 +71,27 @@ class _Document(BaseDocTemplate):
     def _header_and_footer(self, canvas: Canvas, _: BaseDocTemplate) -> None:
         content = self._content
         canvas.saveState()
-        top = A4[1] - MARGIN + 1 * mm
+        right, top = MARGIN + self.width, self.pagesize[1] - MARGIN + 1 * mm
         canvas.setFillColor(theme.ACCENT)
-        canvas.rect(MARGIN, top + 3.5 * mm, WIDTH, 1.1 * mm, stroke=0, fill=1)
+        canvas.rect(MARGIN, top + 3.5 * mm, self.width, 1.1 * mm, stroke=0, fill=1)
         if canvas.getPageNumber() > 1:
             canvas.setFont(theme.BOLD, 8)
-            canvas.drawString(MARGIN, top - 1 * mm, content.index_name)
+            name = theme.shortened(content.index_name, 0.6 * self.width, 8)
+            canvas.drawString(MARGIN, top - 1 * mm, name)
         canvas.setFillColor(theme.MUTED)
         canvas.setFont(theme.REGULAR, 8)
         kind = f"{content.report_type.capitalize()} report, {content.period.label}"
-        canvas.drawRightString(MARGIN + WIDTH, top - 1 * mm, kind)
+        canvas.drawRightString(right, top - 1 * mm, kind)
         canvas.setStrokeColor(theme.RULE)
         canvas.setLineWidth(0.4)
-        canvas.line(MARGIN, MARGIN, MARGIN + WIDTH, MARGIN)
+        canvas.line(MARGIN, MARGIN, right, MARGIN)
         canvas.setFont(theme.REGULAR, 7)
         made = (
             f"Data as of {day(content.period.last)}. Past performance says little about the future."
         )
         canvas.drawString(MARGIN, MARGIN - 3.6 * mm, made)
+        imprint = theme.shortened(_imprint(content), self.width, 7)
+        canvas.drawString(MARGIN, MARGIN - _LOWER, imprint)
         canvas.restoreState()
 
 
@@ -112,15 +115,27 @@ class _NumberedCanvas(Canvas):
             self.setFont(theme.REGULAR, 7)
             self.setFillColor(theme.MUTED)
             text = f"Page {number} of {len(self._finished)}"
-            self.drawRightString(MARGIN + WIDTH, MARGIN - 3.6 * mm, text)
+            right = self._pagesize[0] - MARGIN  # type: ignore[attr-defined]
+            self.drawRightString(right, MARGIN - 3.6 * mm, text)
             super().showPage()
         super().save()
+
+
+def _imprint(content: ReportContent) -> str:
+    """When and by which task it was made, who publishes it, and whom to ask."""
+    made, imprint = content.generated_at.astimezone(UTC), content.imprint
+    task = f" by task {imprint.task_id}" if imprint.task_id else ""
+    who = ". ".join(filter(None, (imprint.publisher, imprint.contact)))
+    return f"Made on {day(made)} at {made:%H:%M} UTC{task}. {who}".rstrip()
 
 
 def _xmp(content: ReportContent) -> bytes:
     """Title, language and time of the document for programs that read no `Info` dictionary."""
     made = content.generated_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    title, publisher = escape(content.title), escape(content.index_name)
+    title, publisher = (
+        escape(content.title),
+        escape(content.imprint.publisher or content.index_name),
+    )
     return f"""<?xpacket begin="\N{ZERO WIDTH NO-BREAK SPACE}" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">

@@ -1,18 +1,23 @@
 """Building blocks of the pages: text styles, headings, charts, tables of figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from matplotlib.figure import Figure
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.platypus import Flowable, Paragraph, Table, TableStyle
+from reportlab.platypus import Flowable, Frame, Paragraph, Table, TableStyle
 
 from autoindex.reports import theme
 from autoindex.reports.pdf import vector
 
 GAP: Final = 6 * mm
+_SPARE: Final = 2 * mm
+_STEP: Final = 0.02
+
+Part = Callable[[float], list[Flowable]]
+"""A part of a page, for a column of so many points; empty where there is nothing to show."""
 
 
 def _style(name: str, font: str, size: float, leading: float, **more: Any) -> ParagraphStyle:
@@ -20,12 +25,14 @@ def _style(name: str, font: str, size: float, leading: float, **more: Any) -> Pa
 
 
 TITLE: Final = _style("title", theme.BOLD, 25, 31, textColor=theme.INK)
+LONG_TITLE: Final = _style("long title", theme.BOLD, 15, 18, textColor=theme.INK)
 SUBTITLE: Final = _style("subtitle", theme.REGULAR, 11, 15, textColor=theme.MUTED)
 LEAD: Final = _style("lead", theme.REGULAR, 10.5, 14.5, textColor=theme.INK)
 HEADING: Final = _style("heading", theme.BOLD, 11.5, 15, textColor=theme.ACCENT, spaceAfter=1)
 SUBHEADING: Final = _style("subheading", theme.BOLD, 9, 12.5, textColor=theme.INK)
 CAPTION: Final = _style("caption", theme.REGULAR, 7.5, 10, textColor=theme.MUTED, spaceAfter=2)
 BODY: Final = _style("body", theme.REGULAR, 9, 12.5, textColor=theme.INK, spaceAfter=5)
+PRINT: Final = _style("print", theme.REGULAR, 8, 10.6, textColor=theme.INK, spaceAfter=4)
 CELL: Final = _style("cell", theme.REGULAR, 8, 10, textColor=theme.INK)
 
 _FLUSH: Final = [
@@ -44,9 +51,9 @@ def say(text: str, style: ParagraphStyle) -> Paragraph:
     return Paragraph(escape(text).replace(" pp", "\N{NO-BREAK SPACE}pp"), style)
 
 
-def in_cell(text: str, width: float) -> Paragraph:
-    """Text in a table cell of `width` points, cut to about two lines."""
-    return say(theme.shortened(text, 1.8 * width, CELL.fontSize), CELL)
+def in_cell(text: str, width: float, lines: int = 2) -> Paragraph:
+    """Text in a table cell of `width` points, cut to about so many lines."""
+    return say(theme.shortened(text, (lines - 0.2) * width, CELL.fontSize), CELL)
 
 
 class Heading(Paragraph):
@@ -102,14 +109,19 @@ def grid(
     heads: int = 1,
 ) -> Table:
     """A table of figures: `heads` header rows, and text in the first column."""
+    above: list[tuple[Any, ...]] = [("LINEABOVE", (0, 0), (-1, 0), 0.7, theme.INK)]
+    if heads:
+        above = [
+            ("FONT", (0, 0), (-1, heads - 1), theme.BOLD, 7.5, 9),
+            ("TEXTCOLOR", (0, 0), (-1, heads - 1), theme.MUTED),
+            ("LINEBELOW", (0, heads - 1), (-1, heads - 1), 0.7, theme.INK),
+        ]
     commands: list[tuple[Any, ...]] = [
         ("FONT", (0, 0), (-1, -1), theme.REGULAR, 8, 10),
-        ("FONT", (0, 0), (-1, heads - 1), theme.BOLD, 7.5, 9),
-        ("TEXTCOLOR", (0, 0), (-1, heads - 1), theme.MUTED),
         ("TEXTCOLOR", (0, heads), (-1, -1), theme.INK),
+        *above,
         ("ALIGN", (1, 0), (-1, -1), "RIGHT"),
         ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
-        ("LINEBELOW", (0, heads - 1), (-1, heads - 1), 0.7, theme.INK),
         ("LINEBELOW", (0, heads), (-1, -1), 0.3, theme.RULE),
         ("LEFTPADDING", (0, 0), (-1, -1), 0),
         ("LEFTPADDING", (1, 0), (-1, -1), 3),
@@ -132,10 +144,51 @@ def bold(column: int) -> tuple[Any, ...]:
     return ("FONT", (column, 1), (column, -1), theme.BOLD, 8, 10)
 
 
-def side_by_side(left: Sequence[Flowable], right: Sequence[Flowable], width: float) -> Table:
-    """Two columns of equal width with the usual gap."""
+def side_by_side(left: Part, right: Part, width: float) -> list[Flowable]:
+    """Two columns of equal width with the usual gap; one over both where the other is empty."""
     half = half_of(width)
-    return Table([[list(left), "", list(right)]], [half, GAP, half], style=TableStyle(_FLUSH))
+    columns = left(half), right(half)
+    if not all(columns):
+        return left(width) or right(width)
+    flush = TableStyle(_FLUSH)
+    row = [[columns[0], "", columns[1]]]
+    return [Table(row, [half, GAP, half], style=flush, hAlign="LEFT")]
+
+
+class OnePage(Flowable):
+    """What `make` gives for a width and a chart's height, on one page.
+
+    The chart is as high as the rest leaves room for, between `least` and `most` points. Where that
+    is not enough, everything is set wider and shown smaller.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[float, float], list[Flowable]],
+        width: float,
+        height: float,
+        *,
+        least: float,
+        most: float,
+    ) -> None:
+        super().__init__()
+        self.width, self.height, self._larger = width, height, 1.0
+        while (spare := self._spare(make(width * self._larger, least))) < 0:
+            self._larger += _STEP
+        self._parts = make(width * self._larger, min(least + spare, most))
+
+    def _spare(self, parts: list[Flowable]) -> float:
+        width, height = self.width * self._larger, self.height * self._larger
+        taken = (part.wrap(width, height)[1] + part.getSpaceAfter() for part in parts)
+        return height - _SPARE - sum(taken)
+
+    def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803
+        return self.width, self.height
+
+    def draw(self) -> None:
+        self.canv.scale(1 / self._larger, 1 / self._larger)
+        sides = self.width * self._larger, self.height * self._larger
+        Frame(0, 0, *sides, *(0, 0, 0, 0)).addFromList(self._parts, self.canv)
 
 
 def half_of(width: float) -> float:

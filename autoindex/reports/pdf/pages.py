@@ -1,289 +1,204 @@
-"""The pages in order: a story of ReportLab flowables."""
+"""The pages of each type of report: a story of ReportLab flowables."""
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from reportlab.lib.units import mm
 from reportlab.platypus import CondPageBreak, Flowable, KeepTogether, PageBreak, Spacer
 
-from autoindex.reports import back_test, captions
-from autoindex.reports.content import Paragraph, ReportContent
-from autoindex.reports.pdf import charts, corrections, report_tables
+from autoindex.reports import back_test
+from autoindex.reports.content import ReportContent
+from autoindex.reports.pdf import corrections, fact_tables, parts
 from autoindex.reports.pdf.flowables import (
-    BODY,
     CAPTION,
     GAP,
     LEAD,
+    LONG_TITLE,
     SUBHEADING,
     SUBTITLE,
     TITLE,
-    Chart,
     Heading,
-    half_of,
+    OnePage,
     say,
     side_by_side,
 )
-from autoindex.reports.wording import (
-    FOOTNOTE,
-    NOTHING,
-    day,
-    footnote,
-    percent,
-    subtitle,
-    words,
-)
+from autoindex.reports.theme import text_width
+from autoindex.reports.wording import FOOTNOTE, NOTHING, day, figure, subtitle
+from autoindex.requests import ReportType
 
 _SMALL: Final = GAP / 2
-_YEARS_HEIGHT: Final = 52 * mm
-# Half a column has room for so many symbols above its table; the other formats have all of them.
-_LISTED: Final = 30
-_UNCOVERED: Final = "benchmark_history"
+_WINDOWS_OF_A_DAY: Final = (
+    "period",
+    "previous_period",
+    "month_to_date",
+    "year_to_date",
+    "1_year",
+    "inception",
+)
+_SHOWN: Final = 3
+_SAMPLE: Final = "Sample data: the prices are the sandbox's, not a provider's."
 
 
-def story(content: ReportContent, width: float) -> list[Flowable]:
-    """The whole report, for a column of `width` points."""
+def story(content: ReportContent, width: float, height: float) -> list[Flowable]:
+    """The report, for pages of `width` by `height` points.
+
+    A daily report is one page and a weekly one two. Monthly and quarterly ones are as long as what
+    they have to show.
+    """
+    if content.report_type is ReportType.DAILY:
+        return [OnePage(partial(_day, content), width, height, least=56 * mm, most=90 * mm)]
+    front = OnePage(partial(_front, content), width, height, least=30 * mm, most=80 * mm)
+    if content.report_type is ReportType.WEEKLY:
+        second = partial(_week, content)
+        last = OnePage(second, width, height, least=50 * mm, most=94 * mm)
+        return [front, PageBreak(), last]
+    return [front, PageBreak(), *_whole(content, width)]
+
+
+def _day(content: ReportContent, width: float, chart: float) -> list[Flowable]:
     return [
-        *_front(content, width),
-        PageBreak(),
-        *_performance(content, width),
-        PageBreak(),
-        *_risk(content, width),
-        CondPageBreak(_months_height(content)),
-        *_months(content, width),
-        PageBreak(),
-        *_holdings(content, width),
-        PageBreak(),
-        *_rebalancing(content, width),
-        *corrections.section(content, width),
-        *_notes(content),
-        *_method(content, width),
+        *_masthead(content, width),
+        *side_by_side(
+            lambda column: parts.period(content, column, chart),
+            lambda column: parts.movers(content, column),
+            width,
+        ),
+        Spacer(0, _SMALL),
+        *_performance(content, width, _WINDOWS_OF_A_DAY),
+        Spacer(0, _SMALL),
+        *side_by_side(
+            lambda column: parts.next_rebalance(content, column, 5),
+            lambda _: parts.notes(content, _SHOWN),
+            width,
+        ),
+        Spacer(0, _SMALL),
+        *corrections.section(content, width, _SHOWN),
+        say("Method, sources and caveats are in the monthly report.", CAPTION),
     ]
 
 
-def _front(content: ReportContent, width: float) -> list[Flowable]:
-    half = half_of(width)
-    left = [Heading("Key facts"), report_tables.facts(content, half)]
-    right: list[Flowable] = [Heading("Largest holdings")]
-    right.append(
-        report_tables.largest(content, half)
-        if content.holdings
-        else _not_enough(content, "holdings")
-    )
+def _front(content: ReportContent, width: float, chart: float) -> list[Flowable]:
     return [
-        say(content.index_name, TITLE),
-        say(subtitle(content), SUBTITLE),
+        *_masthead(content, width),
+        *parts.growth(content, width, chart),
         Spacer(0, _SMALL),
-        report_tables.tiles(content, width),
+        *_performance(content, width),
+        Spacer(0, _SMALL),
+        *side_by_side(
+            lambda column: [Heading("Key facts"), fact_tables.facts(content, column)],
+            lambda column: parts.largest(content, column),
+            width,
+        ),
+    ]
+
+
+def _masthead(content: ReportContent, width: float) -> list[Flowable]:
+    fits = text_width(content.index_name, TITLE.fontSize) < 0.95 * width
+    return [
+        say(content.index_name, TITLE if fits else LONG_TITLE),
+        say(subtitle(content), SUBTITLE),
+        say(_origin(content), CAPTION),
+        *([say(_SAMPLE, SUBHEADING)] if content.sample_data else []),
+        Spacer(0, 1 * mm),
+        fact_tables.tiles(content, width),
         Spacer(0, _SMALL),
         say(content.summary, LEAD),
         Spacer(0, _SMALL),
-        Heading("Growth since inception"),
-        say(captions.growth(content), CAPTION),
-        Chart(charts.growth(content, width, 47 * mm)),
-        Spacer(0, _SMALL),
-        Heading("Performance"),
-        report_tables.comparisons(content, width),
-        Spacer(0, 0.5 * mm),
-        say(f"{FOOTNOTE} {back_test.note(content)}".rstrip(), CAPTION),
-        Spacer(0, _SMALL),
-        side_by_side(left, right, width),
     ]
 
 
-def _performance(content: ReportContent, width: float) -> list[Flowable]:
-    half = half_of(width)
-    start = charts.period_start(content)
-    # A period of a few sessions is drawn with those before it.
-    longer = content.series.sessions[start] < content.period.base
-    sessions = len(content.series.sessions) - 1 - start
-    left = [
-        Heading(f"Last {sessions} sessions" if longer else "The period"),
-        say(captions.period(content), CAPTION),
-        Chart(charts.period(content, half, 94 * mm)),
-    ]
-    right: list[Flowable] = [
-        Heading("Contributions to return"),
-        say(f"Percentage points, from the close of {day(content.period.base)}", CAPTION),
-    ]
-    if content.contributions:
-        right.append(Chart(charts.contributions(content, half, 94 * mm)))
-    else:
-        right.append(_not_enough(content, "contributions"))
+def _origin(content: ReportContent) -> str:
+    """Base date and launch."""
+    past = content.published_past
+    said = [f"Base date {day(content.inception)}, at {figure(content.series.level[0])}"]
+    said += [f"launched on {day(past.launched_at)}"] if past else []
+    return f"{', '.join(said)}."
+
+
+def _performance(
+    content: ReportContent, width: float, keys: tuple[str, ...] = ()
+) -> list[Flowable]:
+    rows = fact_tables.windows(content, keys)
+    table = fact_tables.comparisons(rows, width)
+    head = content.headline
+    short = FOOTNOTE if any(NOTHING in row for row in rows) else ""
+    if None in (head.annual_return, head.annual_volatility):
+        short = short or FOOTNOTE.removeprefix(f"{NOTHING} ")
+    price = ""
+    if content.sample_data and content.benchmark_name is not None:
+        price = "The benchmark leaves dividends out; the constituents' prices include them."
+    notes = " ".join(filter(None, (short, back_test.footnote(content), price)))
+    return [Heading("Performance"), table, Spacer(0, 0.5 * mm), say(notes, CAPTION)]
+
+
+def _week(content: ReportContent, width: float, chart: float) -> list[Flowable]:
     return [
-        side_by_side(left, right, width),
-        Spacer(0, GAP),
-        Heading("Recent years"),
-        say(captions.recent(content), CAPTION),
-        Chart(charts.recent(content, width, 126 * mm)),
-    ]
-
-
-def _not_enough(content: ReportContent, part: str) -> Flowable:
-    reasons = [gap.reason for gap in content.missing if gap.part == part]
-    return say(reasons[0] if reasons else "Not enough data.", BODY)
-
-
-def _risk(content: ReportContent, width: float) -> list[Flowable]:
-    return [
-        Heading("Drawdowns"),
-        say(captions.drawdown(content), CAPTION),
-        Chart(charts.drawdown(content, width, 50 * mm)),
+        *side_by_side(
+            lambda column: parts.period(content, column, chart),
+            lambda column: parts.contributions(content, column, chart),
+            width,
+        ),
         Spacer(0, _SMALL),
-        Heading("Deepest drawdowns"),
-        *_back_test(content),
-        report_tables.drawdowns(content, width) if content.drawdowns else say("None so far.", BODY),
-        Spacer(0, GAP),
-        *_rolling(content, width),
-        *_metrics(content, width),
-    ]
-
-
-def _metrics(content: ReportContent, width: float) -> list[Flowable]:
-    if not content.metrics:
-        return []
-    parts: list[Flowable] = [Heading("Metrics"), *_back_test(content)]
-    parts += [say(gap.reason, CAPTION) for gap in content.missing if gap.part == _UNCOVERED]
-    parts.append(report_tables.metrics(content, width))
-    if short := footnote(row.index for row in report_tables.shown_metrics(content)):
-        parts += [Spacer(0, 1 * mm), say(short, CAPTION)]
-    return [Spacer(0, _SMALL), KeepTogether(parts)]
-
-
-def _back_test(content: ReportContent) -> list[Flowable]:
-    note = back_test.note(content)
-    return [say(note, CAPTION)] if note else []
-
-
-def _rolling(content: ReportContent, width: float) -> list[Flowable]:
-    window = content.series.rolling_sessions
-    if content.series.rolling_volatility[-1] is None:
-        return [Heading("Rolling risk"), _not_enough(content, "rolling_risk")]
-    half = half_of(width)
-    left = [
-        Heading("Rolling volatility"),
-        say(f"Annual, over {window} sessions", CAPTION),
-        Chart(charts.rolling_volatility(content, half, 48 * mm)),
-    ]
-    right = [
-        Heading("Rolling Sharpe ratio"),
-        say(f"Over {window} sessions, with a risk-free rate of zero", CAPTION),
-        Chart(charts.rolling_sharpe(content, half, 48 * mm)),
-    ]
-    return [side_by_side(left, right, width)]
-
-
-def _months_height(content: ReportContent) -> float:
-    """The height of the table, with the chart of years below it: the two stay on one page."""
-    years = 16 * mm + _YEARS_HEIGHT if len(content.monthly_returns) > 1 else 0.0
-    return 22 * mm + 5.1 * mm * len(content.monthly_returns) + years
-
-
-def _months(content: ReportContent, width: float) -> list[Flowable]:
-    caption = (
-        "Per cent. The stronger the shade, the larger the move; losses are grey and have a minus "
-        "sign. * marks a month that is cut short."
-    )
-    return [
+        *side_by_side(
+            lambda column: parts.last_rebalance(content, column, 6),
+            lambda column: parts.next_rebalance(content, column, 6),
+            width,
+        ),
         Spacer(0, _SMALL),
-        Heading("Monthly returns"),
-        say(f"{caption} {back_test.note(content)}".rstrip(), CAPTION),
-        report_tables.months(content, width),
-        *_years(content, width),
+        *side_by_side(
+            lambda column: parts.sectors(content, column),
+            lambda column: parts.months_and_benchmark(content, column),
+            width,
+        ),
+        Spacer(0, _SMALL),
+        *corrections.section(content, width, _SHOWN),
+        *parts.notes(content, _SHOWN),
+        say("Method, sources and caveats are in the monthly report.", CAPTION),
     ]
 
 
-def _years(content: ReportContent, width: float) -> list[Flowable]:
-    if len(content.monthly_returns) < 2:
-        return []
-    caption = "Return of each year, as far as it is in the table above"
-    chart = Chart(charts.years(content, width, _YEARS_HEIGHT))
-    return [Spacer(0, GAP), KeepTogether([Heading("Calendar years"), say(caption, CAPTION), chart])]
-
-
-def _holdings(content: ReportContent, width: float) -> list[Flowable]:
-    parts: list[Flowable] = []
-    if content.allocations.sessions:
-        parts += [
-            Heading("Allocations"),
-            say(_allocation_caption(content), CAPTION),
-            Chart(charts.allocations(content, width, 68 * mm)),
+def _whole(content: ReportContent, width: float) -> list[Flowable]:
+    """The parts after the first page, each kept together where a page holds it."""
+    together = [
+        [
+            *side_by_side(
+                lambda column: parts.period(content, column, 84 * mm),
+                lambda column: parts.contributions(content, column, 84 * mm),
+                width,
+            ),
             Spacer(0, GAP),
-        ]
-    caption = (
-        f"At the close of {day(content.period.last)}. To return: over the period. To risk: share "
-        f"of the variance of these holdings{_risk_window(content)}."
-    )
-    parts += [Heading("Holdings"), say(caption, CAPTION)]
-    if not content.holdings:
-        return [*parts, _not_enough(content, "holdings")]
-    parts += [report_tables.holdings(content, width), Spacer(0, 1 * mm)]
-    short = [gap.reason for gap in content.missing if gap.part == "risk"]
-    return [*parts, *(say(f"{NOTHING} {reason}", CAPTION) for reason in short)]
-
-
-def _allocation_caption(content: ReportContent) -> str:
-    count = len(content.allocations.sessions)
-    which = (
-        "each rebalance"
-        if count <= charts.REBALANCES
-        else f"the last {charts.REBALANCES} rebalances"
-    )
-    return f"Target weights by sector at {which}"
-
-
-def _risk_window(content: ReportContent) -> str:
-    return f", over {content.risk_sessions} sessions" if content.risk_sessions else ""
-
-
-def _rebalancing(content: ReportContent, width: float) -> list[Flowable]:
-    half = half_of(width)
-    change = content.rebalance
-    if change is None:
-        left: list[Flowable] = [Heading("Last rebalance"), _not_enough(content, "rebalance")]
-    else:
-        caption = (
-            f"{day(change.session)}. One-way turnover {percent(change.turnover)}. "
-            f"Entered: {_listed(change.entered)}. Left: {_listed(change.left)}."
-        )
-        left = [
-            Heading("Last rebalance"),
-            say(caption, CAPTION),
-            report_tables.changes(content, half),
-        ]
-    right: list[Flowable] = [Heading("Turnover"), say("One-way, by calendar year", CAPTION)]
-    if content.yearly_turnover:
-        right.append(Chart(charts.turnover(content, half, 58 * mm)))
-    else:
-        right.append(_not_enough(content, "rebalance"))
-    return [side_by_side(left, right, width), Spacer(0, GAP)]
-
-
-def _listed(symbols: Sequence[str]) -> str:
-    named = ", ".join(symbols[:_LISTED]) or "none"
-    more = len(symbols) - _LISTED
-    return f"{named} and {more:,} more" if more > 0 else named
-
-
-def _notes(content: ReportContent) -> list[Flowable]:
-    gaps = [f"{words(gap.part)}: {gap.reason}" for gap in content.missing]
-    lines = [*content.quality_notes, *gaps]
-    lines = lines or ["Nothing to report: no price was deferred, refused or filled."]
-    return [Heading("Data quality"), *(say(line, BODY) for line in lines), Spacer(0, _SMALL)]
-
-
-def _method(content: ReportContent, width: float) -> list[Flowable]:
-    middle = len(content.method) // 2
-    left, right = _texts(content.method[:middle]), _texts(content.method[middle:])
+            *side_by_side(
+                lambda column: parts.sectors(content, column),
+                lambda column: parts.months_and_benchmark(content, column),
+                width,
+            ),
+        ],
+        parts.distribution(content, width),
+        [*parts.drawdowns(content, width), *parts.rolling(content, width)],
+        parts.metrics(content, width),
+    ]
     return [
-        CondPageBreak(90 * mm),
-        Heading("Method and sources"),
-        Spacer(0, 1 * mm),
-        side_by_side(left, right, width),
+        *_apart(together),
+        CondPageBreak(parts.months_height(content)),
+        *parts.months(content, width),
+        *_apart([parts.allocations(content, width)]),
+        CondPageBreak(60 * mm),
+        *parts.holdings(content, width),
+        *_apart(
+            [
+                parts.turnover(content, width),
+                side_by_side(
+                    lambda column: parts.last_rebalance(content, column),
+                    lambda column: parts.next_rebalance(content, column),
+                    width,
+                ),
+            ]
+        ),
+        *corrections.section(content, width),
+        *parts.notes(content),
+        KeepTogether(parts.method(content, width)),
     ]
 
 
-def _texts(paragraphs: Sequence[Paragraph]) -> list[Flowable]:
-    parts: list[Flowable] = []
-    for paragraph in paragraphs:
-        parts += [say(paragraph.title, SUBHEADING), say(paragraph.text, BODY)]
-    return parts
+def _apart(groups: list[list[Flowable]]) -> list[Flowable]:
+    return [part for group in groups if group for part in (KeepTogether(group), Spacer(0, GAP))]

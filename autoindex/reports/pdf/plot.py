@@ -27,6 +27,9 @@ _TOP: Final = 16.0
 _BOTTOM: Final = 14.0
 _LONG: Final = 1_500
 _HALF_A_YEAR: Final = 160.0
+_WIDEST_LEGEND: Final = 0.4
+_FEW_SESSIONS: Final = 8
+_MOST_WEEKS: Final = 7
 _DASHES: Final = (0, (3.0, 1.2))
 _LEVELS: Final = tuple(unit * 10**power for power in range(7) for unit in (1, 2, 5))
 
@@ -93,25 +96,34 @@ class Plot:
             return
         end = min(until, days[-1])
         self.axes.axvspan(days[0], end, facecolor=theme.SHADE, linewidth=0, zorder=0.1)
+        # The shade alone is too pale to be seen by everybody.
+        look: dict[str, Any] = {"color": theme.MUTED, "linewidth": 2.0, "solid_capstyle": "butt"}
+        across = self.axes.get_xaxis_transform()
+        self.axes.plot([days[0], end], [0.0, 0.0], transform=across, zorder=0.7, **look)
         if end < days[-1]:
             self.axes.axvline(end, color=theme.MUTED, linewidth=0.5, zorder=0.6)
         if name is not None:
-            look = {"color": theme.SHADE, "linewidth": 7.0, "solid_capstyle": "butt"}
             self._legend(name, look)
 
     def index_bars(self, starts: Floats, values: Sequence[float] | Floats, name: str) -> None:
         """A bar of half a year from each of `starts`, in the accent."""
-        self._bars(starts, values, name, theme.ACCENT)
+        self.bars(starts, values, name, theme.ACCENT, _HALF_A_YEAR)
 
     def benchmark_bars(self, starts: Floats, values: Floats, name: str | None) -> None:
-        """The benchmark's bars: grey and lighter; nothing where there is no benchmark."""
+        """The benchmark's bars: grey; nothing where there is no benchmark."""
         if name is not None and not np.isnan(values).all():
-            self._bars(starts, values, name, theme.RULE)
+            self.bars(starts, values, name, theme.BENCHMARK, _HALF_A_YEAR)
 
-    def _bars(
-        self, starts: Floats, values: Sequence[float] | Floats, name: str, colour: str
+    def bars(
+        self,
+        starts: Floats,
+        values: Sequence[float] | Floats,
+        name: str,
+        colour: str,
+        width: float,
     ) -> None:
-        self.axes.bar(starts, values, width=_HALF_A_YEAR, align="edge", color=colour)
+        """A bar from each of `starts` to the right."""
+        self.axes.bar(starts, values, width=width, align="edge", color=colour)
         self._legend(name, {"color": colour, "linewidth": 5.0, "solid_capstyle": "butt"})
 
     def _legend(self, name: str, look: dict[str, Any]) -> None:
@@ -123,7 +135,8 @@ class Plot:
             clip_on=False,
             **look,
         )
-        name = theme.shortened(name, self._width - x - 20.0, LABEL_SIZE)
+        room = min(self._width - x - 20.0, _WIDEST_LEGEND * self._width)
+        name = theme.shortened(name, room, LABEL_SIZE)
         self.text((x + 20.0) / self._width, y, name, transform=self.axes.transAxes, va="center")
         self._legend_at += 36.0 + theme.text_width(name, LABEL_SIZE)
 
@@ -148,11 +161,12 @@ class Plot:
         """
         self.axes.set_xlim(days[0], until or max(days[-1], days[0] + 1.0))
         if until is None:
-            self._foot(*_time_ticks(days))
+            self.foot(*_time_ticks(days))
         else:
-            self._foot(*_starts(days, "Y", "%Y"))
+            self.foot(*_starts(days, "Y", "%Y"))
 
-    def _foot(self, ticks: Sequence[float], labels: Sequence[str]) -> None:
+    def foot(self, ticks: Sequence[float], labels: Sequence[str]) -> None:
+        """The line below the plot, with ticks and labels as far as they do not overlap."""
         across = self.axes.get_xaxis_transform()
         below = -9.5 / self._height
         low, high = self.axes.get_xlim()
@@ -243,7 +257,13 @@ def _time_ticks(at: Floats) -> tuple[list[float], list[str]]:
 
 
 def _sessions(at: Floats) -> tuple[list[float], list[str]]:
-    chosen = at[np.unique(np.linspace(0, len(at) - 1, min(len(at), 6)).round().astype(int))]
+    """Every session of a few, else the first ones of weeks."""
+    chosen = at
+    if len(at) > _FEW_SESSIONS:
+        # The first day of 1970 was a Thursday.
+        weeks = (at + 3) // 7
+        chosen = at[1:][np.diff(weeks) > 0]
+        chosen = chosen[:: -(-len(chosen) // _MOST_WEEKS)]
     stamps = chosen.astype("datetime64[D]").tolist()
     return chosen.tolist(), [f"{day.day} {day:%b}" for day in stamps]
 

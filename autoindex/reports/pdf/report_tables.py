@@ -1,13 +1,14 @@
-"""The tables of figures in the PDF."""
+"""The tables of figures on the later pages of the PDF."""
 
 from calendar import month_abbr
 from typing import Any, Final
 
-from reportlab.platypus import Table, TableStyle
+from reportlab.platypus import Table
 
 from autoindex.reports import back_test, theme
 from autoindex.reports.content import Metric, MonthlyReturns, Number, ReportContent
-from autoindex.reports.pdf.flowables import CELL, Bar, bold, grid, in_cell
+from autoindex.reports.pdf.fact_tables import benchmark_head
+from autoindex.reports.pdf.flowables import bold, grid, in_cell
 from autoindex.reports.wording import (
     NOTHING,
     day,
@@ -16,9 +17,7 @@ from autoindex.reports.wording import (
     metric_value,
     percent,
     points,
-    return_label,
     window_label,
-    words,
 )
 
 MONTHS: Final = tuple(month_abbr[1:])
@@ -32,139 +31,7 @@ _ELSEWHERE: Final = frozenset(
         "conditional_value_at_risk_99",
     }
 )
-_LONGEST_HEAD: Final = 10
 _STRONGEST: Final = 0.12
-_TOP: Final = 10
-
-
-def tiles(content: ReportContent, width: float) -> Table:
-    """The headline figures in a row."""
-    head = content.headline
-    shown = [
-        (return_label(content), percent(head.period_return, signed=True)),
-        ("Against benchmark", points(head.period_difference)),
-        ("Year to date", percent(head.year_to_date_return, signed=True)),
-        ("Annual return", percent(head.annual_return, signed=True)),
-        ("Annual volatility", percent(head.annual_volatility)),
-        ("Maximum drawdown", percent(head.max_drawdown)),
-    ]
-    style = TableStyle(
-        [
-            ("FONT", (0, 0), (-1, 0), theme.REGULAR, 7.5, 9),
-            ("TEXTCOLOR", (0, 0), (-1, 0), theme.MUTED),
-            ("FONT", (0, 1), (-1, 1), theme.BOLD, 15, 18),
-            ("TEXTCOLOR", (0, 1), (-1, 1), theme.INK),
-            ("TEXTCOLOR", (0, 1), (0, 1), theme.ACCENT),
-            ("LINEABOVE", (0, 0), (-1, 0), 0.7, theme.INK),
-            ("LINEBELOW", (0, 1), (-1, 1), 0.3, theme.RULE),
-            ("LEFTPADDING", (0, 0), (-1, -1), 0),
-            ("RIGHTPADDING", (0, 0), (-1, -1), 0),
-            ("TOPPADDING", (0, 0), (-1, 0), 5),
-            ("BOTTOMPADDING", (0, 1), (-1, 1), 7),
-        ]
-    )
-    columns = [list(row) for row in zip(*shown, strict=True)]
-    return Table(columns, [width / len(shown)] * len(shown), style=style)
-
-
-def benchmark_head(content: ReportContent) -> str:
-    """The benchmark's name where it fits above a column, else `Benchmark`."""
-    name = content.benchmark_name or ""
-    return name if 0 < len(name) <= _LONGEST_HEAD else "Benchmark"
-
-
-def comparisons(content: ReportContent, width: float) -> Table:
-    """Index against benchmark over each window."""
-    benchmark = benchmark_head(content)
-    head = ["", "From", "Index", benchmark, "Difference", "Index p.a.", f"{benchmark} p.a."]
-    rows = [[*head, "Volatility"]]
-    for row in content.comparisons:
-        if row.index_return is None:
-            rows.append([row.label, "not enough data", *[NOTHING] * 6])
-            continue
-        marked = back_test.mark(content, back_test.of_comparison(content, row))
-        rows.append(
-            [
-                f"{row.label}{marked}",
-                day(row.base),
-                percent(row.index_return, signed=True),
-                percent(row.benchmark_return, signed=True),
-                points(row.difference),
-                percent(row.index_annual_return, signed=True),
-                percent(row.benchmark_annual_return, signed=True),
-                percent(row.index_annual_volatility),
-            ]
-        )
-    unit = width / 12
-    return grid(rows, [2.4 * unit, 1.5 * unit, *[1.35 * unit] * 6], extra=[bold(2)])
-
-
-def facts(content: ReportContent, width: float) -> Table:
-    """Key facts of the index."""
-    benchmark = content.benchmark_name or "none"
-    rows = [
-        ["", ""],
-        ["Strategy", words(content.strategy)],
-        ["Rebalanced", words(content.frequency)],
-        ["Constituents held", figure(len(content.holdings), 0)],
-        ["Benchmark", theme.shortened(benchmark, 0.7 * width, CELL.fontSize)],
-        ["Currency", content.currency],
-        ["Base date", f"{day(content.inception)}, at {figure(content.series.level[0])}"],
-        *_launch(content),
-        ["Level", f"{figure(content.headline.level)} on {day(content.period.last)}"],
-        ["Sharpe ratio since inception", figure(content.headline.sharpe_ratio)],
-        ["Current drawdown", percent(content.headline.current_drawdown)],
-        ["Turnover a year, one-way", _annual_turnover(content)],
-    ]
-    return grid(rows[1:], [0.5 * width, 0.5 * width], extra=_WITHOUT_HEAD)
-
-
-def _launch(content: ReportContent) -> list[list[str]]:
-    past = content.published_past
-    return [] if past is None else [["Launch date", day(past.launched_at)]]
-
-
-def _annual_turnover(content: ReportContent) -> str:
-    if content.annual_turnover is None:
-        return NOTHING
-    return f"{percent(content.annual_turnover, 0)}, by {len(content.turnovers)} rebalances"
-
-
-_WITHOUT_HEAD: Final = [
-    ("FONT", (0, 0), (-1, 0), theme.REGULAR, 8, 10),
-    ("TEXTCOLOR", (0, 0), (0, -1), theme.MUTED),
-    ("TEXTCOLOR", (1, 0), (1, -1), theme.INK),
-    ("LINEABOVE", (0, 0), (-1, 0), 0.7, theme.INK),
-    ("LINEBELOW", (0, 0), (-1, 0), 0.3, theme.RULE),
-]
-
-
-def largest(content: ReportContent, width: float) -> Table:
-    """The ten largest holdings, with a bar each."""
-    top = content.holdings[:_TOP]
-    unit = width / 12
-    rows: list[list[Any]] = [
-        [
-            row.symbol,
-            theme.shortened(row.name, 5.2 * unit, CELL.fontSize),
-            Bar(row.weight / top[0].weight, 2.9 * unit),
-            percent(row.weight),
-        ]
-        for row in top
-    ]
-    return grid(
-        rows,
-        [1.6 * unit, 5.4 * unit, 3.2 * unit, 1.8 * unit],
-        extra=[
-            ("FONT", (0, 0), (-1, 0), theme.REGULAR, 8, 10),
-            ("LEFTPADDING", (1, 0), (1, -1), 0),
-            ("FONT", (0, 0), (0, -1), theme.BOLD, 8, 10),
-            ("TEXTCOLOR", (0, 0), (-1, 0), theme.INK),
-            ("ALIGN", (1, 0), (2, -1), "LEFT"),
-            ("LINEABOVE", (0, 0), (-1, 0), 0.7, theme.INK),
-            ("LINEBELOW", (0, 0), (-1, 0), 0.3, theme.RULE),
-        ],
-    )
 
 
 def drawdowns(content: ReportContent, width: float) -> Table:
@@ -187,37 +54,42 @@ def drawdowns(content: ReportContent, width: float) -> Table:
 
 
 def shown_metrics(content: ReportContent) -> list[Metric]:
-    """The metrics of the table, over a year or more."""
-    return [
-        row for row in content.metrics if row.window in _WINDOWS and row.metric not in _ELSEWHERE
-    ]
+    """The metrics of the table, over a year or more, without those that no window has."""
+    rows = [row for row in content.metrics if row.window in _WINDOWS]
+    there = {row.metric for row in rows if row.index is not None} - _ELSEWHERE
+    windows = {row.window for row in rows if row.index is not None}
+    return [row for row in rows if row.metric in there and row.window in windows]
 
 
 def metrics(content: ReportContent, width: float) -> Table:
-    """Metrics over a year or more, index beside benchmark."""
+    """Metrics over a year or more, index beside benchmark where there is one."""
     found = {(row.window, row.metric): row for row in shown_metrics(content)}
     windows = [window for window in _WINDOWS if window in {window for window, _ in found}]
-    names = dict.fromkeys(metric for _, metric in found)
+    heads = ["Index", benchmark_head(content)] if content.benchmark_name else ["Index"]
+    each = len(heads)
+    gap = [""] * (each - 1)
     rows = [
-        ["", *(cell for window in windows for cell in (_window_head(content, window), ""))],
-        ["", *["Index", benchmark_head(content)] * len(windows)],
+        ["", *(cell for window in windows for cell in (_window_head(content, window), *gap))],
+        ["", *heads * len(windows)],
     ]
-    for name in names:
+    for name in dict.fromkeys(metric for _, metric in found):
         cells = [found.get((window, name)) for window in windows]
-        values = [(cell.index, cell.benchmark) if cell else (None, None) for cell in cells]
+        values = [(cell.index, cell.benchmark)[:each] if cell else (None,) * each for cell in cells]
         # Alpha, beta and the like are against the benchmark, which has none of its own.
-        nothing = all(theirs is None for _, theirs in values)
+        nothing = all(pair[-1] is None for pair in values)
         shown = [
-            "" if nothing and at % 2 else metric_value(name, value)
+            "" if nothing and at % each else metric_value(name, value)
             for at, value in enumerate(value for pair in values for value in pair)
         ]
         rows.append([metric_label(name), *shown])
-    columns = 2 * len(windows)
+    columns = each * len(windows)
     first = width * 0.3
-    muted = [("TEXTCOLOR", (at, 2), (at, -1), theme.MUTED) for at in range(2, columns + 1, 2)]
-    spans = [("SPAN", (at, 0), (at + 1, 0)) for at in range(1, columns, 2)]
+    extra: list[tuple[Any, ...]] = []
+    if each > 1:
+        extra += [("TEXTCOLOR", (at, 2), (at, -1), theme.MUTED) for at in range(2, columns + 1, 2)]
+        extra += [("SPAN", (at, 0), (at + 1, 0)) for at in range(1, columns, 2)]
     widths = [first, *[(width - first) / columns] * columns]
-    return grid(rows, widths, extra=[*spans, *muted], padding=1.7, heads=2)
+    return grid(rows, widths, extra=extra, padding=1.7, heads=2)
 
 
 def _window_head(content: ReportContent, window: str) -> str:
@@ -227,11 +99,12 @@ def _window_head(content: ReportContent, window: str) -> str:
 
 def months(content: ReportContent, width: float) -> Table:
     """Monthly returns in per cent, newest year first, shaded by size."""
-    rows = [["", *MONTHS, "Year", benchmark_head(content)]]
+    theirs = [benchmark_head(content)] if content.benchmark_name else []
+    rows = [["", *MONTHS, "Year", *theirs]]
     tints: list[tuple[Any, ...]] = []
     for line, year in enumerate(reversed(content.monthly_returns), start=1):
         marked = back_test.mark(content, back_test.of_year(content, year.year))
-        rows.append(_year(year, marked))
+        rows.append(_year(year, marked)[: len(rows[0])])
         tints += [
             ("BACKGROUND", (column, line), (column, line), _tint(value))
             for column, value in enumerate(year.months, start=1)
@@ -240,14 +113,14 @@ def months(content: ReportContent, width: float) -> Table:
     unit = width / 15
     return grid(
         rows,
-        [0.9 * unit, *[0.95 * unit] * 12, 1.1 * unit, 1.6 * unit],
+        [0.9 * unit, *[0.95 * unit] * 12, 1.1 * unit, *[1.6 * unit for _ in theirs]],
         extra=[
             *tints,
             ("INNERGRID", (1, 1), (12, -1), 0.8, theme.WHITE),
             ("RIGHTPADDING", (1, 0), (12, -1), 3),
             bold(0),
             bold(13),
-            ("TEXTCOLOR", (14, 1), (14, -1), theme.MUTED),
+            *[("TEXTCOLOR", (14, 1), (14, -1), theme.MUTED) for _ in theirs],
         ],
         padding=2.0,
     )
@@ -272,7 +145,7 @@ def _per_cent(value: Number) -> str:
 
 def _tint(value: float) -> str:
     strength = 0.06 + 0.5 * min(abs(value) / _STRONGEST, 1.0)
-    return theme.blend(theme.ACCENT if value >= 0 else theme.BENCHMARK, strength)
+    return theme.blend(theme.ACCENT if value >= 0 else theme.LOSS, strength)
 
 
 def holdings(content: ReportContent, width: float) -> Table:
@@ -322,26 +195,4 @@ def holdings(content: ReportContent, width: float) -> Table:
             ("FONT", (0, -1), (-1, -1), theme.BOLD, 8, 10),
             ("LINEABOVE", (0, -1), (-1, -1), 0.7, theme.INK),
         ],
-    )
-
-
-def changes(content: ReportContent, width: float) -> Table:
-    """The largest changes of weight at the last rebalance."""
-    assert content.rebalance is not None  # noqa: S101  (pages.py checks it)
-    unit = width / 12
-    rows: list[list[Any]] = [["", "", "Before", "After", "Change"]]
-    rows += [
-        [
-            row.symbol,
-            in_cell(row.name, 5.0 * unit),
-            percent(row.before),
-            percent(row.after),
-            points(row.change),
-        ]
-        for row in content.rebalance.changes[:_TOP]
-    ]
-    return grid(
-        rows,
-        [1.4 * unit, 5.1 * unit, 1.7 * unit, 1.7 * unit, 2.1 * unit],
-        extra=[("ALIGN", (1, 0), (1, -1), "LEFT"), bold(0), bold(4)],
     )

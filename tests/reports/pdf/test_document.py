@@ -10,10 +10,11 @@ import pytest
 from pypdf import PdfReader
 
 from autoindex.reports.compose import compose
-from autoindex.reports.content import ReportContent
+from autoindex.reports.content import Imprint, ReportContent
 from autoindex.reports.pdf import document
 from autoindex.reports.wording import day, percent
 from autoindex.requests import ReportType
+from autoindex.setting_types import Paper
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +50,15 @@ def test_figures_can_be_searched(text: str, content: ReportContent) -> None:
 def test_every_part_is_bookmarked(reader: PdfReader) -> None:
     titles = [entry.title for entry in reader.outline if not isinstance(entry, list)]
     assert titles == [
-        "Growth since inception",
+        "Growth since base date",
         "Performance",
         "Key facts",
         "Largest holdings",
         "The period",
         "Contributions to return",
-        "Recent years",
+        "Sectors",
+        "Months and benchmark",
+        "Distribution of monthly returns",
         "Drawdowns",
         "Deepest drawdowns",
         "Rolling volatility",
@@ -65,8 +68,9 @@ def test_every_part_is_bookmarked(reader: PdfReader) -> None:
         "Calendar years",
         "Allocations",
         "Holdings",
-        "Last rebalance",
         "Turnover",
+        "Last rebalance",
+        "Next rebalance",
         "Data quality",
         "Method and sources",
     ]
@@ -132,7 +136,7 @@ def test_the_same_content_gives_the_same_bytes_in_another_process(
     program = (
         "import sys, pathlib\n"
         "from autoindex.reports.pdf import document\n"
-        "from autoindex.reports.content import ReportContent\n"
+        "from autoindex.reports.content import Imprint, ReportContent\n"
         "text = pathlib.Path(sys.argv[1]).read_text()\n"
         "document.write(ReportContent.model_validate_json(text), pathlib.Path(sys.argv[2]))\n"
     )
@@ -148,8 +152,18 @@ def test_the_same_content_gives_the_same_bytes_in_another_process(
 def test_a_young_index_is_told_plainly(make_inputs: "object", tmp_path: Path) -> None:
     young = compose(make_inputs(start="2022-12-12", benchmark=None))  # type: ignore[operator]
     document.write(young, tmp_path / "young.pdf")
-    text = "\n".join(page.extract_text() for page in PdfReader(tmp_path / "young.pdf").pages)
+    pages = [page.extract_text() for page in PdfReader(tmp_path / "young.pdf").pages]
+    text = "\n".join(pages)
+    assert len(pages) <= 4
     assert "Not enough data" in text
+    for part in (
+        "Metrics",
+        "Rolling volatility",
+        "Monthly returns",
+        "Against benchmark",
+        "Annual return",
+    ):
+        assert part not in text.replace("annual return, Calmar", "")
     assert "nan" not in text.lower().split()
     assert "None" not in text
 
@@ -157,11 +171,71 @@ def test_a_young_index_is_told_plainly(make_inputs: "object", tmp_path: Path) ->
 def test_a_day_is_drawn_among_those_before_it(make_inputs: "object", tmp_path: Path) -> None:
     daily = compose(make_inputs(ReportType.DAILY))  # type: ignore[operator]
     document.write(daily, tmp_path / "daily.pdf")
-    front, second = (page.extract_text() for page in PdfReader(tmp_path / "daily.pdf").pages[:2])
+    (front,) = (page.extract_text() for page in PdfReader(tmp_path / "daily.pdf").pages)
     assert "Daily report. 28 December 2022\n" in front
     assert "Return of the day" in front
-    assert "Last 21 sessions" in second
-    assert "Return from the close of 28 Nov 2022" in second
+    assert "Last 21 sessions" in front
+    assert "Return from the close of 28 Nov 2022" in front
+
+
+LONG = "The Very Long Name of an Index of Twenty Large American Companies, Rebalanced Monthly, Net"
+
+
+@pytest.mark.parametrize(("report_type", "count"), [(ReportType.DAILY, 1), (ReportType.WEEKLY, 2)])
+@pytest.mark.parametrize("paper", ["a4", "letter"])
+def test_short_types_keep_to_their_pages(
+    make_inputs: "object", tmp_path: Path, report_type: ReportType, count: int, paper: Paper
+) -> None:
+    made = compose(
+        make_inputs(  # type: ignore[operator]
+            report_type,
+            index_name=LONG,
+            benchmark_name=LONG,
+            quality_notes=tuple(f"{LONG} {number}" for number in range(9)),
+            imprint=Imprint(publisher="Example Ltd", contact="ask@example.org", paper=paper),
+        )
+    )
+    document.write(made, tmp_path / "short.pdf")
+    pages = PdfReader(tmp_path / "short.pdf").pages
+    assert len(pages) == count
+    for page in pages:
+        text = page.extract_text()
+        assert "Example Ltd. ask@example.org" in text
+        assert round(page.mediabox.height) == (842 if paper == "a4" else 792)
+    assert "Next rebalance" in text
+    assert "6 more are in the other formats." in text
+
+
+def test_the_first_page_holds_the_key_facts_whatever_the_names(
+    content: ReportContent, tmp_path: Path
+) -> None:
+    odd = content.model_copy(update={"index_name": LONG, "summary": f"{LONG}. " * 6})
+    document.write(odd, tmp_path / "long.pdf")
+    first = PdfReader(tmp_path / "long.pdf").pages[0].extract_text()
+    assert "Turnover a year, one-way" in first
+
+
+def test_without_a_benchmark_nothing_is_said_of_one(make_inputs: "object", tmp_path: Path) -> None:
+    alone = compose(make_inputs(benchmark=None))  # type: ignore[operator]
+    document.write(alone, tmp_path / "alone.pdf")
+    text = "\n".join(page.extract_text() for page in PdfReader(tmp_path / "alone.pdf").pages)
+    before_the_notes = text.partition("Data quality")[0]
+    assert "enchmark" not in before_the_notes
+    assert "Difference" not in before_the_notes
+
+
+def test_the_first_page_names_sample_data_and_what_the_benchmark_leaves_out(
+    make_inputs: "object", reader: PdfReader, tmp_path: Path
+) -> None:
+    first = " ".join(reader.pages[0].extract_text().split())
+    assert "Sample data: the prices are the sandbox's" in first
+    assert "The benchmark leaves dividends out" in first
+    real = compose(make_inputs(sample_data=False))  # type: ignore[operator]
+    document.write(real, tmp_path / "real.pdf")
+    pages = [page.extract_text() for page in PdfReader(tmp_path / "real.pdf").pages]
+    assert "Sample data" not in pages[0]
+    assert "sandbox" not in "".join(pages)
+    assert "Twelve Data" in pages[-1]
 
 
 def test_names_with_markup_are_only_text(content: ReportContent, tmp_path: Path) -> None:
