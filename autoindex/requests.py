@@ -175,13 +175,26 @@ class ComputeIndexRequest(TaskRequest):
 
 
 class ReportRequest(TaskRequest):
-    """Make a report on the published index, and send it by mail where an address is given."""
+    """Make a report on an index, and send it by mail where an address is given."""
 
     report_type: ReportType = Field(description="The period the report looks back on.")
     format: ReportFormat = Field(description="The kind of file.")
     email: MailAddress | None = Field(
         default=None, description="Send the report to this address too."
     )
+    strategy: Strategy = Field(
+        default=PUBLISHED_STRATEGY,
+        description="Another strategy than the published one needs a computation first.",
+    )
+    frequency: Frequency = Field(
+        default=PUBLISHED_FREQUENCY, description="How often the index is rebalanced."
+    )
+
+    @property
+    def index_name(self) -> str:
+        """`Autoindex Composite`, or `Autoindex Risk Parity, weekly` for another index."""
+        name = f"Autoindex {self.strategy.replace('_', ' ').title()}"
+        return name if self.frequency is PUBLISHED_FREQUENCY else f"{name}, {self.frequency}"
 
     def check_mail(self, settings: Settings) -> None:
         """Raise `InvalidRequest` where a mail is asked for, and there is no mail server."""

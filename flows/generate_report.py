@@ -39,9 +39,11 @@ from autoindex.reports.mail import delivery, links
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
     PUBLISHED_STRATEGY,
+    Frequency,
     ReportFormat,
     ReportRequest,
     ReportType,
+    Strategy,
 )
 from autoindex.storage import deliveries, stored_reports
 from autoindex.storage.index import allocations, corrections, levels, pro_formas, publications
@@ -71,9 +73,17 @@ def generate_report(
     report_type: ReportType,
     format: ReportFormat,  # noqa: A002 - the documented name of the field
     email: MailAddress | None = None,
+    strategy: Strategy = PUBLISHED_STRATEGY,
+    frequency: Frequency = PUBLISHED_FREQUENCY,
 ) -> dict[str, Any] | State[Any]:
-    """Make a report on the published index, and mail it if an address is given."""
-    request = ReportRequest(report_type=report_type, format=format, email=email)
+    """Make a report on an index, and mail it if an address is given."""
+    request = ReportRequest(
+        report_type=report_type,
+        format=format,
+        email=email,
+        strategy=strategy,
+        frequency=frequency,
+    )
     with opened() as run:
         request.check_mail(run.settings)
         if (end := skip_superseded.skip(run, "report")) is not None:
@@ -91,13 +101,13 @@ def generate_report(
 @retrying("aggregate")
 def aggregate(run: Runtime, request: ReportRequest) -> ReportContent:
     """Read the stored index and compose the report's content."""
-    content = compose(_inputs(run, request.report_type))
+    content = compose(_inputs(run, request))
     get_run_logger().info("aggregated %s", content.title)
     return content
 
 
-def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
-    which = PUBLISHED_STRATEGY, PUBLISHED_FREQUENCY
+def _inputs(run: Runtime, request: ReportRequest) -> ReportInputs:
+    which = request.strategy, request.frequency
     with engines.snapshot(run.engine) as connection:
         published = levels.load(connection, *which)
         if published.empty:
@@ -116,14 +126,17 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
         # An index that waits for some prices has others that are newer than its last level.
         _, newest = stored_prices.stored_window(connection) or (first, last)
         stored = stored_prices.load_closes(connection, [*priced.values()], first, max(last, newest))
-        past = _published_past(connection, published, report_type)
+        past = _published_past(connection, published, request)
         pro_forma = pro_formas.load(connection, *which)
     closes = stored[: pd.Timestamp(last)]
     benchmark = closes[reference.symbol].dropna() if reference else None
     if benchmark is not None and benchmark.empty:
         benchmark = None
     return ReportInputs(
-        report_type=report_type,
+        report_type=request.report_type,
+        strategy=request.strategy,
+        frequency=request.frequency,
+        index_name=request.index_name,
         levels=published,
         benchmark=benchmark,
         benchmark_name=reference.name if reference else "",
@@ -159,14 +172,14 @@ def _inputs(run: Runtime, report_type: ReportType) -> ReportInputs:
 
 
 def _published_past(
-    connection: Connection, published: pd.Series, report_type: ReportType
+    connection: Connection, published: pd.Series, request: ReportRequest
 ) -> PublishedPast | None:
-    which = PUBLISHED_STRATEGY, PUBLISHED_FREQUENCY
+    which = request.strategy, request.frequency
     launch = publications.launch(connection, *which)
     if launch is None:
         return None
     provisional = levels.provisional(connection, *which)
-    since = sessions.closed_at(periods.newest_base(published, report_type))
+    since = sessions.closed_at(periods.newest_base(published, request.report_type))
     replaced = publications.superseded(connection, *which, since)
     pending = [one for one in corrections.load(connection, *which) if one.pending]
     return PublishedPast(

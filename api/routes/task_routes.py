@@ -82,7 +82,7 @@ async def compute_index(body: ComputeIndexRequest, start: Start) -> TaskQueued:
 async def generate_report(
     body: ReportRequest, start: Start, database: Stored, settings: CurrentSettings
 ) -> TaskQueued:
-    """Make a report on the published index, and mail it to the address, if one is given."""
+    """Make a report on an index, and mail it to the address, if one is given."""
     await check_request(body, database, settings)
     return await start.queue(Kind.REPORT, body)
 

@@ -13,16 +13,18 @@ from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
 
 from autoindex import sessions
-from autoindex.errors import ConfigurationError
+from autoindex.errors import ConfigurationError, ReportImpossible
 from autoindex.market_data.bars import Bars
 from autoindex.reports.content import ProvisionalLevel, ReportContent
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
     PUBLISHED_STRATEGY,
     ComputeIndexRequest,
+    Frequency,
     ReportFormat,
     ReportRequest,
     ReportType,
+    Strategy,
 )
 from autoindex.settings import Settings
 from autoindex.storage import deliveries
@@ -63,13 +65,13 @@ def closes() -> pd.DataFrame:
     return pd.DataFrame(walks, DAYS, list(SYMBOLS))
 
 
-def publish(run: Runtime, closes: pd.DataFrame) -> None:
+def publish(run: Runtime, closes: pd.DataFrame, **changes: Any) -> None:
     """Store prices, and the index that follows from them."""
     with run.engine.begin() as connection:
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         bars = [bars_of(closes[symbol].dropna()) for symbol in closes]
         stored_prices.upsert(connection, bars, ids)
-    asked = ComputeIndexRequest()
+    asked = ComputeIndexRequest(**changes)
     with disable_run_logger():
         loaded = compute_index.load_prices.fn(run, asked)
         compute_index.store.fn(run, asked, loaded, compute_index.compute.fn(loaded, asked))
@@ -134,6 +136,19 @@ def test_the_next_rebalance_and_the_imprint_come_with_it(
     held = {row.symbol: row.weight for row in made.holdings}
     changed = sum(held[row.symbol] for row in made.next_rebalance.changes)
     assert now == pytest.approx(changed)
+
+
+def test_a_report_on_another_index_says_which(run: Runtime, closes: pd.DataFrame) -> None:
+    which = {"strategy": Strategy.EQUAL_WEIGHT, "frequency": Frequency.WEEKLY}
+    publish(run, closes, **which)
+    with disable_run_logger():
+        made = flow.aggregate.fn(run, asked(**which))
+        with pytest.raises(ReportImpossible, match="no levels yet"):
+            flow.aggregate.fn(run, asked())
+    assert made.title.startswith("Autoindex Equal Weight, weekly: monthly report")
+    assert (made.strategy, made.frequency) == ("equal_weight", "weekly")
+    assert made.rebalance_calendar[0] == date(2023, 1, 3)
+    assert {row.target_weight for row in made.holdings} == {0.25}
 
 
 def test_a_computation_and_a_report_refuse_two_benchmarks(
