@@ -22,6 +22,7 @@ from api.routes import (
     follow_routes,
     index_routes,
     monitoring_routes,
+    queue_routes,
     report_routes,
     retry_routes,
     task_routes,
@@ -125,6 +126,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     modules = (
         task_routes,
         retry_routes,
+        queue_routes,
         follow_routes,
         index_routes,
         report_routes,

@@ -144,6 +144,9 @@ _UNPROCESSABLE: Final = _Error(
 _UNKNOWN: Final = _Error(
     HTTPStatus.NOT_FOUND, "No task has this id.", "there is no task with this id"
 )
+_NO_QUEUE: Final = _Error(
+    HTTPStatus.NOT_FOUND, "No queue has this name.", "there is no queue with this name"
+)
 _NOT_ACCEPTABLE: Final = _Error(
     HTTPStatus.NOT_ACCEPTABLE,
     "No media type in `Accept` is offered.",
@@ -248,18 +251,21 @@ def _errors(
         yield _UNPROCESSABLE
     if "{task_id}" in path or path == links.PATH:
         yield _UNKNOWN
+    if "{name}" in path:
+        yield _NO_QUEUE
     if path == links.PATH:
         yield _BAD_LINK
     if path in _OPEN or path == links.PATH:
         return
     yield _UNAUTHORIZED
     yield _forbidden(scopes, owned=method == "delete" or path.endswith(("/file", "/retry")))
-    yield _QUEUE_FULL if method == "post" else _TOO_MANY
+    starts = "202" in operation["responses"] and method == "post"
+    yield _QUEUE_FULL if starts else _TOO_MANY
     if "/index/" in path:
         yield _NOT_ACCEPTABLE
     if path.endswith("/retry"):
         yield _NOT_RETRIED
-    elif method == "post":
+    elif starts:
         yield _KEY_REUSED
     if method == "delete":
         yield _ENDED

@@ -14,7 +14,14 @@ from starlette.responses import Response
 
 from api.slots import TooManyAtOnce
 from api.tasks.queue_limit import QueueFull
-from api.tasks.runner import OutcomeUnknown, Overload, TaskFinished, TaskNotEnded, TaskUnknown
+from api.tasks.runner import (
+    OutcomeUnknown,
+    Overload,
+    QueueUnknown,
+    TaskFinished,
+    TaskNotEnded,
+    TaskUnknown,
+)
 from api.tasks.subscriptions import TooManyFollowers
 from autoindex.errors import InvalidRequest, PartUnavailable
 from autoindex.masking import masked
@@ -130,6 +137,7 @@ def install(app: FastAPI) -> None:
         QueueFull: _queue_full,
         TooManyAtOnce: _too_many_at_once,
         TaskUnknown: _task_unknown,
+        QueueUnknown: _queue_unknown,
         TaskFinished: _task_finished,
         TaskNotEnded: _task_not_ended,
         TooManyFollowers: _too_many_followers,
@@ -188,6 +196,10 @@ async def _too_many_at_once(_: Request, error: TooManyAtOnce) -> Response:
 
 async def _task_unknown(_: Request, __: TaskUnknown) -> Response:
     return Problem(HTTPStatus.NOT_FOUND, "there is no task with this id").response
+
+
+async def _queue_unknown(_: Request, __: QueueUnknown) -> Response:
+    return Problem(HTTPStatus.NOT_FOUND, "there is no queue with this name").response
 
 
 async def _task_finished(_: Request, error: TaskFinished) -> Response:

@@ -168,11 +168,29 @@ class ActiveTasks(BaseModel):
         description="Tasks that are due later or wait for a retry, by deployment."
     )
     stats: ActivityStats
+    paused: list[str] = Field(
+        description="The queues that start no task until they are resumed.", examples=[[]]
+    )
     error: str | None = Field(
         default=None,
         description="Only present when no worker is online.",
         examples=["No worker is online"],
     )
+
+
+class QueueState(BaseModel):
+    """A queue, and whether it starts tasks."""
+
+    name: str = Field(examples=["high_priority"])
+    paused: bool = Field(
+        description="Whether it starts no task until it is resumed.", examples=[True]
+    )
+
+
+class QueueStates(BaseModel):
+    """All queues, the highest priority first."""
+
+    queues: list[QueueState]
 
 
 class Health(BaseModel):
@@ -186,7 +204,15 @@ class Readiness(BaseModel):
 
     status: str = Field(examples=["ready"])
     checks: Mapping[str, str] = Field(
-        examples=[{"database": "ok", "prefect": "ok", "deployments": "ok", "worker": "1 online"}]
+        examples=[
+            {
+                "database": "ok",
+                "prefect": "ok",
+                "deployments": "ok",
+                "worker": "1 online",
+                "queues": "ok",
+            }
+        ]
     )
 
 

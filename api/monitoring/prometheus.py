@@ -97,6 +97,9 @@ class Metrics:
         self._queue_age = gauge(
             "queue_age_seconds", "How long the first task of a queue is overdue.", ("queue",)
         )
+        self._queue_paused = gauge(
+            "queue_paused", "Whether a queue starts no task until it is resumed.", ("queue",)
+        )
         self._workers = gauge("workers_online", "Workers whose heartbeat is fresh.")
         self._credits = gauge("credits_left", "Credits of the provider that are left.", ("period",))
         self._up = gauge("part_up", "Whether a part answers.", ("part",))
@@ -154,6 +157,7 @@ class Metrics:
         for queue, oldest in census.oldest_due.items():
             age = (now - oldest).total_seconds() if oldest else 0.0
             self._queue_age.labels(queue).set(max(0.0, age))
+            self._queue_paused.labels(queue).set(queue in census.paused)
         self._workers.set(len(census.workers))
         for task in census.started:
             if task.id not in last.seen:

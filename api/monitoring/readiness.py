@@ -77,15 +77,21 @@ class ReadyChecks:
 
     async def _check_prefect(self) -> dict[str, str]:
         try:
-            online, missing = await self._deadline.answer(self._set_up())
+            online, missing, queues = await self._deadline.answer(self._set_up())
         except (TimeoutError, PartUnavailable) as problem:
             log.warning("not ready: Prefect does not answer", exc_info=problem)
-            return {"prefect": _SILENT, "deployments": _UNKNOWN, "worker": _UNKNOWN}
+            unknown = dict.fromkeys(("deployments", "worker", "queues"), _UNKNOWN)
+            return {"prefect": _SILENT, **unknown}
+        paused = [name for name, is_paused in queues.items() if is_paused]
         return {
             "prefect": "ok",
             "deployments": _NOT_DEPLOYED if missing else "ok",
             "worker": f"{len(online)} online" if online else _NO_WORKER,
+            # An operator's decision: tasks are taken, and start when it is resumed.
+            "queues": f"paused: {', '.join(paused)}" if paused else "ok",
         }
 
-    async def _set_up(self) -> tuple[Sequence[str], Sequence[Kind]]:
-        return await asyncio.gather(self._runner.workers(), self._runner.missing())
+    async def _set_up(self) -> tuple[Sequence[str], Sequence[Kind], Mapping[str, bool]]:
+        return await asyncio.gather(
+            self._runner.workers(), self._runner.missing(), self._runner.queues()
+        )

@@ -99,6 +99,8 @@ class WorkQueue(BaseModel):
     """A work queue."""
 
     name: str
+    priority: int
+    is_paused: bool
 
 
 class Worker(BaseModel):

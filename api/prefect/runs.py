@@ -5,7 +5,7 @@ With `answers` and `event_stream`, the only place that knows the form of Prefect
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -33,6 +33,7 @@ from api.tasks.runner import (
     OutcomeUnknown,
     Page,
     Query,
+    QueueUnknown,
     Started,
     Status,
     Task,
@@ -251,6 +252,7 @@ class PrefectRunner:
             reserved=_joined(claimed, ready),
             scheduled=_joined(waiting, planned),
             workers=await self.workers(),
+            paused=_paused(await self.queues()),
         )
 
     async def _group(self, flow_runs: JSON) -> Page:
@@ -284,11 +286,13 @@ class PrefectRunner:
             "start_time": {"after_": since.isoformat(), "is_null_": False},
         }
         started = await self._all({"flow_runs": begun, "sort": "START_TIME_ASC"}, aside=True)
+        queues = await self.queues()
         return Census(
             tasks={pair: count for kind in counted for pair, count in kind.items()},
-            oldest_due=await self._oldest_due(ids),
+            oldest_due=await self._oldest_due(ids, queues),
             started=self._tasks(started),
             workers=await self.workers(),
+            paused=_paused(queues),
         )
 
     async def _counted(self, deployment: UUID, kind: Kind) -> dict[tuple[Kind, Status], int]:
@@ -308,9 +312,7 @@ class PrefectRunner:
                 counts[kind, status] += state.count_runs
         return counts
 
-    async def _oldest_due(self, ids: JSON) -> dict[str, datetime | None]:
-        path = f"/work_pools/{POOL}/queues/filter"
-        answer = await self._rest.send("POST", path, {}, aside=True)
+    async def _oldest_due(self, ids: JSON, queues: Iterable[str]) -> dict[str, datetime | None]:
         now = datetime.now(UTC).isoformat()
         waiting = {
             **ids,
@@ -318,11 +320,11 @@ class PrefectRunner:
             "next_scheduled_start_time": {"before_": now},
         }
         oldest: dict[str, datetime | None] = {}
-        for queue in parsed(answer, list[WorkQueue]):
-            here = {**waiting, "work_queue_name": {"any_": [queue.name]}}
+        for queue in queues:
+            here = {**waiting, "work_queue_name": {"any_": [queue]}}
             filters = {"flow_runs": here, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}
             found, _ = await self._runs(filters, page=1, limit=1, aside=True)
-            oldest[queue.name] = found[0].next_scheduled_start_time if found else None
+            oldest[queue] = found[0].next_scheduled_start_time if found else None
         return oldest
 
     async def workers(self) -> Sequence[str]:
@@ -333,6 +335,26 @@ class PrefectRunner:
             return []
         found = parsed(answer, list[Worker])
         return sorted(worker.name for worker in found if worker.status == "ONLINE")
+
+    async def queues(self) -> Mapping[str, bool]:
+        """The pool's work queues."""
+        path = f"/work_pools/{POOL}/queues/filter"
+        answer = await self._rest.send("POST", path, {}, aside=True)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return {}
+        found = sorted(parsed(answer, list[WorkQueue]), key=lambda queue: queue.priority)
+        return {queue.name: queue.is_paused for queue in found}
+
+    async def pause(self, queue: str | None, *, paused: bool) -> Mapping[str, bool]:
+        """Set Prefect's own pause of work queues: it hands out no run of a paused one."""
+        known = await self.queues()
+        if queue is not None and queue not in known:
+            raise QueueUnknown
+        for name in known if queue is None else [queue]:
+            path = f"/work_pools/{POOL}/queues/{name}"
+            answer = await self._rest.send("PATCH", path, {"is_paused": paused}, aside=True)
+            answer.raise_for_status()
+        return await self.queues()
 
     async def missing(self) -> Sequence[Kind]:
         """Kinds of which there is no deployment that can run."""
@@ -417,6 +439,10 @@ def _task_id(tagged: str | None) -> UUID | None:
         return UUID(tagged) if tagged else None
     except ValueError:
         return None
+
+
+def _paused(queues: Mapping[str, bool]) -> list[str]:
+    return [name for name, paused in queues.items() if paused]
 
 
 def _among(run_ids: Collection[UUID]) -> JSON:

@@ -152,6 +152,7 @@ async def active(lists: Listed) -> ActiveTasks:
             total_scheduled=now.scheduled.total,
             total_reserved=now.reserved.total,
         ),
+        paused=list(now.paused),
     )
     return shown if now.workers else shown.model_copy(update={"error": "No worker is online"})
 

@@ -103,7 +103,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Running, due and scheduled tasks.
+    """Running, due and scheduled tasks, and the queues that are paused.
 
     The pages hold the first tasks of each group only; their totals count all.
     """
@@ -112,6 +112,7 @@ class Activity:
     reserved: Page
     scheduled: Page
     workers: Sequence[str]
+    paused: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,8 @@ class Census:
     """Counts of all tasks.
 
     `tasks` counts those that were due, by kind and status. `oldest_due` is the due time of the
-    first waiting task of each queue, None where none waits. `started` are the tasks that started
+    first waiting task of each queue, None where none waits; `paused` has the names of those that
+    start none. `started` are the tasks that started
     since the instant asked for.
     """
 
@@ -127,10 +129,15 @@ class Census:
     oldest_due: Mapping[str, datetime | None]
     started: Sequence[Task]
     workers: Sequence[str]
+    paused: Sequence[str]
 
 
 class TaskUnknown(Exception):
     """No task of ours has this id."""
+
+
+class QueueUnknown(Exception):
+    """No queue has this name."""
 
 
 class TaskFinished(Exception):
@@ -228,6 +235,17 @@ class TaskRunner(Protocol):
 
     async def workers(self) -> Sequence[str]:
         """Names of the workers that are online."""
+        ...
+
+    async def queues(self) -> Mapping[str, bool]:
+        """The queues, by priority; whether each is paused."""
+        ...
+
+    async def pause(self, queue: str | None, *, paused: bool) -> Mapping[str, bool]:
+        """Pause a queue or all of them, or resume; returns all queues. Raises `QueueUnknown`.
+
+        A task of a paused queue does not start. One that runs goes on.
+        """
         ...
 
     async def missing(self) -> Sequence[Kind]:

@@ -34,7 +34,7 @@ class TaskLists:
     async def activity(self) -> Activity:
         """What is running, due and scheduled."""
         found = await self._activity.get(_NOW)
-        return found or Activity(Page((), 0), Page((), 0), Page((), 0), ())
+        return found or Activity(Page((), 0), Page((), 0), Page((), 0), (), ())
 
     async def _read_page(self, wanted: Sequence[_Wanted]) -> dict[_Wanted, Page]:
         return {

@@ -15,6 +15,7 @@ from api.tasks.runner import (
     Kind,
     Page,
     Query,
+    QueueUnknown,
     Started,
     Task,
     TaskFinished,
@@ -94,6 +95,7 @@ class InMemory:
         self.runs: dict[UUID, Run] = {}
         self.online: list[str] = []
         self.lacks: list[Kind] = []
+        self.paused: dict[str, bool] = dict.fromkeys(QUEUES.values(), False)
         self.described = ""
         self._looking: list[asyncio.Queue[UUID | None]] = []
 
@@ -182,7 +184,9 @@ class InMemory:
                 reserved.append(run.task)
             elif run.state_type == "SCHEDULED":
                 scheduled.append(run.task)
-        return Activity(_whole(active), _whole(reserved), _whole(scheduled), tuple(self.online))
+        return Activity(
+            _whole(active), _whole(reserved), _whole(scheduled), tuple(self.online), self._paused()
+        )
 
     async def queued(self, kind: Kind, *, later: bool = False) -> int:
         """Count the tasks of a kind that no worker has claimed."""
@@ -203,11 +207,25 @@ class InMemory:
             oldest[QUEUES[run.kind]] = oldest[QUEUES[run.kind]] or run.due_at
         counted = [(run.kind, states.status(run.state_type, run.state_name)) for run in due]
         started = [run.task for run in due if run.started_at and run.started_at >= since]
-        return Census(Counter(counted), oldest, started, tuple(self.online))
+        return Census(Counter(counted), oldest, started, tuple(self.online), self._paused())
 
     async def workers(self) -> Sequence[str]:
         """Names of the workers that are online."""
         return tuple(self.online)
+
+    async def queues(self) -> Mapping[str, bool]:
+        """The queues, and whether each is paused."""
+        return dict(self.paused)
+
+    async def pause(self, queue: str | None, *, paused: bool) -> Mapping[str, bool]:
+        """Pause a queue or all of them, or resume."""
+        if queue is not None and queue not in self.paused:
+            raise QueueUnknown
+        self.paused |= dict.fromkeys(self.paused if queue is None else [queue], paused)
+        return await self.queues()
+
+    def _paused(self) -> list[str]:
+        return [name for name, paused in self.paused.items() if paused]
 
     async def missing(self) -> Sequence[Kind]:
         """Kinds that can't be started."""

@@ -268,7 +268,7 @@ class TestActive:
         ids = {
             group: {key: [task["task_id"] for task in found] for key, found in groups.items()}
             for group, groups in content.items()
-            if group != "stats"
+            if group not in ("stats", "paused")
         }
         assert ids == {
             "active": {"worker-1": [str(running.id)]},
@@ -280,6 +280,7 @@ class TestActive:
             "total_scheduled": 1,
             "total_reserved": 1,
         }
+        assert content["paused"] == []
         assert "ada@example.com" not in answer.text
 
     async def test_without_a_worker_it_says_so(

@@ -406,6 +406,32 @@ def test_a_notification_wakes_a_worker_that_polls_seldom(
     one_yard.started[-1].end()
 
 
+def test_a_paused_queue_starts_nothing_until_it_is_resumed(
+    one_yard: Yard, worker: Started, note: str
+) -> None:
+    """Nor does a notification, nor another worker; what runs goes on."""
+    running = one_yard.post("end_when_told", note=note)
+    pid(one_yard, note)
+    queue = one_yard.client.read_work_queue_by_name("default", work_pool_name=one_yard.pool)
+    one_yard.client.update_work_queue(queue.id, is_paused=True)
+    waiting = [one_yard.post("look_around", note=note + ".waits") for _ in range(5)]
+    second = one_yard.start("second")
+    one_yard.until(lambda: second.name in one_yard.online(), what="its first beat")
+    engine = create_engine(one_yard.settings.database())
+    for _ in range(20):
+        with engine.begin() as connection:
+            worker_notify.notify(connection)
+    engine.dispose()
+    Path(note + ".go").touch()
+    one_yard.until_state(running, "Completed")
+    assert {one_yard.read(run_id).state_name for run_id in waiting} <= {"Scheduled", "Late"}
+    one_yard.client.update_work_queue(queue.id, is_paused=False)
+    for run_id in waiting:
+        one_yard.until_state(run_id, "Completed")
+    assert worker.process.poll() is None
+    second.end()
+
+
 def test_of_an_order_whose_answer_waits_for_a_stalled_worker_one_process_comes(
     one_yard: Yard, note: str
 ) -> None:
