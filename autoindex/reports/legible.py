@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,15 +38,17 @@ def legible(content: ReportContent) -> ReportContent:
 
 def _replacements(content: ReportContent) -> dict[str, str]:
     """What stands for each name, sector and benchmark that the typeface lacks; longest first."""
-    changes = content.rebalance.changes if content.rebalance else ()
+    rebalances = [one for one in (content.rebalance, content.next_rebalance) if one is not None]
     rows: Iterable[Holding | Contribution | WeightChange] = (
         *content.holdings,
         *content.contributions,
-        *changes,
+        *chain.from_iterable(one.changes for one in rebalances),
     )
     names = {row.name: row.symbol for row in rows}
     names |= {name: f"Sector {n}" for n, name in enumerate(content.allocations.sectors, start=1)}
     names[content.benchmark_name or ""] = "Benchmark"
+    names[content.imprint.publisher or ""] = "The publisher"
+    names[content.imprint.contact or ""] = "The publisher's contact"
     lacking = sorted((name for name in names if not shows(name)), key=len, reverse=True)
     return {name: names[name] for name in lacking}
 

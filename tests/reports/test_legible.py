@@ -38,6 +38,12 @@ def test_a_report_of_letters_it_has_stays_as_it_is(content: ReportContent) -> No
     assert legible(content) is content
 
 
+def test_a_publisher_is_named_in_letters_it_has(content: ReportContent) -> None:
+    imprint = content.imprint.model_copy(update={"publisher": "株式会社", "contact": "me@x.jp"})
+    shown = legible(content.model_copy(update={"imprint": imprint})).imprint
+    assert (shown.publisher, shown.contact) == ("The publisher", "me@x.jp")
+
+
 def test_no_box_is_in_a_pdf(make_inputs: Callable[..., ReportInputs], tmp_path: Path) -> None:
     inputs = make_inputs()
     symbols = sorted(inputs.assets)
