@@ -5,7 +5,7 @@ from typing import Any, Final
 from reportlab.platypus import Flowable, Spacer, Table
 
 from autoindex.reports.content import PublishedPast, ReportContent
-from autoindex.reports.pdf.flowables import CAPTION, GAP, Heading, grid, in_cell, say
+from autoindex.reports.pdf.flowables import CAPTION, GAP, Gap, Heading, grid, in_cell, say
 from autoindex.reports.wording import correction_cause, day, figure, percent
 
 # The other formats list all of them.
@@ -25,7 +25,7 @@ def section(content: ReportContent, width: float, shown: int = _SHOWN) -> list[F
     parts.append(say(_waiting(past, shown), CAPTION))
     if past.pending:
         parts.append(_pending(past, width, shown))
-    return [*parts, Spacer(0, GAP)]
+    return [*parts, Gap()]
 
 
 def _changed(content: ReportContent, past: PublishedPast, shown: int) -> str:

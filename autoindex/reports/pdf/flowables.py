@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 from matplotlib.figure import Figure
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
-from reportlab.platypus import Flowable, Frame, Paragraph, Table, TableStyle
+from reportlab.platypus import Flowable, Frame, Paragraph, Spacer, Table, TableStyle
 
 from autoindex.reports import theme
 from autoindex.reports.pdf import vector
@@ -82,6 +82,16 @@ class Chart(Flowable):
 
     def draw(self) -> None:
         vector.draw(self._figure, self.canv)
+
+
+class Gap(Spacer):
+    """Space below a part, as far as the page has room: never a page of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(0, GAP)
+
+    def wrap(self, aW: float, aH: float) -> tuple[float, float]:  # noqa: ARG002, N803
+        return 0.0, min(GAP, aH)
 
 
 class Bar(Flowable):

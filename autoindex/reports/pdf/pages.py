@@ -17,6 +17,7 @@ from autoindex.reports.pdf.flowables import (
     SUBHEADING,
     SUBTITLE,
     TITLE,
+    Gap,
     Heading,
     OnePage,
     say,
@@ -174,7 +175,8 @@ def _whole(content: ReportContent, width: float) -> list[Flowable]:
             ),
         ],
         parts.distribution(content, width),
-        [*parts.drawdowns(content, width), *parts.rolling(content, width)],
+        parts.drawdowns(content, width),
+        parts.rolling(content, width),
         parts.metrics(content, width),
     ]
     return [
@@ -201,4 +203,4 @@ def _whole(content: ReportContent, width: float) -> list[Flowable]:
 
 
 def _apart(groups: list[list[Flowable]]) -> list[Flowable]:
-    return [part for group in groups if group for part in (KeepTogether(group), Spacer(0, GAP))]
+    return [part for group in groups if group for part in (KeepTogether(group), Gap())]

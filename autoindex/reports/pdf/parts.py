@@ -16,6 +16,7 @@ from autoindex.reports.pdf.flowables import (
     PRINT,
     SUBHEADING,
     Chart,
+    Gap,
     Heading,
     say,
     side_by_side,
@@ -25,6 +26,7 @@ from autoindex.requests import ReportType
 
 _SMALL: Final = GAP / 2
 _YEARS_HEIGHT: Final = 52 * mm
+_MOST_HEIGHT: Final = 210 * mm
 # Half a column has room for so many symbols above its table; the other formats have all of them.
 _LISTED: Final = 30
 _UNCOVERED: Final = "benchmark_history"
@@ -116,7 +118,6 @@ def drawdowns(content: ReportContent, width: float) -> list[Flowable]:
         Heading("Deepest drawdowns"),
         *_back_test(content),
         report_tables.drawdowns(content, width),
-        Spacer(0, GAP),
     ]
 
 
@@ -159,9 +160,12 @@ def _back_test(content: ReportContent) -> list[Flowable]:
 
 
 def months_height(content: ReportContent) -> float:
-    """The height of the table, with the chart of years below it: the two stay on one page."""
+    """The height of the table, with the chart of years below it: the two stay on one page.
+
+    Never more than a page has, which would be left empty.
+    """
     years = 16 * mm + _YEARS_HEIGHT if len(content.monthly_returns) > 1 else 0.0
-    return 22 * mm + 5.1 * mm * len(content.monthly_returns) + years
+    return min(22 * mm + 5.1 * mm * len(content.monthly_returns) + years, _MOST_HEIGHT)
 
 
 def months(content: ReportContent, width: float) -> list[Flowable]:
@@ -177,7 +181,7 @@ def months(content: ReportContent, width: float) -> list[Flowable]:
         say(f"{caption} {back_test.note(content)}".rstrip(), CAPTION),
         report_tables.months(content, width),
         *_years(content, width),
-        Spacer(0, GAP),
+        Gap(),
     ]
 
 
@@ -186,7 +190,7 @@ def _years(content: ReportContent, width: float) -> list[Flowable]:
         return []
     caption = "Return of each year, as far as it is in the table above"
     chart = Chart(charts.years(content, width, _YEARS_HEIGHT))
-    return [Spacer(0, GAP), KeepTogether([Heading("Calendar years"), say(caption, CAPTION), chart])]
+    return [Gap(), KeepTogether([Heading("Calendar years"), say(caption, CAPTION), chart])]
 
 
 def allocations(content: ReportContent, width: float) -> list[Flowable]:
@@ -218,7 +222,7 @@ def holdings(content: ReportContent, width: float) -> list[Flowable]:
         report_tables.holdings(content, width),
         Spacer(0, 1 * mm),
         *(say(f"{NOTHING} {reason}", CAPTION) for reason in short),
-        Spacer(0, GAP),
+        Gap(),
     ]
 
 
@@ -276,7 +280,7 @@ def notes(content: ReportContent, shown: int | None = None) -> list[Flowable]:
     lines = lines or ["Nothing to report: no price was deferred, refused or filled."]
     said = [say(line, BODY) for line in lines[:shown]]
     said += [say(f"{more} more are in the other formats.", CAPTION)] if more > 0 else []
-    return [Heading("Data quality"), *said, Spacer(0, _SMALL)]
+    return [KeepTogether([Heading("Data quality"), said[0]]), *said[1:], Gap()]
 
 
 def method(content: ReportContent, width: float) -> list[Flowable]:

@@ -206,6 +206,15 @@ def test_short_types_keep_to_their_pages(
     assert "6 more are in the other formats." in text
 
 
+@pytest.mark.parametrize("years", [1, 5, 33])
+def test_no_page_is_empty(make_inputs: "object", tmp_path: Path, years: int) -> None:
+    made = compose(make_inputs(start=f"{2023 - years}-01-03"))  # type: ignore[operator]
+    document.write(made, tmp_path / "pages.pdf")
+    for page in PdfReader(tmp_path / "pages.pdf").pages:
+        # More than its head and foot.
+        assert len(page.extract_text()) > 400
+
+
 def test_the_first_page_holds_the_key_facts_whatever_the_names(
     content: ReportContent, tmp_path: Path
 ) -> None:
