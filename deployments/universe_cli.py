@@ -86,8 +86,18 @@ def deactivate(
 def rename(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The symbol until now.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The new symbol.")],
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from",
+            formats=["%Y-%m-%d"],
+            metavar="YYYY-MM-DD",
+            help="Its first day, for the record; not a later one.",
+        ),
+    ] = None,
 ) -> None:
     """Give a stock another symbol; it keeps its prices and its history."""
     from deployments.commands import universe_command  # noqa: PLC0415
 
-    print(universe_command.rename(environment.read_settings(), old, new))
+    settings = environment.read_settings()
+    print(universe_command.rename(settings, old, new, since.date() if since else None))

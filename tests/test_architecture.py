@@ -42,7 +42,7 @@ ONLY_HERE = {
     ("worker", "prefect._internal"): {"worker/engine.py"},
     # Prefect's client may come to raise the exceptions of another library.
     ("flows", "httpx"): {"flows/attempts/transient_errors.py"},
-    ("worker", "httpx"): {"worker/outages.py"},
+    ("worker", "httpx"): {"worker/outages.py", "worker/proxy_pages.py"},
 }
 
 

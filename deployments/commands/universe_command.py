@@ -129,12 +129,14 @@ def deactivate(settings: Settings, symbols: Sequence[str], since: date | None = 
     return f"{count} deactivated"
 
 
-def rename(settings: Settings, old: str, new: str) -> str:
+def rename(settings: Settings, old: str, new: str, since: date | None = None) -> str:
     """Give a stock another symbol; a sentence with the result. Raises `InvalidRequest`."""
     try:
         symbol = TypeAdapter(Symbol).validate_python(new)
     except ValidationError:
         raise InvalidRequest("NEW", "must be a ticker in capitals, as in AAPL or BRK.B") from None
+    if since is not None and since > settings.now().date():
+        raise InvalidRequest("--from", "lies in the future; rename the stock on that day")
     with connected(settings) as connection:
-        renamed = assets.rename(connection, old, symbol, user_name())
+        renamed = assets.rename(connection, old, symbol, user_name(), since)
     return f"{old} renamed to {new}" if renamed else f"{old} is renamed to {new} already"

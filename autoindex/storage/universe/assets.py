@@ -69,11 +69,11 @@ def store(connection: Connection, rows: Sequence[UniverseRow], changed: Sequence
     connection.execute(_ASK_AGAIN, {"ids": list(changed)})
 
 
-def rename(connection: Connection, old: str, new: str, by: str) -> bool:
+def rename(connection: Connection, old: str, new: str, by: str, since: date | None = None) -> bool:
     """Give an asset another symbol; whether it had the old one until now.
 
-    It keeps its history. Raises `UnknownSymbols` for `old`, and `InvalidRequest` where `new` is the
-    symbol of another asset.
+    It keeps its history. `since` is the first day of the new symbol, which is recorded. Raises
+    `UnknownSymbols` for `old`, and `InvalidRequest` where `new` is the symbol of another asset.
     """
     locks.until_commit(connection, locks.PRICES)
     ids = {asset.symbol: asset.id for asset in list_assets(connection)}
@@ -85,7 +85,7 @@ def rename(connection: Connection, old: str, new: str, by: str) -> bool:
         raise InvalidRequest("symbol", f"{new} is another stock's already")
     connection.execute(update(assets).where(assets.c.id == ids[old]).values(symbol=new))
     connection.execute(_ASK_AGAIN, {"ids": [ids[old]]})
-    universe_changes.record_rename(connection, by, ids[old], old, new)
+    universe_changes.record_rename(connection, by, ids[old], old, new, since)
     versions.bump(connection, versions.UNIVERSE)
     # Pages of weights show symbols.
     versions.bump(connection, versions.INDEX)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import Connection, insert, select
@@ -37,10 +37,13 @@ def load(connection: Connection) -> list[UniverseChange]:
     return [UniverseChange(*row) for row in connection.execute(query.order_by(table.id))]
 
 
-def record_rename(connection: Connection, by: str, asset_id: int, old: str, new: str) -> None:
-    """Record that an asset has another symbol."""
+def record_rename(
+    connection: Connection, by: str, asset_id: int, old: str, new: str, since: date | None
+) -> None:
+    """Record that an asset has another symbol, and since when."""
+    change = f"{old} renamed to {new}" + (f" from {since} on" if since else "")
     row = {"changed_by": by, "asset_id": asset_id, "former_symbol": old}
-    connection.execute(insert(universe_changes).values(row | {"change": f"{old} renamed to {new}"}))
+    connection.execute(insert(universe_changes).values(row | {"change": change}))
 
 
 def former_symbols(connection: Connection) -> dict[str, int]:

@@ -87,8 +87,11 @@ def test_the_members_of_a_day(settings: Settings, file: Path) -> None:
 def test_each_command_may_be_repeated(settings: Settings, file: Path) -> None:
     assert said(settings, "activate", "KO", "GE") == "1 activated\n"
     assert said(settings, "activate", "KO", "GE") == "0 activated\n"
-    assert said(settings, "rename", "GE", "GEN") == "GE renamed to GEN\n"
-    assert said(settings, "rename", "GE", "GEN") == "GE is renamed to GEN already\n"
+    later = refused(settings, "rename", "GE", "GEN", "--from", "2999-01-01")
+    assert "--from: lies in the future; rename the stock on that day" in later
+    renaming = "rename", "GE", "GEN", "--from", "2022-12-01"
+    assert said(settings, *renaming) == "GE renamed to GEN\n"
+    assert said(settings, *renaming) == "GE is renamed to GEN already\n"
     assert said(settings, "deactivate", "KO") == "1 deactivated\n"
     assert said(settings, "deactivate", "KO") == "0 deactivated\n"
 

@@ -276,7 +276,9 @@ def test_a_new_symbol_keeps_the_asset(engine: Engine) -> None:
     with engine.begin() as connection:
         imported(connection, row(), row("KO"))
         (before,) = assets.named(connection, ["GE"])
-        assert assets.rename(connection, "GE", "GEN", "ann")
+        assert assets.rename(connection, "GE", "GEN", "ann", date(2022, 12, 1))
+        recorded = universe_changes.load(connection)[-1].change
+        assert recorded == "GE renamed to GEN from 2022-12-01 on"
         assert not assets.rename(connection, "GE", "GEN", "ann")
         (after,) = assets.named(connection, ["GEN"])
         assert after.id == before.id
