@@ -114,6 +114,9 @@ class Weight(BaseModel):
     )
     symbol: str = Field(examples=["AAPL"])
     weight: float = Field(examples=[0.0713])
+    sector: str | None = Field(
+        description="The symbol's sector, as the universe names it now.", examples=["Technology"]
+    )
 
 
 class _Paged(BaseModel):
@@ -209,8 +212,8 @@ LEVELS: Final = PagedTable(
 ALLOCATIONS: Final = PagedTable(
     "allocations",
     index_history.weights,
-    fields=("session", "symbol", "weight"),
-    columns=("session", "symbol", "weight"),
+    fields=("session", "symbol", "weight", "sector"),
+    columns=("session", "symbol", "weight", "sector"),
 )
 PRO_FORMA: Final = PagedTable(
     "allocations",

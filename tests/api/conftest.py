@@ -47,7 +47,8 @@ def api_engine(api_settings: Settings) -> Iterator[Engine]:
     """The facade's database, to put there what a flow would."""
     engine = engines.engine(api_settings)
     row = {"exchange": "NYSE", "currency": "USD"}
-    rows = [UniverseRow(symbol=name, name=name, **row) for name in ("AAPL", "JPM")]
+    sectors = {"AAPL": "Technology", "JPM": None}
+    rows = [UniverseRow(symbol=name, name=name, sector=sectors[name], **row) for name in sectors]
     with engine.begin() as connection:
         import_universe(connection, rows)
     yield engine

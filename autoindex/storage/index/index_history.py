@@ -105,7 +105,7 @@ def _versions(window: Window) -> Select[Any] | CompoundSelect[Any]:
 
 
 def weights(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
-    """Rows of rebalance session, symbol and weight; those of a session by symbol.
+    """Rows of rebalance session, symbol, weight and sector; those of a session by symbol.
 
     Only the page's own sessions are read, and the rows of each are counted to find them: an offset
     over all rows would join and sort those before the page, too.
@@ -149,7 +149,8 @@ def _named(window: Window) -> Select[Any]:
             .subquery()
         )
         symbol = func.coalesce(renamed.c.former_symbol, symbol)
-    query = select(every.session, symbol, every.weight).join(assets, assets.c.id == every.asset_id)
+    columns = every.session, symbol, every.weight, assets.c.sector
+    query = select(*columns).join(assets, assets.c.id == every.asset_id)
     if window.as_of is not None:
         query = query.outerjoin(renamed, renamed.c.asset_id == every.asset_id)
     return query.order_by(_in_order(every.session, window), symbol)

@@ -98,6 +98,8 @@ class UniverseImport:
         if changes:
             universe_changes.record(self._connection, self._by, changes)
             versions.bump(self._connection, versions.UNIVERSE)
+            # Pages of weights show sectors.
+            versions.bump(self._connection, versions.INDEX)
             corrections.note_universe(self._connection, self._backdated, BACKDATED, window)
         updated = {asset_id for asset_id, _ in changes} - inserted
         return Imported(len(new), len(updated), len(rows) - len(new) - len(updated))

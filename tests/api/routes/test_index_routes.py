@@ -28,6 +28,8 @@ from autoindex.storage.tables import (
     superseded_metrics,
 )
 from autoindex.storage.universe.assets import list_assets
+from autoindex.storage.universe.universe_import import import_universe
+from autoindex.storage.universe.universe_row import UniverseRow
 from tests.api.answers import client, problem
 
 pytestmark = pytest.mark.anyio
@@ -161,12 +163,24 @@ async def test_another_strategy_has_nothing_yet(http: httpx.AsyncClient) -> None
     assert (found["total"], found["metrics"]) == (0, [])
 
 
-async def test_allocations_name_their_symbols(http: httpx.AsyncClient) -> None:
+async def test_allocations_name_symbols_and_sectors(http: httpx.AsyncClient) -> None:
     found = (await http.get(f"{INDEX}/allocations")).json()
     assert found["allocations"] == [
-        {"session": "2022-01-03", "symbol": "AAPL", "weight": 0.75},
-        {"session": "2022-01-03", "symbol": "JPM", "weight": 0.25},
+        {"session": "2022-01-03", "symbol": "AAPL", "weight": 0.75, "sector": "Technology"},
+        {"session": "2022-01-03", "symbol": "JPM", "weight": 0.25, "sector": None},
     ]
+
+
+async def test_another_sector_is_shown_at_once(http: httpx.AsyncClient, api_engine: Engine) -> None:
+    async def sector() -> str | None:
+        found = (await http.get(f"{INDEX}/allocations")).json()["allocations"]
+        return next(row["sector"] for row in found if row["symbol"] == "AAPL")
+
+    row = {"symbol": "AAPL", "exchange": "NYSE", "currency": "USD", "name": "AAPL"}
+    for name in ("Hardware", "Technology"):
+        with api_engine.begin() as connection:
+            import_universe(connection, [UniverseRow(sector=name, **row)])
+        assert await sector() == name
 
 
 @pytest.fixture

@@ -63,7 +63,8 @@ def test_what_is_stored_is_read_back_to_the_last_bit(engine: Engine, ids: dict[s
         page = index_history.weights(connection, index_history.Window(*WHICH), limit=2, offset=0)
     pd.testing.assert_series_equal(read, series, check_exact=True, check_freq=False)
     first = stored.weights.iloc[0]
-    expected = [(DAYS[0].date(), symbol, weight) for symbol, weight in first[first > 0].items()]
+    held = first[first > 0].items()
+    expected = [(DAYS[0].date(), symbol, weight, None) for symbol, weight in held]
     assert list(page.rows) == expected[:2]
     assert page.total == int((stored.weights > 0).sum(axis=None))
 
@@ -109,7 +110,9 @@ def test_pages_are_the_whole_window_in_its_order(
     stored = made(1, DAYS[:40])
     first, last = DAYS[3].date(), DAYS[37].date()
     held = stored.weights.loc[str(first) : str(last)].stack()
-    expected = [(day.date(), symbol, weight) for (day, symbol), weight in held.items() if weight]
+    expected = [
+        (day.date(), symbol, weight, None) for (day, symbol), weight in held.items() if weight
+    ]
     expected.sort(key=lambda row: row[1])
     expected.sort(key=lambda row: row[0], reverse=newest_first)
     window = index_history.Window(*WHICH, first, last, newest_first)
