@@ -26,6 +26,7 @@ from api.routes import (
     report_routes,
     retry_routes,
     task_routes,
+    web_page_routes,
 )
 from api.routes.page_cache import PageCache
 from api.routes.report_folder import ReportFolder
@@ -49,8 +50,8 @@ from autoindex.storage.runs.task_progress import CHANNEL
 
 log = logging.getLogger("autoindex.api")
 
-# A link to a report is signed.
-_OPEN: Final = frozenset({"/health", "/ready", links.PATH})
+# A link to a report is signed. The page shows nothing until its user gives it a token.
+_OPEN: Final = frozenset({"/health", "/ready", links.PATH}) | web_page_routes.PATHS
 # The page loads nothing from elsewhere, so it needs no network.
 _ASSETS: Final = "/docs-assets"
 _DOCUMENTATION: Final = frozenset(
@@ -135,6 +136,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)
+    app.include_router(web_page_routes.router())
     problems.install(app)
     openapi.install(app, routers)
     open_paths = _OPEN | _DOCUMENTATION if settings.api_docs else _OPEN

@@ -1,14 +1,20 @@
 """The greeting of a started stack: its addresses, and commands to paste."""
 
+from datetime import timedelta
 from pathlib import Path
 from shlex import quote
+from typing import Final
 
 from rich.console import Console
 
+from api.auth import tokens
 from autoindex.settings import Settings
 from deployments.commands import universe_command
 from deployments.local import local_secret
 from deployments.local.stack import Stack
+
+# A browser's history may keep the link.
+_SIGNED_IN: Final = timedelta(hours=1)
 
 
 def greet(running: Stack, console: Console) -> None:
@@ -19,6 +25,7 @@ def greet(running: Stack, console: Console) -> None:
     off = [name for name, on in _optional(settings).items() if not on]
     text = (
         f"\n[bold]Autoindex is up[/], with {prices}.\n"
+        f"  page          {page_address(running, console)}\n"
         f"  REST facade   {running.api_url}  (documentation at /docs)\n"
         f"  Prefect UI    {running.prefect_url}  (its password is in {login})\n"
         f"  data          {settings.data_dir}  (logs in logs/)\n"
@@ -29,6 +36,19 @@ def greet(running: Stack, console: Console) -> None:
     )
     # A wrapped line could not be pasted.
     console.print(text, highlight=False, soft_wrap=True)
+
+
+def page_address(running: Stack, console: Console) -> str:
+    """The page's address; in a terminal, with a token that signs its reader in.
+
+    Other output may be kept in a log. A browser sends nothing of a URL's fragment.
+    """
+    settings = running.settings
+    if not console.file.isatty() or settings.jwt_jwks_url is not None:
+        return f"{running.api_url}/  (it says how to get a token)"
+    token = tokens.mint(settings, "me", (tokens.Scope.READ, tokens.Scope.RUN), _SIGNED_IN)
+    minutes = _SIGNED_IN // timedelta(minutes=1)
+    return f"{running.api_url}/#token={token}  (open it within {minutes} minutes)"
 
 
 def _lines(running: Stack) -> str:

@@ -234,6 +234,7 @@ def _prefect_environment(settings: Settings) -> dict[str, str]:
     return {
         "PREFECT_HOME": str(settings.data_dir / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
+        "PREFECT_UI_URL": f"http://127.0.0.1:{settings.prefect_port}",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": bootstrap.prefect_database(settings),
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": _prefect_ui(settings.prefect_port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
