@@ -19,6 +19,7 @@ from api.monitoring.readiness import ReadyChecks
 from api.prefect.rest import Connection
 from api.prefect.runs import PrefectRunner
 from api.routes import (
+    batch_routes,
     follow_routes,
     index_routes,
     monitoring_routes,
@@ -28,6 +29,7 @@ from api.routes import (
     task_routes,
     web_page_routes,
 )
+from api.routes.batch_work import BatchWork
 from api.routes.page_cache import PageCache
 from api.routes.report_folder import ReportFolder
 from api.server import cors, json_logs
@@ -92,6 +94,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     queue_limit = QueueLimit(runner, settings.queued_tasks_per_kind)
     stored = Database(engines.async_engine(settings, "autoindex-api", deadline.part_seconds))
     owner = PoolCheck(runner, stored)
+    batches = BatchWork(runner, stored, queue_limit)
     snapshots = Snapshots(runner, stored, deadline)
     subscriptions = Subscriptions(snapshots, runner, lambda: notifications(settings, CHANNEL))
     folder = ReportFolder(settings.reports_dir)
@@ -102,6 +105,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         async with subscriptions.running():
             with on_stop_signal(subscriptions.close):
                 yield
+        await batches.aclose()
         await queue_limit.aclose()
         await runner.aclose()
         await stored.aclose()
@@ -122,11 +126,13 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.queue_limit, app.state.cache = queue_limit, PageCache(settings)
     app.state.deadline, app.state.slots = deadline, UserSlots(deadline.part_seconds)
     app.state.subscriptions, app.state.reports = subscriptions, folder
+    app.state.batches = batches
     app.state.owner, app.state.checks = owner, ReadyChecks(runner, stored, owner, deadline)
     app.state.metrics, app.state.lists = metrics, TaskLists(runner, deadline)
     modules = (
         task_routes,
         retry_routes,
+        batch_routes,
         queue_routes,
         follow_routes,
         index_routes,

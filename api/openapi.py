@@ -28,6 +28,7 @@ TAGS: Final = [
     {"name": "monitoring", "description": "What Prometheus scrapes."},
 ]
 _OPEN: Final = frozenset({"/health", "/ready"})
+_BATCH_STARTS: Final = ("/api/v1/background/cancel", "/api/v1/background/retry")
 _SCHEME: Final = "HTTPBearer"
 
 
@@ -144,6 +145,16 @@ _UNPROCESSABLE: Final = _Error(
 _UNKNOWN: Final = _Error(
     HTTPStatus.NOT_FOUND, "No task has this id.", "there is no task with this id"
 )
+_NO_BATCH: Final = _Error(
+    HTTPStatus.NOT_FOUND, "No batch has this id.", "there is no batch with this id"
+)
+_NO_PREVIEW: Final = _Error(
+    HTTPStatus.CONFLICT,
+    "There is no token of a preview (`…:no-preview`), it is of another request "
+    "(`…:other-preview`), or too many tasks match (`…:too-many-tasks`).",
+    "this token is of another request; send the same fields as in its preview",
+    type=f"{NAMESPACE}other-preview",
+)
 _NO_QUEUE: Final = _Error(
     HTTPStatus.NOT_FOUND, "No queue has this name.", "there is no queue with this name"
 )
@@ -249,26 +260,34 @@ def _errors(
     yield from _ALWAYS
     if "requestBody" in operation or "parameters" in operation:
         yield _UNPROCESSABLE
-    if "{task_id}" in path or path == links.PATH:
-        yield _UNKNOWN
-    if "{name}" in path:
-        yield _NO_QUEUE
+    yield from _not_found(path)
     if path == links.PATH:
         yield _BAD_LINK
     if path in _OPEN or path == links.PATH:
         return
+    starts = "202" in operation["responses"] and method == "post"
     yield _UNAUTHORIZED
     yield _forbidden(scopes, owned=method == "delete" or path.endswith(("/file", "/retry")))
-    starts = "202" in operation["responses"] and method == "post"
     yield _QUEUE_FULL if starts else _TOO_MANY
     if "/index/" in path:
         yield _NOT_ACCEPTABLE
-    if path.endswith("/retry"):
-        yield _NOT_RETRIED
-    elif starts:
-        yield _KEY_REUSED
     if method == "delete":
         yield _ENDED
+    elif path.endswith("{task_id}/retry"):
+        yield _NOT_RETRIED
+    elif path in _BATCH_STARTS:
+        yield _NO_PREVIEW
+    elif starts:
+        yield _KEY_REUSED
+
+
+def _not_found(path: str) -> Iterator[_Error]:
+    if "{task_id}" in path or path == links.PATH:
+        yield _UNKNOWN
+    if "{batch_id}" in path or path in _BATCH_STARTS:
+        yield _NO_BATCH
+    if "{name}" in path:
+        yield _NO_QUEUE
 
 
 def _forbidden(scopes: Sequence[Scope], *, owned: bool) -> _Error:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api.slots import TooManyAtOnce
+from api.tasks.batches import MOST_TASKS, BatchUnknown, TooManyTasks
 from api.tasks.queue_limit import QueueFull
 from api.tasks.runner import (
     OutcomeUnknown,
@@ -138,6 +139,8 @@ def install(app: FastAPI) -> None:
         TooManyAtOnce: _too_many_at_once,
         TaskUnknown: _task_unknown,
         QueueUnknown: _queue_unknown,
+        BatchUnknown: _batch_unknown,
+        TooManyTasks: _too_many_tasks,
         TaskFinished: _task_finished,
         TaskNotEnded: _task_not_ended,
         TooManyFollowers: _too_many_followers,
@@ -200,6 +203,15 @@ async def _task_unknown(_: Request, __: TaskUnknown) -> Response:
 
 async def _queue_unknown(_: Request, __: QueueUnknown) -> Response:
     return Problem(HTTPStatus.NOT_FOUND, "there is no queue with this name").response
+
+
+async def _batch_unknown(_: Request, __: BatchUnknown) -> Response:
+    return Problem(HTTPStatus.NOT_FOUND, "there is no batch with this id").response
+
+
+async def _too_many_tasks(_: Request, __: TooManyTasks) -> Response:
+    detail = f"more than {MOST_TASKS:,} tasks match; narrow the filter"
+    return Problem(HTTPStatus.CONFLICT, detail, name="too-many-tasks").response
 
 
 async def _task_finished(_: Request, error: TaskFinished) -> Response:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from api.tasks.batches import Act, Batch
 from api.tasks.runner import Kind, Status, Task
 from autoindex.storage.runs.task_progress import Line, Progress
 
@@ -176,6 +177,35 @@ class ActiveTasks(BaseModel):
         description="Only present when no worker is online.",
         examples=["No worker is online"],
     )
+
+
+class BatchState(BaseModel):
+    """The tasks of a batch, and how far it is."""
+
+    token: UUID = Field(description="The batch's id; send it to act on these tasks.")
+    act: Act
+    begun: bool = Field(description="False for a preview: nothing was changed.")
+    total: int = Field(description="The number of tasks.", examples=[2])
+    done: int = Field(description="How many were looked at.", examples=[2])
+    acted: int = Field(
+        description="How many of those were cancelled or retried; the others had ended, or "
+        "could not be retried.",
+        examples=[2],
+    )
+    task_ids: list[UUID] = Field(description="The tasks, the oldest first.")
+
+    @classmethod
+    def of(cls, batch: Batch) -> Self:
+        """Show a batch."""
+        return cls(
+            token=batch.id,
+            act=batch.act,
+            begun=batch.begun,
+            total=len(batch.task_ids),
+            done=batch.done,
+            acted=batch.acted,
+            task_ids=list(batch.task_ids),
+        )
 
 
 class QueueState(BaseModel):

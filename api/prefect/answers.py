@@ -89,6 +89,23 @@ class History(BaseModel):
     states: list[Count]
 
 
+class Flow(BaseModel):
+    """A flow."""
+
+    id: UUID
+
+
+class Proposals(BaseModel):
+    """The answer to a state that was proposed for several flow runs."""
+
+    class Result(Proposal):
+        """What became of one of them."""
+
+        flow_run_id: UUID
+
+    results: list[Result]
+
+
 class WorkPool(BaseModel):
     """A work pool."""
 

@@ -24,8 +24,10 @@ from api.prefect.answers import (
     WorkQueue,
     parsed,
 )
+from api.prefect.batches import Batches
 from api.prefect.deployment_cache import Deployments
 from api.prefect.rest import Connection, Rest, Unanswered
+from api.tasks.batches import MOST_TASKS, Act, Batch, TooManyTasks
 from api.tasks.runner import (
     Activity,
     Census,
@@ -70,6 +72,7 @@ class PrefectRunner:
         self._rest = Rest(connection, answer_seconds)
         self._connection = connection
         self._deployments = Deployments(self._rest)
+        self._batches = Batches(self._rest)
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -224,6 +227,53 @@ class PrefectRunner:
         elif query.status is not None:
             runs["state"] = _in_state(*states.types_of(query.status))
         return {"flow_runs": runs, "sort": "EXPECTED_START_TIME_DESC"}
+
+    async def choose(self, act: Act, query: Query) -> Sequence[Task]:
+        """Read the whole list, oldest first, so that new tasks do not shift it."""
+        filters = await self._filters(query)
+        filters["sort"] = "EXPECTED_START_TIME_ASC"
+        runs = filters["flow_runs"]
+        if query.status is None:
+            types = states.TERMINAL if act is Act.RETRY else states.OPEN
+            runs["state"] = {"type": {"any_": sorted(types)}}
+        found: dict[UUID, FlowRun] = {}
+        while page := await self._found(filters):
+            new = {run.id: run for run in page if run.id not in found}
+            found |= new
+            if len(found) > MOST_TASKS:
+                raise TooManyTasks
+            last = page[-1].expected_start_time
+            if not new or len(page) < _MOST_AT_ONCE or last is None:
+                break
+            runs["expected_start_time"]["after_"] = last.isoformat()
+        await self._deployments.look_for(run.deployment_id for run in found.values())
+        chosen = self._tasks([*found.values()])
+        if act is Act.CANCEL:
+            return [task for task in chosen if not task.status.final]
+        return [task for task in chosen if task.ended and task.retried_as is None]
+
+    async def cancel_many(self, task_ids: Sequence[UUID], *, user: str) -> int:
+        """Propose Cancelling in one request, then as `cancel` does."""
+        message = f"Cancelled by {user}"
+        reached = await self._batches.cancelling(task_ids, message)
+        unfinished = [task_id for task_id in reached if reached[task_id] == "CANCELLING"]
+        for task_id in unfinished:
+            await self._cancel_unless_claimed(task_id, message)
+        return sum(state in ("CANCELLING", "CANCELLED") for state in reached.values())
+
+    async def create_batch(
+        self, act: Act, user: str, wanted: str, task_ids: Sequence[UUID]
+    ) -> Batch:
+        """Store the tasks that a request has chosen."""
+        return await self._batches.create(act, user, wanted, task_ids)
+
+    async def read_batch(self, batch_id: UUID) -> Batch:
+        """Read a batch; raises `BatchUnknown`."""
+        return await self._batches.read(batch_id)
+
+    async def note_batch(self, batch: Batch) -> None:
+        """Store how far a batch is."""
+        await self._batches.note(batch)
 
     async def activity(self) -> Activity:
         """Read running, due and scheduled runs, in parallel."""

@@ -21,6 +21,7 @@ _STATUS: Final[Mapping[str, Status]] = {
     "CANCELLING": Status.REVOKED,
     "CANCELLED": Status.REVOKED,
 }
+OPEN: Final = frozenset({"SCHEDULED", "PENDING", "PAUSED", "RUNNING"})
 TERMINAL: Final = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
 _EXCEPTION: Final = re.compile(

@@ -18,6 +18,15 @@ def check_owner(user: User, task: Task, act: str) -> None:
 
 def check_may_start(user: User, kind: Kind) -> None:
     """Raise a 403 for a user who may not start this kind of task."""
-    scope = Scope.ADMIN if kind is Kind.CLEANUP else Scope.RUN
-    if not user.may(scope):
-        raise Problem(HTTPStatus.FORBIDDEN, f"the token lacks the scope {scope}")
+    if not may_start(user, kind):
+        detail = f"the token lacks the scope {_scope(kind)}"
+        raise Problem(HTTPStatus.FORBIDDEN, detail)
+
+
+def may_start(user: User, kind: Kind) -> bool:
+    """Whether a user may start this kind of task."""
+    return user.may(_scope(kind))
+
+
+def _scope(kind: Kind) -> Scope:
+    return Scope.ADMIN if kind is Kind.CLEANUP else Scope.RUN

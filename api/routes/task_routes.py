@@ -106,8 +106,8 @@ async def check_request(body: TaskRequest, database: Database, settings: Setting
         body.check_mail(settings)
 
 
-class ListQuery(BaseModel):
-    """The filters and the page of a list."""
+class TaskFilter(BaseModel):
+    """Which tasks."""
 
     model_config = {"extra": "forbid"}
 
@@ -117,6 +117,11 @@ class ListQuery(BaseModel):
     since: Annotated[AwareDatetime, Field(ge=_EARLIEST, le=_LATEST)] | None = Field(
         default=None, description="Only tasks that were due at this time or later."
     )
+
+
+class ListQuery(TaskFilter):
+    """The filters and the page of a list."""
+
     page: int = Field(default=1, ge=1, le=100_000)
     per_page: int = Field(default=50, ge=1, le=200)
 

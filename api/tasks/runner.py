@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from api.tasks.batches import Act, Batch
 from autoindex.errors import PartUnavailable
 
 
@@ -216,6 +217,28 @@ class TaskRunner(Protocol):
 
     async def search(self, query: Query, *, page: int, per_page: int) -> Page:
         """List tasks that are due or were, newest first; pages count from 1."""
+        ...
+
+    async def choose(self, act: Act, query: Query) -> Sequence[Task]:
+        """The tasks of the list on which `act` would have an effect; raises `TooManyTasks`."""
+        ...
+
+    async def cancel_many(self, task_ids: Sequence[UUID], *, user: str) -> int:
+        """Cancel tasks, a few at once, except those that have ended; how many."""
+        ...
+
+    async def create_batch(
+        self, act: Act, user: str, wanted: str, task_ids: Sequence[UUID]
+    ) -> Batch:
+        """Store the tasks that a request has chosen."""
+        ...
+
+    async def read_batch(self, batch_id: UUID) -> Batch:
+        """Read a batch; raises `BatchUnknown`."""
+        ...
+
+    async def note_batch(self, batch: Batch) -> None:
+        """Store how far a batch is."""
         ...
 
     async def activity(self) -> Activity:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from api.prefect import states
+from api.tasks.batches import MOST_TASKS, Act, Batch, BatchUnknown, TooManyTasks
 from api.tasks.runner import (
     Activity,
     Census,
@@ -97,6 +98,7 @@ class InMemory:
         self.lacks: list[Kind] = []
         self.paused: dict[str, bool] = dict.fromkeys(QUEUES.values(), False)
         self.described = ""
+        self.batches: dict[UUID, Batch] = {}
         self._looking: list[asyncio.Queue[UUID | None]] = []
 
     def schedule(self, kind: Kind, parameters: Mapping[str, Any], due_in: timedelta) -> Run:
@@ -170,6 +172,41 @@ class InMemory:
         due.sort(key=lambda run: run.due_at, reverse=True)
         start = (page - 1) * per_page
         return Page(tuple(run.task for run in due[start : start + per_page]), len(due))
+
+    async def choose(self, act: Act, query: Query) -> Sequence[Task]:
+        """The tasks of the list on which `act` would have an effect."""
+        tasks = (await self.search(query, page=1, per_page=MOST_TASKS + 1)).tasks[::-1]
+        if len(tasks) > MOST_TASKS:
+            raise TooManyTasks
+        if act is Act.CANCEL:
+            return [task for task in tasks if not task.status.final]
+        return [task for task in tasks if task.ended and task.retried_as is None]
+
+    async def cancel_many(self, task_ids: Sequence[UUID], *, user: str) -> int:
+        """Cancel tasks that have not ended."""
+        tasks = [self._run(task_id) for task_id in task_ids]
+        open_ = [run for run in tasks if run.state_type in states.OPEN]
+        for run in open_:
+            await self.cancel(run.id, user=user)
+        return len(open_)
+
+    async def create_batch(
+        self, act: Act, user: str, wanted: str, task_ids: Sequence[UUID]
+    ) -> Batch:
+        """Keep a preview."""
+        batch = Batch(uuid4(), act, user, wanted, task_ids)
+        self.batches[batch.id] = batch
+        return batch
+
+    async def read_batch(self, batch_id: UUID) -> Batch:
+        """Read a batch."""
+        if batch_id not in self.batches:
+            raise BatchUnknown
+        return self.batches[batch_id]
+
+    async def note_batch(self, batch: Batch) -> None:
+        """Keep how far a batch is."""
+        self.batches[batch.id] = batch
 
     async def activity(self) -> Activity:
         """Read what is running, due and scheduled."""
