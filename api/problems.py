@@ -18,12 +18,12 @@ from api.tasks.queue_limit import QueueFull
 from api.tasks.runner import (
     OutcomeUnknown,
     Overload,
-    QueueUnknown,
     TaskFinished,
     TaskNotEnded,
     TaskUnknown,
 )
 from api.tasks.subscriptions import TooManyFollowers
+from api.tasks.work_pool import QueueUnknown
 from autoindex.errors import InvalidRequest, PartUnavailable
 from autoindex.masking import masked
 from autoindex.storage.postgres.transient import UNAVAILABLE

@@ -93,5 +93,5 @@ class ReadyChecks:
 
     async def _set_up(self) -> tuple[Sequence[str], Sequence[Kind], Mapping[str, bool]]:
         return await asyncio.gather(
-            self._runner.workers(), self._runner.missing(), self._runner.queues()
+            self._runner.pool.workers(), self._runner.missing(), self._runner.pool.queues()
         )

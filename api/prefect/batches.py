@@ -1,20 +1,19 @@
 """Batches as flow runs of a flow that nothing executes: a record, and the facade does the work."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
-from api.prefect import states
-from api.prefect.answers import Flow, FlowRun, Proposals, parsed
+from api.prefect.answers import Flow, FlowRun, parsed
 from api.prefect.rest import Rest
 from api.tasks.batches import Act, Batch, BatchUnknown
 
 _FLOW: Final = "autoindex-batch"
 
 
-class Batches:
-    """Stores batches, and cancels the runs of one."""
+class PrefectBatches:
+    """Implements `api.tasks.batches.Batches` on a Prefect server."""
 
     def __init__(self, rest: Rest) -> None:
         self._rest = rest
@@ -47,21 +46,6 @@ class Batches:
         labels = {"begun": batch.begun, "done": batch.done, "acted": batch.acted}
         path = f"/flow_runs/{batch.id}/labels"
         (await self._rest.send("PATCH", path, labels, aside=True)).raise_for_status()
-
-    async def cancelling(self, task_ids: Collection[UUID], message: str) -> dict[UUID, str]:
-        """Propose Cancelling for runs that have not ended; returns the state that each reached."""
-        runs = {
-            "id": {"any_": [*map(str, task_ids)]},
-            "state": {"type": {"any_": sorted(states.OPEN)}},
-        }
-        state = {"type": "CANCELLING", "message": message}
-        body = {"flow_runs": runs, "state": state, "limit": len(task_ids)}
-        answer = await self._rest.send("POST", "/flow_runs/bulk_set_state", body)
-        return {
-            result.flow_run_id: result.state.type
-            for result in parsed(answer, Proposals).results
-            if result.state is not None
-        }
 
 
 def _batch(run: FlowRun) -> Batch:

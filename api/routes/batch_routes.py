@@ -69,7 +69,7 @@ async def retry_many(
 @router.get("/batches/{batch_id}", operation_id="readBatch")
 async def read_batch(batch_id: BatchId, user: CurrentUser, runner: Runner) -> BatchState:
     """Read how far a batch is; another user's needs the scope `tasks:admin`."""
-    batch = await runner.read_batch(batch_id)
+    batch = await runner.batches.read(batch_id)
     _check_user(batch, user)
     return BatchState.of(batch)
 
@@ -87,11 +87,11 @@ async def _answer(
     if body.dry_run:
         chosen = await runner.choose(act, query)
         ids = [task.id for task in chosen]
-        return BatchState.of(await runner.create_batch(act, user.name, wanted, ids))
+        return BatchState.of(await runner.batches.create(act, user.name, wanted, ids))
     if body.token is None:
         detail = "send the request with dry_run first, and the token that it answers with"
         raise Problem(HTTPStatus.CONFLICT, detail, name="no-preview")
-    batch = await runner.read_batch(body.token)
+    batch = await runner.batches.read(body.token)
     _check_user(batch, user)
     if (batch.act, batch.wanted) != (act, wanted):
         detail = "this token is of another request; send the same fields as in its preview"

@@ -59,7 +59,7 @@ class BatchWork:
                 if is_noted:
                     batch = await self._chunk(batch, user)
                 else:
-                    await self._runner.note_batch(batch)
+                    await self._runner.batches.note(batch)
                     is_noted = True
             except _LATER as problem:
                 log.info("batch %s waits: %s", batch.id, problem)
@@ -74,7 +74,7 @@ class BatchWork:
             acted = await self._retry(ids[0], user)
         batch = replace(batch, done=batch.done + len(ids), acted=batch.acted + acted)
         if batch.done % CHUNK == 0 or batch.done == len(batch.task_ids):
-            await self._runner.note_batch(batch)
+            await self._runner.batches.note(batch)
         return batch
 
     async def _retry(self, task_id: UUID, user: User) -> int:

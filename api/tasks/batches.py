@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 MOST_TASKS: Final = 10_000
@@ -44,3 +44,19 @@ class BatchUnknown(Exception):
 
 class TooManyTasks(Exception):
     """The filter matches more tasks than a batch may have."""
+
+
+class Batches(Protocol):
+    """Stores batches."""
+
+    async def create(self, act: Act, user: str, wanted: str, task_ids: Sequence[UUID]) -> Batch:
+        """Store the tasks that a request has chosen."""
+        ...
+
+    async def read(self, batch_id: UUID) -> Batch:
+        """Read a batch; raises `BatchUnknown`."""
+        ...
+
+    async def note(self, batch: Batch) -> None:
+        """Store how far a batch is."""
+        ...

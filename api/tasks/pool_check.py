@@ -29,7 +29,7 @@ class PoolCheck:
         """Raise `OtherDatabase`, or what Prefect or the database raise where they do not answer."""
         if self._is_ours:
             return
-        described = await self._runner.owner()
+        described = await self._runner.pool.owner()
         if described:
             ours = await self._database.read(pool_owner.description)
             try:

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from api.tasks.batches import Act, Batch
+from api.tasks.batches import Act, Batches
+from api.tasks.work_pool import WorkPool
 from autoindex.errors import PartUnavailable
 
 
@@ -121,9 +122,8 @@ class Census:
     """Counts of all tasks.
 
     `tasks` counts those that were due, by kind and status. `oldest_due` is the due time of the
-    first waiting task of each queue, None where none waits; `paused` has the names of those that
-    start none. `started` are the tasks that started
-    since the instant asked for.
+    first waiting task of each queue, None where none waits. `started` are the tasks that started
+    since the instant asked for. `paused` names the queues that are paused.
     """
 
     tasks: Mapping[tuple[Kind, Status], int]
@@ -135,10 +135,6 @@ class Census:
 
 class TaskUnknown(Exception):
     """No task of ours has this id."""
-
-
-class QueueUnknown(Exception):
-    """No queue has this name."""
 
 
 class TaskFinished(Exception):
@@ -173,6 +169,16 @@ class TaskRunner(Protocol):
     Every method raises `autoindex.errors.PartUnavailable` when what runs them does not answer, and
     `Overload` where the answer would come too late.
     """
+
+    @property
+    def pool(self) -> WorkPool:
+        """The workers, and the queues that they serve."""
+        ...
+
+    @property
+    def batches(self) -> Batches:
+        """The tasks that one request has chosen."""
+        ...
 
     async def start(
         self,
@@ -227,20 +233,6 @@ class TaskRunner(Protocol):
         """Cancel tasks, a few at once, except those that have ended; how many."""
         ...
 
-    async def create_batch(
-        self, act: Act, user: str, wanted: str, task_ids: Sequence[UUID]
-    ) -> Batch:
-        """Store the tasks that a request has chosen."""
-        ...
-
-    async def read_batch(self, batch_id: UUID) -> Batch:
-        """Read a batch; raises `BatchUnknown`."""
-        ...
-
-    async def note_batch(self, batch: Batch) -> None:
-        """Store how far a batch is."""
-        ...
-
     async def activity(self) -> Activity:
         """Read what is running, due and scheduled."""
         ...
@@ -256,27 +248,8 @@ class TaskRunner(Protocol):
         """Count tasks, and read those that started since an instant."""
         ...
 
-    async def workers(self) -> Sequence[str]:
-        """Names of the workers that are online."""
-        ...
-
-    async def queues(self) -> Mapping[str, bool]:
-        """The queues, by priority; whether each is paused."""
-        ...
-
-    async def pause(self, queue: str | None, *, paused: bool) -> Mapping[str, bool]:
-        """Pause a queue or all of them, or resume; returns all queues. Raises `QueueUnknown`.
-
-        A task of a paused queue does not start. One that runs goes on.
-        """
-        ...
-
     async def missing(self) -> Sequence[Kind]:
         """Kinds that can't be started because their deployment is missing."""
-        ...
-
-    async def owner(self) -> str | None:
-        """The description of the database that tasks use; None where there is no work pool yet."""
         ...
 
     def is_busy(self) -> bool:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from api.app import create_app
-from api.prefect.runs import POOL
+from api.prefect.work_pool import POOL
 from api.tasks.runner import DEPLOYMENTS
 from autoindex.settings import Settings
 from autoindex.storage.postgres import engines

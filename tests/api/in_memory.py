@@ -16,12 +16,12 @@ from api.tasks.runner import (
     Kind,
     Page,
     Query,
-    QueueUnknown,
     Started,
     Task,
     TaskFinished,
     TaskUnknown,
 )
+from api.tasks.work_pool import QueueUnknown
 
 QUEUES: Final[Mapping[Kind, str]] = {
     Kind.REFRESH: "high_priority",
@@ -89,8 +89,31 @@ class Run:
         )
 
 
+class InMemoryBatches(dict[UUID, Batch]):
+    """Implements `api.tasks.batches.Batches`."""
+
+    async def create(self, act: Act, user: str, wanted: str, task_ids: Sequence[UUID]) -> Batch:
+        """Keep a preview."""
+        batch = Batch(uuid4(), act, user, wanted, task_ids)
+        self[batch.id] = batch
+        return batch
+
+    async def read(self, batch_id: UUID) -> Batch:
+        """Read a batch."""
+        if batch_id not in self:
+            raise BatchUnknown
+        return self[batch_id]
+
+    async def note(self, batch: Batch) -> None:
+        """Keep how far a batch is."""
+        self[batch.id] = batch
+
+
 class InMemory:
-    """Implements `api.tasks.runner.TaskRunner` without a server; nothing runs by itself."""
+    """Implements `api.tasks.runner.TaskRunner` and `WorkPool` without a server.
+
+    Nothing runs by itself.
+    """
 
     def __init__(self) -> None:
         self.runs: dict[UUID, Run] = {}
@@ -98,8 +121,13 @@ class InMemory:
         self.lacks: list[Kind] = []
         self.paused: dict[str, bool] = dict.fromkeys(QUEUES.values(), False)
         self.described = ""
-        self.batches: dict[UUID, Batch] = {}
+        self.batches = InMemoryBatches()
         self._looking: list[asyncio.Queue[UUID | None]] = []
+
+    @property
+    def pool(self) -> "InMemory":
+        """The workers and queues."""
+        return self
 
     def schedule(self, kind: Kind, parameters: Mapping[str, Any], due_in: timedelta) -> Run:
         """Queue a run for later, as a schedule does."""
@@ -189,24 +217,6 @@ class InMemory:
         for run in open_:
             await self.cancel(run.id, user=user)
         return len(open_)
-
-    async def create_batch(
-        self, act: Act, user: str, wanted: str, task_ids: Sequence[UUID]
-    ) -> Batch:
-        """Keep a preview."""
-        batch = Batch(uuid4(), act, user, wanted, task_ids)
-        self.batches[batch.id] = batch
-        return batch
-
-    async def read_batch(self, batch_id: UUID) -> Batch:
-        """Read a batch."""
-        if batch_id not in self.batches:
-            raise BatchUnknown
-        return self.batches[batch_id]
-
-    async def note_batch(self, batch: Batch) -> None:
-        """Keep how far a batch is."""
-        self.batches[batch.id] = batch
 
     async def activity(self) -> Activity:
         """Read what is running, due and scheduled."""

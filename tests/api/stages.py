@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 
-from api.prefect.runs import POOL
+from api.prefect.work_pool import POOL
 from api.tasks.runner import DEPLOYMENTS, Kind
 from tests.api.in_memory import InMemory
 

@@ -66,7 +66,7 @@ CALLS: dict[str, Callable[[PrefectRunner], Awaitable[object]]] = {
     "cancel": lambda runner: runner.cancel(UUID(int=1), user="ada"),
     "search": lambda runner: runner.search(Query(), page=1, per_page=10),
     "activity": lambda runner: runner.activity(),
-    "workers": lambda runner: runner.workers(),
+    "workers": lambda runner: runner.pool.workers(),
     "missing": lambda runner: runner.missing(),
 }
 
@@ -149,7 +149,7 @@ async def test_a_busy_server_is_waited_for_in_turn() -> None:
         began = time.monotonic()
         reads = [asyncio.create_task(read(runner, number)) for number in range(80)]
         await until(runner.is_busy)
-        assert await runner.workers() == []
+        assert await runner.pool.workers() == []
         assert len(ended) < 60, "what the facade asks for itself does not wait in line"
         await asyncio.gather(*reads)
         assert time.monotonic() - began > 3

@@ -16,12 +16,12 @@ from api.prefect.runs import PrefectRunner
 from api.tasks.runner import (
     Kind,
     Query,
-    QueueUnknown,
     Status,
     TaskFinished,
     TaskRunner,
     TaskUnknown,
 )
+from api.tasks.work_pool import QueueUnknown
 from tests.api.in_memory import InMemory
 from tests.api.stages import MemoryStage, PrefectStage, Stage
 from tests.bounds import HANG_SECONDS
@@ -308,23 +308,23 @@ async def test_a_task_and_its_retry_name_each_other(scene: Scene, user: str) -> 
 
 async def test_workers_that_are_online_are_named(scene: Scene) -> None:
     await scene.stage.worker_online("host-7")
-    assert "host-7" in await scene.runner.workers()
+    assert "host-7" in await scene.runner.pool.workers()
 
 
 async def test_queues_are_paused_and_resumed(scene: Scene) -> None:
-    queues = await scene.runner.queues()
+    queues = await scene.runner.pool.queues()
     first = next(iter(queues))
     assert not any(queues.values())
     try:
-        assert await scene.runner.pause(first, paused=True) == {**queues, first: True}
+        assert await scene.runner.pool.pause(first, paused=True) == {**queues, first: True}
         assert (await scene.runner.activity()).paused == [first]
         assert (await scene.runner.census(datetime.now(UTC))).paused == [first]
-        everything = await scene.runner.pause(None, paused=True)
+        everything = await scene.runner.pool.pause(None, paused=True)
         assert everything == dict.fromkeys(queues, True)
         with pytest.raises(QueueUnknown):
-            await scene.runner.pause("../../deployments", paused=True)
+            await scene.runner.pool.pause("../../deployments", paused=True)
     finally:
-        assert await scene.runner.pause(None, paused=False) == queues
+        assert await scene.runner.pool.pause(None, paused=False) == queues
 
 
 async def test_many_are_read_at_once(scene: Scene, user: str) -> None:

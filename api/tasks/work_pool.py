@@ -1,0 +1,34 @@
+"""The work pool: the workers, and the queues that they serve."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+
+class QueueUnknown(Exception):
+    """No queue has this name."""
+
+
+class WorkPool(Protocol):
+    """Shows workers and queues; pauses queues.
+
+    Every method raises what those of `api.tasks.runner.TaskRunner` raise.
+    """
+
+    async def workers(self) -> Sequence[str]:
+        """Names of the workers that are online."""
+        ...
+
+    async def queues(self) -> Mapping[str, bool]:
+        """The queues, by priority; whether each is paused."""
+        ...
+
+    async def pause(self, queue: str | None, *, paused: bool) -> Mapping[str, bool]:
+        """Pause a queue or all of them, or resume; returns all queues. Raises `QueueUnknown`.
+
+        A task of a paused queue does not start. One that runs goes on.
+        """
+        ...
+
+    async def owner(self) -> str | None:
+        """The description of the database that tasks use; None where there is no work pool yet."""
+        ...
