@@ -48,15 +48,17 @@ class Activities:
             {**ids, "state": held},
             later,
         )
-        running, claimed, ready, waiting, planned = await asyncio.gather(
-            *(self._group(group) for group in groups)
+        (running, claimed, ready, waiting, planned), workers, queues = await asyncio.gather(
+            asyncio.gather(*(self._group(group) for group in groups)),
+            self._pool.workers(),
+            self._pool.queues(),
         )
         return Activity(
             active=running,
             reserved=_joined(claimed, ready),
             scheduled=_joined(waiting, planned),
-            workers=await self._pool.workers(),
-            paused=_paused(await self._pool.queues()),
+            workers=workers,
+            paused=_paused(queues),
         )
 
     async def _group(self, flow_runs: JSON) -> Page:

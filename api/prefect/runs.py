@@ -116,7 +116,9 @@ class PrefectRunner:
             run = parsed(answer, FlowRun)
         except Unanswered as unsure:
             raise OutcomeUnknown(unsure.part, unsure.reason) from unsure
-        return Started(self._reader.task(run, kind), new=answer.status_code == HTTPStatus.CREATED)
+        # To equal requests at one moment Prefect answers 201 each; the tags tell who created it.
+        new = answer.status_code == HTTPStatus.CREATED and set(ours) <= set(run.tags)
+        return Started(self._reader.task(run, kind), new=new)
 
     async def mark_retried(self, task_id: UUID, retried_as: UUID) -> None:
         """Add a tag to the flow run."""

@@ -1,6 +1,7 @@
 """One task for one request, and no more tasks than may wait: on real PostgreSQL and Prefect."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -118,6 +119,9 @@ async def test_equal_requests_at_one_moment_are_one_task(
         asked = (post(http, "compute-index", body, key) for http in (one, two) for _ in range(6))
         answers = await asyncio.gather(*asked)
     assert len(ids(answers)) == 1
+    messages = Counter(answer.json()["message"] for answer in answers)
+    assert messages["Index computation task queued"] == 1
+    assert len(messages) == 2
     assert await tasks_of(app, user) == 1
 
 
