@@ -142,6 +142,14 @@ _UNPROCESSABLE: Final = _Error(
         }
     ],
 )
+_WRONG_TYPE: Final = _Error(
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "The body is not sent as `application/json`.",
+    "send the body as JSON, with the header Content-Type: application/json",
+)
+_TWO_KEYS: Final = _Error(
+    HTTPStatus.BAD_REQUEST, "There are two Idempotency-Keys.", "send one Idempotency-Key header"
+)
 _UNKNOWN: Final = _Error(
     HTTPStatus.NOT_FOUND, "No task has this id.", "there is no task with this id"
 )
@@ -260,6 +268,8 @@ def _errors(
     yield from _ALWAYS
     if "requestBody" in operation or "parameters" in operation:
         yield _UNPROCESSABLE
+    if "requestBody" in operation:
+        yield _WRONG_TYPE
     yield from _not_found(path)
     if path == links.PATH:
         yield _BAD_LINK
@@ -279,6 +289,7 @@ def _errors(
         yield _NO_PREVIEW
     elif starts:
         yield _KEY_REUSED
+        yield _TWO_KEYS
 
 
 def _not_found(path: str) -> Iterator[_Error]:
@@ -297,6 +308,7 @@ def _forbidden(scopes: Sequence[Scope], *, owned: bool) -> _Error:
         f"The token lacks the scope {' or '.join(f'`{scope}`' for scope in scopes)}"
         f"{whose if owned else ''}.",
         f"the token lacks the scope {' or '.join(scopes)}",
+        headers=("WWW-Authenticate",),
     )
 
 

@@ -201,6 +201,13 @@ async def _task_unknown(_: Request, __: TaskUnknown) -> Response:
     return Problem(HTTPStatus.NOT_FOUND, "there is no task with this id").response
 
 
+def challenge(error: str | None = None, scope: str | None = None) -> dict[str, str]:
+    """The header that says what a request's token lacks: RFC 6750, section 3."""
+    given = {"realm": "autoindex", "error": error, "scope": scope}
+    words = [f'{name}="{value}"' for name, value in given.items() if value is not None]
+    return {"WWW-Authenticate": f"Bearer {', '.join(words)}"}
+
+
 async def _queue_unknown(_: Request, __: QueueUnknown) -> Response:
     return Problem(HTTPStatus.NOT_FOUND, "there is no queue with this name").response
 

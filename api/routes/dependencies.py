@@ -15,7 +15,7 @@ from api.async_storage import Database
 from api.auth.identity import User
 from api.auth.tokens import Scope
 from api.monitoring.readiness import ReadyChecks
-from api.problems import Problem
+from api.problems import Problem, challenge
 from api.routes.page_cache import PageCache
 from api.routes.report_folder import ReportFolder
 from api.tasks.runner import TaskRunner
@@ -100,7 +100,8 @@ class Permission(SecurityBase):
         user: User = request.state.user
         if not any(user.may(scope) for scope in self.scopes):
             detail = f"the token lacks the scope {' or '.join(self.scopes)}"
-            raise Problem(HTTPStatus.FORBIDDEN, detail)
+            lacking = challenge("insufficient_scope", " ".join(self.scopes))
+            raise Problem(HTTPStatus.FORBIDDEN, detail, headers=lacking)
 
 
 def requires(*scopes: Scope) -> Permission:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import Request, Response
@@ -15,6 +16,7 @@ from api.tasks.deadline import Deadline, unless_disconnected
 # Prefect's server renders a value with this key: jinja could then read its variables.
 # https://docs.prefect.io/v3/concepts/variables, and prefect.utilities.schema_tools.hydration
 TEMPLATE_KEY: Final = "__prefect_kind"
+_JSON: Final = "application/json"
 # Each unknown field is an error of its own: a body with more than can be reported is refused.
 MOST_FIELDS: Final = MOST_ERRORS
 # A request is one object with a list or two; each more costs time, for the garbage collector too.
@@ -46,6 +48,7 @@ class GuardedRoute(APIRoute):
             for permission in permissions:
                 await permission(request)
             if takes_body and (body := await request.body()):
+                _check_type(request.headers.get("content-type", ""))
                 check(body)
             user = getattr(request.state, "user", None)
             deadline: Deadline = request.app.state.deadline
@@ -72,6 +75,12 @@ class TaskRoute(GuardedRoute):
     def is_busy(self, request: Request) -> bool:
         """Whether the task runner is busy."""
         return bool(request.app.state.runner.is_busy())
+
+
+def _check_type(sent: str) -> None:
+    if sent.partition(";")[0].strip().lower() != _JSON:
+        detail = f"send the body as JSON, with the header Content-Type: {_JSON}"
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, headers={"Accept": _JSON})
 
 
 def check(body: bytes) -> None:

@@ -225,7 +225,11 @@ async def _submission(
 Retry = Annotated[Submission, Depends(_submission)]
 
 
-async def _with_key(submission: Retry, idempotency_key: IdempotencyKey = None) -> Submission:
+async def _with_key(
+    request: Request, submission: Retry, idempotency_key: IdempotencyKey = None
+) -> Submission:
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise Problem(HTTPStatus.BAD_REQUEST, "send one Idempotency-Key header")
     return replace(submission, idempotency_key=idempotency_key)
 
 

@@ -11,11 +11,15 @@ _REQUEST_HEADERS: Final = (
     "Content-Type",
     "Idempotency-Key",
     "If-None-Match",
+    "If-Range",
     "Last-Event-ID",
+    "Range",
     "X-Request-ID",
 )
 _RESPONSE_HEADERS: Final = (
+    "Accept-Ranges",
     "Content-Disposition",
+    "Content-Range",
     "ETag",
     "Link",
     "Location",
@@ -23,6 +27,7 @@ _RESPONSE_HEADERS: Final = (
     "RateLimit-Remaining",
     "RateLimit-Reset",
     "Retry-After",
+    "WWW-Authenticate",
     "X-Request-ID",
 )
 _MAX_AGE_SECONDS: Final = 3_600

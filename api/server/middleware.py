@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.auth.identity import Identity, TokenRefused
 from api.auth.rate_limits import Allowance, RateLimits, TooManyRequests
 from api.monitoring.prometheus import Metrics
-from api.problems import Problem, unavailable, unexpected
+from api.problems import Problem, challenge, unavailable, unexpected
 from api.server import json_logs
 from autoindex.errors import PartUnavailable
 
@@ -60,14 +60,14 @@ class AdmissionMiddleware:
         await self.app(scope, _replay(body, receive), send)
 
     async def _authenticate(self, scope: Scope) -> Allowance:
-        headers = Headers(scope=scope)
+        sent = Headers(scope=scope).getlist("authorization")
         try:
-            user = await self.identity.check(_only(headers.getlist("authorization")))
+            user = await self.identity.check(_only(sent))
             scope.setdefault("state", {})["user"] = user
             return await self.limits.admit(user.name, starts_task=scope["method"] == "POST")
         except TokenRefused as refused:
-            challenge = {"WWW-Authenticate": 'Bearer realm="autoindex"'}
-            raise Problem(HTTPStatus.UNAUTHORIZED, str(refused), headers=challenge) from refused
+            asked = challenge("invalid_token") if sent else challenge()
+            raise Problem(HTTPStatus.UNAUTHORIZED, str(refused), headers=asked) from refused
         except PartUnavailable as away:
             log.warning("%s", away, exc_info=away)
             raise unavailable(f"{away}; try again soon") from away

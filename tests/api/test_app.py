@@ -514,7 +514,7 @@ class TestSecurity:
         async with client(app, None) as stranger:
             answer = await stranger.request(method, path)
         problem(answer, 401)
-        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.headers["www-authenticate"] == 'Bearer realm="autoindex"'
 
     async def test_health_is_open(self, app: FastAPI) -> None:
         async with client(app, None) as stranger:
@@ -539,6 +539,10 @@ class TestSecurity:
         async with client(app, "ada", scopes) as opened:
             answer = await opened.request(method, path, json={} if method == "POST" else None)
         assert "scope" in problem(answer, 403)["detail"]
+        asked = answer.headers["www-authenticate"]
+        assert asked.startswith(
+            'Bearer realm="autoindex", error="insufficient_scope", scope="tasks:'
+        )
 
     async def test_an_expired_token_is_refused(self, app: FastAPI) -> None:
         claims = {
@@ -552,6 +556,8 @@ class TestSecurity:
             headers = {"Authorization": f"Bearer {token}"}
             answer = await opened.get(f"{TASKS}/tasks", headers=headers)
         assert "expired" in problem(answer, 401)["detail"]
+        asked = answer.headers["www-authenticate"]
+        assert asked == 'Bearer realm="autoindex", error="invalid_token"'
 
     async def test_a_flood_is_held_back_for_its_user_only(
         self, settings: Settings, runner: InMemory

@@ -141,3 +141,23 @@ async def test_where_no_token_is_needed_a_body_is_cut_off_at_the_bound(app: Fast
     async with client(app, None) as stranger:
         problem(await stranger.post("/health", content=flood()), 413)
     assert taken <= LARGEST_BODY_BYTES // 10_000 + 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("sent", [None, "text/plain", "application/x-www-form-urlencoded"])
+async def test_another_type_than_json_is_refused(app: FastAPI, sent: str | None) -> None:
+    headers = {} if sent is None else {"content-type": sent}
+    async with client(app) as http:
+        answer = await http.post(f"{TASKS}/refresh", content=b"{}", headers=headers)
+        taken = {"content-type": "Application/JSON; charset=utf-8"}
+        right = await http.post(f"{TASKS}/refresh", content=b"{}", headers=taken)
+    assert "Content-Type: application/json" in problem(answer, 415)["detail"]
+    assert right.status_code == 202
+
+
+@pytest.mark.anyio
+async def test_two_idempotency_keys_are_refused(app: FastAPI) -> None:
+    headers = [("idempotency-key", "one"), ("idempotency-key", "two")]
+    async with client(app) as http:
+        answer = await http.post(f"{TASKS}/refresh", json={}, headers=headers)
+    assert "one Idempotency-Key" in problem(answer, 400)["detail"]

@@ -15,7 +15,7 @@ PAGE = "https://app.example.com"
 ASKED = {
     "Origin": PAGE,
     "Access-Control-Request-Method": "GET",
-    "Access-Control-Request-Headers": "authorization,last-event-id",
+    "Access-Control-Request-Headers": "authorization,last-event-id,range",
 }
 
 
