@@ -88,7 +88,8 @@ class Settings(BaseSettings):
         description="Trading calendar, a code of exchange_calendars; set before the first import.",
     )
     clock: Instant | None = Field(
-        default=None, description="The instant the data stands at; the wall clock when unset."
+        default=None,
+        description="The instant the data stand at. Unset: the wall clock, or the sandbox's end.",
     )
 
     api_host: Host = Field(default="127.0.0.1", description="Address the facade listens on.")

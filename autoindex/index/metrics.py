@@ -22,7 +22,8 @@ Returns = NDArray[np.float64]
 SESSIONS_A_YEAR: Final = 252
 # A deviation of fewer returns, and a ratio with it, says more about chance than about the index.
 FEWEST_FOR_RISK: Final = 60
-# A metric is None below so many returns; those not named here take two.
+# A metric is None below so many returns; those not named here take two. A window of whole calendar
+# years is long enough to be annualised: a year has 240 to 254 sessions, by exchange and year.
 FEWEST_RETURNS: Final = {
     "annual_return": SESSIONS_A_YEAR,
     "annual_volatility": FEWEST_FOR_RISK,
@@ -43,6 +44,7 @@ WINDOWS: Final[dict[str, pd.DateOffset | None]] = {
     "3Y": pd.DateOffset(years=3),
     "5Y": pd.DateOffset(years=5),
 }
+_WHOLE_YEARS: Final = frozenset({"1Y", "3Y", "5Y"})
 
 
 def metrics(levels: pd.Series, benchmark: pd.Series | None = None) -> dict[str, Values]:
@@ -74,13 +76,14 @@ def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values
     if first is None:
         return dict.fromkeys((*OWN, *RELATIVE))
     returns = levels[first:].pct_change().iloc[1:]
-    values = _own(returns)
+    values = _own(returns, name)
     if reference is None or not _covers(reference[first:]):
         return values | dict.fromkeys(RELATIVE)
     theirs = reference[first:].pct_change(fill_method=None).iloc[1:]
     both = theirs.notna()
     pair = returns[both], theirs[both]
-    return values | {metric: value(metric, *pair) for metric in RELATIVE}
+    years = name in _WHOLE_YEARS
+    return values | {metric: value(metric, *pair, whole_years=years) for metric in RELATIVE}
 
 
 def _covers(closes: pd.Series) -> bool:
@@ -94,17 +97,18 @@ def benchmark_metrics(levels: pd.Series, benchmark: pd.Series) -> dict[str, Valu
     All are None over a window with a session without a close.
     """
     closes = at_sessions(benchmark, levels.index)
-    return {name: _of_benchmark(closes, begin(levels, name)) for name in WINDOWS}
+    return {name: _of_benchmark(closes, begin(levels, name), name) for name in WINDOWS}
 
 
-def _of_benchmark(closes: pd.Series, first: pd.Timestamp | None) -> Values:
+def _of_benchmark(closes: pd.Series, first: pd.Timestamp | None, name: str) -> Values:
     if first is None or closes[first:].isna().any():
         return dict.fromkeys(OWN)
-    return _own(closes[first:].pct_change().iloc[1:])
+    return _own(closes[first:].pct_change().iloc[1:], name)
 
 
-def _own(returns: pd.Series) -> Values:
-    return {metric: value(metric, returns) for metric in OWN}
+def _own(returns: pd.Series, name: str) -> Values:
+    years = name in _WHOLE_YEARS
+    return {metric: value(metric, returns, whole_years=years) for metric in OWN}
 
 
 def begin(levels: pd.Series, name: str) -> pd.Timestamp | None:
@@ -118,12 +122,14 @@ def begin(levels: pd.Series, name: str) -> pd.Timestamp | None:
     return pd.Timestamp(before[-1]) if len(before) else None
 
 
-def value(metric: str, *returns: pd.Series) -> float | None:
+def value(metric: str, *returns: pd.Series, whole_years: bool = False) -> float | None:
     """One metric of returns, without NaN, and of the benchmark's where it is against them.
 
-    None below the metric's fewest returns, and where it is not finite.
+    None below the metric's fewest returns, and where it is not finite. `whole_years` says that they
+    are those of whole calendar years.
     """
-    if len(returns[0]) < FEWEST_RETURNS.get(metric, 2):
+    fewest = FEWEST_RETURNS.get(metric, 2)
+    if len(returns[0]) < (min(fewest, FEWEST_FOR_RISK) if whole_years else fewest):
         return None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # empyrical divides by zero for a flat series; the result is not finite, so it becomes None.

@@ -45,7 +45,9 @@ class Comparison(Part):
     index_return: Number
     benchmark_return: Number
     difference: Number = Field(description="Index minus benchmark, arithmetically.")
-    index_annual_return: Number = Field(description="`null` below 252 returns.")
+    index_annual_return: Number = Field(
+        description="`null` below 252 returns, except over whole calendar years."
+    )
     benchmark_annual_return: Number
     annual_difference: Number = Field(description="Of the annual returns, arithmetically.")
     index_annual_volatility: Number = Field(description="`null` below 60 returns.")
@@ -100,7 +102,7 @@ class Metric(Part):
     """One measure over one window, index beside benchmark; `null` where the window is too short."""
 
     window: str
-    metric: str = Field(description="Named as in empyrical.")
+    metric: str = Field(description="Named as in `/index/metrics`.")
     index: Number
     benchmark: Number
 

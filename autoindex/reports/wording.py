@@ -11,8 +11,8 @@ MINUS = "\N{MINUS SIGN}"
 NOTHING = "\N{EN DASH}"
 # The numbers are those of `index.metrics`, whose imports the terminal does without.
 ENOUGH: Final = (
-    "annual return, Calmar ratio and alpha take 252 returns, volatility and other ratios 60, a "
-    "year's turnover a year of rebalances"
+    "annual return, Calmar ratio and alpha take 252 returns or a calendar year, volatility and "
+    "other ratios 60, a year's turnover a year of rebalances"
 )
 FOOTNOTE: Final = f"{NOTHING} Not enough data: {ENOUGH}."
 

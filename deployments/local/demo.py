@@ -191,6 +191,7 @@ def _show_index(console: Console, computed: Mapping[str, Any]) -> None:
     for (label, form), value in zip(_HEADLINES.values(), values, strict=True):
         table.add_row(label, wording.NOTHING if value is None else form.format(value))
     console.print(table)
+    console.print("  Back-tested, on stocks that have survived, without costs", highlight=False)
     if short := wording.footnote(values):
         console.print(Padding(short, (0, 2)), highlight=False)
 

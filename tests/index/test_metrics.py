@@ -72,6 +72,23 @@ def test_empyrical_gives_the_same(closes: pd.DataFrame, benchmark: pd.Series, wi
     assert found == pytest.approx(expected, rel=1e-9, abs=1e-13)
 
 
+def test_a_calendar_year_is_annualised_whatever_its_number_of_sessions(
+    closes: pd.DataFrame, benchmark: pd.Series
+) -> None:
+    """As at one session end in five: 251 returns in the year to 2019-06-28."""
+    levels, reference = closes["KO"][:"2019-06-28"], benchmark[:"2019-06-28"]
+    year = levels["2018-06-28":]
+    assert len(year) - 1 < 252
+    found, own = metrics(levels, reference), benchmark_metrics(levels, reference)
+    assert found["1Y"]["annual_return"] == pytest.approx(
+        (year.iloc[-1] / year.iloc[0]) ** (252 / (len(year) - 1)) - 1
+    )
+    for name in TAKE_252:
+        assert found["1Y"][name] is not None, name
+        assert found["YTD"][name] is None, name
+    assert own["1Y"]["annual_return"] is not None
+
+
 @pytest.mark.parametrize(
     ("count", "empty"),
     [

@@ -22,8 +22,8 @@ from tests.reports.conftest import equal_weight
 
 DASH = "\N{EN DASH}"
 REASON = (
-    "Not enough data: annual return, Calmar ratio and alpha take 252 returns, volatility and other "
-    "ratios 60, a year's turnover a year of rebalances."
+    "Not enough data: annual return, Calmar ratio and alpha take 252 returns or a calendar year, "
+    "volatility and other ratios 60, a year's turnover a year of rebalances."
 )
 Make = Callable[..., ReportInputs]
 

@@ -39,7 +39,7 @@ def comparisons(
     for years in _YEARS:
         label = f"{years} year{'s' if years > 1 else ''}"
         start = _years_back(history.sessions, years)
-        rows.append(_since(f"{years}_year", label, history, start))
+        rows.append(_since(f"{years}_year", label, history, start, whole_years=True))
     rows.append(_since("inception", "Since inception", history, 0))
     return tuple(rows)
 
@@ -75,15 +75,25 @@ def _between(key: str, label: str, history: History, period: Period | None) -> C
     return _window(key, label, history, base, last)
 
 
-def _since(key: str, label: str, history: History, base: int | None) -> Comparison:
-    return _window(key, label, history, base, len(history) - 1)
+def _since(
+    key: str, label: str, history: History, base: int | None, *, whole_years: bool = False
+) -> Comparison:
+    return _window(key, label, history, base, len(history) - 1, whole_years=whole_years)
 
 
-def _window(key: str, label: str, history: History, base: int | None, last: int) -> Comparison:
+def _window(
+    key: str,
+    label: str,
+    history: History,
+    base: int | None,
+    last: int,
+    *,
+    whole_years: bool = False,
+) -> Comparison:
     ours = None if base is None else returned(history.level, base, last)
     theirs = None if base is None else returned(history.benchmark, base, last)
-    ours_a_year = _metric("annual_return", history.level, base, last)
-    theirs_a_year = _metric("annual_return", history.benchmark, base, last)
+    ours_a_year = _annual_return(history.level, base, last, whole_years)
+    theirs_a_year = _annual_return(history.benchmark, base, last, whole_years)
     return Comparison(
         key=key,
         label=label,
@@ -104,15 +114,22 @@ def _difference(ours: Number, theirs: Number) -> Number:
     return None if ours is None or theirs is None else ours - theirs
 
 
+def _annual_return(values: Floats, base: int | None, last: int, whole_years: bool) -> Number:
+    if base is None:
+        return None
+    return metric("annual_return", values[base : last + 1], whole_years=whole_years)
+
+
 def _metric(name: str, values: Floats, base: int | None, last: int) -> Number:
     return None if base is None else metric(name, values[base : last + 1])
 
 
-def metric(name: str, values: Floats) -> Number:
+def metric(name: str, values: Floats, *, whole_years: bool = False) -> Number:
     """One metric of all returns between closes; None with a NaN, or with too few returns for it."""
     if np.isnan(values).any():
         return None
-    return measures.value(name, pd.Series(values[1:] / values[:-1] - 1.0))
+    returns = pd.Series(values[1:] / values[:-1] - 1.0)
+    return measures.value(name, returns, whole_years=whole_years)
 
 
 def returned(values: Floats, base: int, last: int) -> Number:

@@ -122,11 +122,11 @@ class _NumberedCanvas(Canvas):
 
 
 def _imprint(content: ReportContent) -> str:
-    """When and by which task it was made, who publishes it, and whom to ask."""
+    """As of when and by which task it was made, who publishes it, and whom to ask."""
     made, imprint = content.generated_at.astimezone(UTC), content.imprint
-    task = f" by task {imprint.task_id}" if imprint.task_id else ""
+    task = f" Task {imprint.task_id}." if imprint.task_id else ""
     who = ". ".join(filter(None, (imprint.publisher, imprint.contact)))
-    return f"Made on {day(made)} at {made:%H:%M} UTC{task}. {who}".rstrip()
+    return f"As of {day(made)}, {made:%H:%M} UTC.{task} {who}".rstrip()
 
 
 def _xmp(content: ReportContent) -> bytes:

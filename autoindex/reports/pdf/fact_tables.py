@@ -20,6 +20,8 @@ from autoindex.reports.wording import (
 )
 
 _LONGEST_HEAD: Final = 10
+# With "p.a." behind it.
+_LONGEST_SHORT_HEAD: Final = 7
 _TOP: Final = 10
 
 
@@ -61,6 +63,10 @@ def benchmark_head(content: ReportContent) -> str:
     return name if 0 < len(name) <= _LONGEST_HEAD else "Benchmark"
 
 
+def _short(benchmark: str) -> str:
+    return benchmark if len(benchmark) <= _LONGEST_SHORT_HEAD else "Bench."
+
+
 def windows(content: ReportContent, keys: Sequence[str] = ()) -> list[list[str]]:
     """Index against benchmark over each window that the index has, or those of `keys`.
 
@@ -78,7 +84,9 @@ def windows(content: ReportContent, keys: Sequence[str] = ()) -> list[list[str]]
         benchmark: [percent(row.benchmark_return, signed=True) for row in rows],
         "Difference": [points(row.difference) for row in rows],
         "Index p.a.": [percent(row.index_annual_return, signed=True) for row in rows],
-        f"{benchmark} p.a.": [percent(row.benchmark_annual_return, signed=True) for row in rows],
+        f"{_short(benchmark)} p.a.": [
+            percent(row.benchmark_annual_return, signed=True) for row in rows
+        ],
         "Diff. p.a.": [points(row.annual_difference) for row in rows],
         "Volatility": [percent(row.index_annual_volatility) for row in rows],
     }

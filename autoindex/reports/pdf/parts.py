@@ -198,7 +198,11 @@ def allocations(content: ReportContent, width: float) -> list[Flowable]:
     count = len(content.allocations.sessions)
     if count < 2:
         return []
-    which = "each rebalance" if count <= charts.REBALANCES else f"the last {charts.REBALANCES}"
+    which = (
+        "each rebalance"
+        if count <= charts.REBALANCES
+        else f"the last {charts.REBALANCES} rebalances"
+    )
     return [
         Heading("Allocations"),
         say(f"Target weights by sector at {which}", CAPTION),

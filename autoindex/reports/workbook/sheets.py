@@ -146,7 +146,7 @@ def _metrics(book: Workbook, content: ReportContent) -> None:
         ("Metric", TEXT),
         ("Index", PERCENT),
         ("Benchmark", PERCENT),
-        ("Name in empyrical", TEXT),
+        ("Name in the API", TEXT),
         ("Back-tested", TEXT),
     ]
     rows = [
