@@ -1,7 +1,7 @@
 """What a computation reads, as of one instant."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -120,12 +120,13 @@ def read(
     since = base.session + timedelta(days=1) if base else start
     until = sessions.next_rebalance(end, request.frequency) or end
     members = memberships.during(connection, since, until, "constituent")
-    held: Collection[str] = base.units.index if base else ()
+    held = set(base.units.index) if base else set[str]()
     weighted = {member.id for member in members}
     chosen = [a for a in universe if a.id in weighted or a.symbol in held]
     reference = memberships.benchmark(connection, end)
     needs = Needs(held, _memberships(members), [reference.symbol] if reference else ())
-    watched = [a for a in universe if a.symbol in needs.symbols]
+    needed = needs.symbols
+    watched = [a for a in universe if a.symbol in needed]
     newest = published[1] if published else None
     suspicious = readiness.suspicious(connection, watched, newest, provisional)
     closes = _closes(connection, chosen, start, end, suspicious)
