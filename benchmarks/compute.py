@@ -129,9 +129,9 @@ def floors(engine: Engine, panel: Panel, computed: Computed) -> dict[str, float]
         panels.floor(closes, shares, panel.decisions())
         alone()
     with engine.begin() as connection:
-        columns = prepared(connection, computed)
+        raw = prepared(connection, computed)
     with timed() as storing, engine.begin() as connection:
-        for name, arrays in columns.items():
+        for name, arrays in raw.items():
             binary_copy.load(connection, f"raw_{name}", arrays)
     return dict(zip(_PARTS, (*read, *computing, *storing), strict=True))
 
@@ -141,6 +141,11 @@ def prepared(connection: Connection, computed: Computed) -> dict[str, database.C
     for name in _TABLES:
         connection.execute(text(f"drop table if exists raw_{name}"))
         connection.execute(text(f"create table raw_{name} (like {name} including all)"))
+    return columns(computed)
+
+
+def columns(computed: Computed) -> dict[str, database.Columns]:
+    """Levels and allocations as columns of their tables; assets are numbers of columns."""
     levels, weights = computed.series.levels, computed.series.weights
     at, column = np.nonzero(weights.to_numpy() > 0)
     days = weights.index.to_numpy().astype("datetime64[D]")
@@ -183,14 +188,14 @@ def settings_of(engine: Engine) -> Settings:
     return Settings(database_url=database.url_of(engine))
 
 
-def memory_of_flow(panel: Panel) -> own_memory.Used:
+def memory_of_flow(panel: Panel, frequency: str = "weekly") -> own_memory.Used:
     """The flow itself, in a process of its own, on a panel that is in a database only."""
     with database.empty() as engine, TemporaryDirectory() as folder:
         stored.store(engine, panel)
         del panel
         settings = settings_of(engine).model_copy(update={"data_dir": Path(folder)})
         used = own_memory.of_flow(
-            settings, "flows.compute_index", "compute_index", frequency="weekly"
+            settings, "flows.compute_index", "compute_index", frequency=frequency
         )
         with engine.connect() as connection:
             levels = connection.execute(text("select count(*) from index_levels")).scalar_one()

@@ -1,4 +1,4 @@
-"""A flow in a process of its own, its memory sampled from outside while it runs.
+"""A flow in a process of its own, its memory and processor time read from outside while it runs.
 
 python -m benchmarks.own_memory flows.compute_index compute_index '{"frequency": "weekly"}'
 """
@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
+
 from autoindex.settings import Settings
 from deployments import bootstrap
 
@@ -28,13 +30,15 @@ class Used:
     """The most memory a process had, in MB, in how many samples and seconds.
 
     `peak_mb` is its own (USS), as sampled; `resident_mb` is the kernel's own account of the peak,
-    which no sample can miss, but counts what is shared with other processes as well.
+    which no sample can miss, but counts what is shared with other processes as well. `cpu_seconds`
+    are those of the process alone, without its Prefect server and PostgreSQL.
     """
 
     peak_mb: float
     resident_mb: float
     samples: int
     seconds: float
+    cpu_seconds: float
 
 
 def of_flow(settings: Settings, module: str, name: str, **parameters: Any) -> Used:
@@ -51,15 +55,16 @@ def of_flow(settings: Settings, module: str, name: str, **parameters: Any) -> Us
             process = subprocess.Popen(
                 command, env=_environment(settings, home), stdout=output, stderr=output
             )
-            peak, resident, samples = 0.0, 0.0, 0
+            peak, resident, samples, cpu = 0.0, 0.0, 0, 0.0
             while process.poll() is None:
                 peak = max(peak, _total_mb(process.pid, "smaps_rollup", _PRIVATE))
                 resident = max(resident, _total_mb(process.pid, "status", _HIGHEST))
+                cpu = max(cpu, _cpu_seconds(process.pid))
                 samples += 1
                 time.sleep(_SAMPLE_SECONDS)
         if process.returncode:
             raise SystemExit(f"{name} failed:\n{log.read_text()[-4_000:]}")
-        return Used(peak, resident, samples, time.perf_counter() - began)
+        return Used(peak, resident, samples, time.perf_counter() - began, cpu)
 
 
 def _environment(settings: Settings, home: str) -> Mapping[str, str]:
@@ -80,6 +85,15 @@ def _total_mb(pid: int, file: str, names: tuple[str, ...]) -> float:
     except OSError:
         return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith(names)) / 1024
+
+
+def _cpu_seconds(pid: int) -> float:
+    """The processor time of a process; 0 once it has ended."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def main() -> int:
