@@ -34,9 +34,11 @@ from flows import compute_index as flow
 from flows.attempts.runtime import Runtime
 from flows.compute_index import Computed
 
-SYMBOLS, ROUNDS, AT_MOST = 250, 4, 1.1
+SYMBOLS, ROUNDS, AT_MOST = 250, 6, 1.1
 KEPT_SYMBOLS, KEPT_SESSIONS, CORRECTED, STORAGE_AT_MOST = 100, 1_320, 60, 1.3
 WEEK, AGE = 5, 8
+# As the flow does, to save memory.
+REBALANCES_A_LOAD = 64
 DAILY = ComputeIndexRequest(strategy=Strategy.COMPOSITE, frequency=Frequency.DAILY)
 WEEKLY = {"strategy": compute.REQUEST.strategy, "frequency": compute.REQUEST.frequency}
 _INDEX = ("index_levels", "allocations", "metrics")
@@ -118,9 +120,12 @@ def store_plainly(engine: Engine, computed: Computed) -> None:
         ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         columns = compute.columns(computed)
         numbers = np.array([ids[name] for name in computed.series.weights.columns], np.int32)
-        held = {**columns["allocations"]}
-        held["asset_id"] = numbers[held["asset_id"]]
-        binary_copy.load(connection, "allocations", held)
+        held = columns["allocations"]
+        loads = -(-len(computed.series.weights) // REBALANCES_A_LOAD)
+        for rows in np.array_split(np.arange(len(held["session"])), loads):
+            part = {name: column[rows] for name, column in held.items()}
+            part["asset_id"] = numbers[part["asset_id"]]
+            binary_copy.load(connection, "allocations", part)
         binary_copy.load(connection, "index_levels", columns["index_levels"])
         for day, windows in computed.metrics.items():
             values = {name: dict(window) for name, window in windows.items()}
