@@ -243,8 +243,8 @@ def store(
         locks.until_commit(connection, locks.PRICES)
         if computation_input.data_versions(connection) != loaded.data_versions:
             return None
-        applied = corrections.applied(loaded.corrections, request.start_date)
-        corrections.remove(connection, applied)
+        corrections.remove(connection, loaded.applied(request.start_date))
+        corrections.postpone(connection, loaded.out_of_reach(request.start_date))
         ids = {asset.symbol: asset.id for asset in loaded.constituents}
         pro_formas.store(connection, *which, computed.pro_forma, ids)
         if series.levels.empty:

@@ -81,6 +81,19 @@ class ComputationInput:
         """The share counts of the constituents."""
         return _shares(self.constituents, self.counts)
 
+    def applied(self, start: date | None) -> list[Correction]:
+        """The corrections that the new levels contain, if they are asked for from `start` on."""
+        return [one for one in corrections.applied(self.corrections, start) if self._reaches(one)]
+
+    def out_of_reach(self, start: date | None) -> list[Correction]:
+        """Those that they should contain, but the closes of the session before are gone."""
+        return [
+            one for one in corrections.applied(self.corrections, start) if not self._reaches(one)
+        ]
+
+    def _reaches(self, one: Correction) -> bool:
+        return self.holdings is None or one.session > self.holdings.session
+
     def cause(self, request: ComputeIndexRequest) -> str:
         """Why levels change, as in "closes changed: KO from 2021-01-12"."""
         if request.start_date is not None:
@@ -88,7 +101,7 @@ class ComputationInput:
         completed = [str(day) for day in self.provisional if day not in self.completeness.missing]
         if completed:
             return f"completed: {listed(completed)}"
-        applied = corrections.applied(self.corrections, None)
+        applied = self.applied(None)
         if not applied:
             return "new sessions"
         first = {one.symbol or "?": one.session for one in reversed(applied)}

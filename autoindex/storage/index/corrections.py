@@ -1,8 +1,9 @@
 """Corrections: changes of what published levels were computed from, and what becomes of them.
 
 A correction within the last published sessions is due: the next computation applies it. An older
-one is pending until a computation is asked to start at its session, or before. It is noted in the
-transaction that changes the data, so none is lost where a computation fails.
+one is pending until a computation is asked to start at its session, or before. So is one that needs
+closes which a cleanup has removed. It is noted in the transaction that changes the data, so none is
+lost where a computation fails.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -146,6 +147,12 @@ def remove(connection: Connection, done: Collection[Correction]) -> None:
     """Remove what a publication has applied."""
     chosen = corrections.c.id.in_([one.id for one in done])
     connection.execute(delete(corrections).where(chosen))
+
+
+def postpone(connection: Connection, out_of_reach: Collection[Correction]) -> None:
+    """Make corrections pending that no computation can apply as long as closes are gone."""
+    chosen = corrections.c.id.in_([one.id for one in out_of_reach])
+    connection.execute(update(corrections).where(chosen).values(pending=True))
 
 
 def measured(connection: Connection, pending: Sequence[Correction], effect: float) -> None:
