@@ -15,7 +15,17 @@ from autoindex.storage.universe import assets, membership_changes
 from autoindex.storage.universe.universe_import import UniverseImport
 from autoindex.storage.universe.universe_row import UniverseRow
 from flows.attempts.runtime import Runtime
-from tests.flows.plain_index import BEFORE, DAYS, FOREVER, STOCKS, Model, walks
+from tests.flows.plain_index import (
+    BEFORE,
+    BENCHMARK,
+    CONSTITUENT,
+    DAYS,
+    FOREVER,
+    STOCKS,
+    Model,
+    Span,
+    walks,
+)
 
 KNOWN = 35
 
@@ -91,26 +101,26 @@ class History:
         values: dict[str, Any] = {"shares_outstanding": self._new_count()} if shares else {}
         self._import(stock, **values)
 
-    def shares(self, stock: int, age: int) -> None:
+    def shares(self, stock: int, age: int, *, backdate: bool) -> None:
         self._import(
             stock,
+            backdate=backdate,
             shares_outstanding=self._new_count(),
             shares_outstanding_date=DAYS[self.today - age],
         )
 
-    def backdate(self, stock: int, age: int) -> None:
-        first, published = self.today - age, self.model.published
-        spans = self.model.members[stock]
-        self._import(stock, backdate=True, member_from=DAYS[first])
-        new = [(begin, min(last, first - 1)) for begin, last in spans if last < first]
-        self.model.members[stock] = [*new, (first, FOREVER)]
-        before = [any(a <= day <= b for a, b in spans) for day in range(published + 1)]
-        after = [self.model.is_member(stock, day) for day in range(published + 1)]
-        differs = [day for day in range(published + 1) if before[day] != after[day]]
-        origin = min((day for book in self.model.books.values() for day in book.levels), default=0)
-        for book in self.model.books.values():
-            if differs:
-                book.changed(max(differs[0], origin))
+    def dated(self, stock: int, age: int | None, until: int | None, *, backdate: bool) -> None:
+        """A membership with dates, of which published ones are refused unless backdated."""
+        dates: dict[str, Any] = {}
+        if age is not None:
+            dates["member_from"] = DAYS[self.today - age]
+        if until is not None:
+            dates["member_to"] = DAYS[min(self.today + until, len(DAYS) - 1)]
+        self._import(stock, backdate=backdate, **dates)
+
+    def benchmark(self, stock: int) -> None:
+        if not self._other_benchmark(stock):
+            self._import(stock, role=BENCHMARK)
 
     def deactivate(self, stock: int) -> None:
         if stock in self.ids:
@@ -118,14 +128,16 @@ class History:
                 membership_changes.deactivate(connection, [self.symbols[stock]], "test")
             last = self.model.published
             spans = self.model.members[stock]
-            ended = [(a, min(b, last)) for a, b in spans if a <= last and last > BEFORE]
-            self.model.members[stock] = ended
+            self.model.members[stock] = _up_to(spans, last) if last > BEFORE else []
 
     def activate(self, stock: int) -> None:
-        if stock in self.ids:
+        spans = self.model.members[stock]
+        role = spans[-1][2] if spans else CONSTITUENT
+        if stock in self.ids and (role == CONSTITUENT or not self._other_benchmark(stock)):
             with self.run.engine.begin() as connection:
                 membership_changes.activate(connection, [self.symbols[stock]], "test")
-            self._activated(stock)
+            *before, newest = self._active(stock, role)
+            self.model.members[stock] = [*before, (newest[0], FOREVER, newest[2])]
 
     def rename(self, stock: int) -> None:
         if stock in self.ids:
@@ -156,46 +168,92 @@ class History:
     def _import(self, stock: int, *, backdate: bool = False, **values: Any) -> None:
         symbol = self.symbols[stock]
         row = UniverseRow(symbol=symbol, exchange="NYSE", currency="USD", name="x", **values)
+        members = self._dated(stock, row) or self._active(stock, row.role)
         with self.run.engine.begin() as connection:
             importing = UniverseImport(connection, DAYS[self.today], "test", backdate=backdate)
-            assert importing.refusal(row) is None
+            refusal = importing.refusal(row)
+            assert (refusal is not None) == self._is_refused(stock, members, backdate)
+            if refusal is not None:
+                return
             importing.store([row])
             self.ids[stock] = assets.named(connection, [symbol])[0].id
-        if not backdate:
-            self._activated(stock)
-        if "shares_outstanding" in values:
-            self._counted(stock, **values)
+        self._become(stock, members)
+        if row.shares_outstanding is not None:
+            self._counted(stock, row.shares_outstanding, row.shares_outstanding_date, backdate)
 
-    def _activated(self, stock: int) -> None:
+    def _is_refused(self, stock: int, new: list[Span], backdate: bool) -> bool:
+        last, old = self.model.published, self.model.members[stock]
+        if any(begin > end for begin, end, _ in new):
+            return True
+        return last > BEFORE and not backdate and _up_to(old, last) != _up_to(new, last)
+
+    def _become(self, stock: int, new: list[Span]) -> None:
+        """Members from now on; what is published with others has changed."""
+        published = range(self.model.published + 1)
+        before = [self.model.role(stock, day) for day in published]
+        self.model.members[stock] = new
+        differs = [day for day in published if self.model.role(stock, day) != before[day]]
+        self._changed(differs[:1])
+
+    def _changed(self, days: list[int]) -> None:
+        for book in self.model.books.values():
+            for day in days:
+                book.changed(max(day, min(book.levels, default=0)))
+
+    @property
+    def _following(self) -> int:
+        last = self.model.published
+        return last + 1 if last > BEFORE else BEFORE
+
+    def _active(self, stock: int, role: str) -> list[Span]:
+        """A member in this role from the next session on, as far as it is not."""
         spans, last = self.model.members[stock], self.model.published
-        if spans and spans[-1][1] > last:
-            return
-        if spans and spans[-1][1] == last:
-            self.model.members[stock] = [*spans[:-1], (spans[-1][0], FOREVER)]
-        else:
-            first = BEFORE if last == BEFORE else last + 1
-            self.model.members[stock] = [*spans, (first, FOREVER)]
+        now = next((one for one in spans if one[1] > last), None)
+        if now is None:
+            return _continued(spans, (self._following, FOREVER, role), last)
+        if now[2] == role:
+            return spans
+        new = (max(now[0], self._following), now[1], role)
+        later = [one for one in spans if one[0] > now[1]]
+        return [*_continued(_up_to(spans, new[0] - 1), new, last), *later]
 
-    def _counted(
-        self, stock: int, shares_outstanding: int, shares_outstanding_date: date | None = None
-    ) -> None:
+    def _dated(self, stock: int, row: UniverseRow) -> list[Span] | None:
+        """What a row says of the newest membership in its role, None where it has no dates."""
+        if row.member_from is None and row.member_to is None:
+            return None
+        spans = self.model.members[stock]
+        known = [first for first, _, role in spans if role == row.role]
+        first = known[-1] if known else self._following
+        first = DAYS.index(row.member_from) if row.member_from else first
+        last = DAYS.index(row.member_to) if row.member_to else FOREVER
+        others = [one for one in spans if one[2] != row.role or one[1] < first]
+        return [*_up_to(others, first - 1), (first, last, row.role)]
+
+    def _other_benchmark(self, stock: int) -> bool:
+        spans = [one for a in range(STOCKS) if a != stock for one in self.model.members[a]]
+        return any(one[1] > self.model.published and one[2] == BENCHMARK for one in spans)
+
+    def _counted(self, stock: int, count: int, day: date | None, backdate: bool) -> None:
         last, counts = self.model.published, self.model.counts[stock]
-        as_of = DAYS.index(shares_outstanding_date) if shares_outstanding_date else self.today
+        first = as_of = DAYS.index(day) if day else self.today
         known = self.as_of[stock]
-        first = as_of
-        if last > BEFORE and as_of <= last:
+        begun = [one[0] for one in self.model.members[stock] if one[0] <= last]
+        if backdate:
+            is_first = all(one[0] >= first for one in counts)
+            changed = max(begun[0], BEFORE if is_first else first) if begun else FOREVER
+            self._changed([changed])
+        elif last > BEFORE and as_of <= last:
             first = last + 1
             if any(known[one[0]] > as_of for one in counts if one[0] <= first):
                 return
-        was_member = last > BEFORE and any(a <= last for a, _ in self.model.members[stock])
-        if was_member and not any(one[0] <= last for one in counts):
+        if last > BEFORE and begun and not backdate and all(one[0] > last for one in counts):
             pinned = (BEFORE, counts[0][1] if counts else np.nan, counts[0][2] if counts else 0)
             known[BEFORE] = known[counts[0][0]] if counts else BEFORE
             counts = [pinned, *counts]
         known[first] = as_of
         counts = [one for one in counts if one[0] != first]
         self.model.counts[stock] = sorted(
-            [*counts, (first, float(shares_outstanding), self.today)], key=lambda one: one[0]
+            [*counts, (first, float(count), self.today)], key=lambda one: one[0]
         )
 
     def _new_count(self) -> int:
@@ -229,8 +287,20 @@ class History:
         until = self.today + 1
         new, old = self.provider[:until, stock], self.model.closes[:until, stock]
         changed = np.flatnonzero(~np.isnan(new) & (new != old))
-        begun = min((first for first, _ in self.model.members[stock]), default=FOREVER)
+        begun = min((one[0] for one in self.model.members[stock]), default=FOREVER)
         for book in self.model.books.values():
             for day in changed:
                 book.changed(max(int(day), begun))
         self.model.closes[:until, stock] = new
+
+
+def _up_to(spans: list[Span], day: int) -> list[Span]:
+    return [(first, min(last, day), role) for first, last, role in spans if first <= day]
+
+
+def _continued(spans: list[Span], new: Span, published: int) -> list[Span]:
+    """`new` after the others; it continues one of its role that ends with what is published."""
+    is_next = new[0] == published + 1 > BEFORE + 1
+    if spans and is_next and spans[-1][1:] == (published, new[2]):
+        return [*spans[:-1], (spans[-1][0], new[1], new[2])]
+    return [*spans, new]

@@ -16,8 +16,12 @@ from autoindex.requests import Strategy
 DAYS = [day.date() for day in sessions.between(date(2022, 1, 3), date(2022, 10, 18))]
 DECISIONS = [day for day in range(1, len(DAYS)) if DAYS[day].month != DAYS[day - 1].month]
 STOCKS, BEFORE, FOREVER = 5, -1, 10**6
-STRATEGIES = (Strategy.EQUAL_WEIGHT, Strategy.MARKET_CAP)
+STRATEGIES = (Strategy.EQUAL_WEIGHT, Strategy.MARKET_CAP, Strategy.MOMENTUM)
+LOOKBACK = {Strategy.MOMENTUM: 21}
+CONSTITUENT, BENCHMARK = "constituent", "benchmark"
 Floats = NDArray[np.float64]
+Span = tuple[int, int, str]
+"""First and last day of a membership, and its role."""
 
 
 def walks() -> Floats:
@@ -63,12 +67,8 @@ class Model:
 
     closes: Floats = field(default_factory=lambda: np.full((len(DAYS), STOCKS), np.nan))
     asked: list[int] = field(default_factory=lambda: [BEFORE] * STOCKS)
-    members: list[list[tuple[int, int]]] = field(
-        default_factory=lambda: [[] for _ in range(STOCKS)]
-    )
-    counts: list[list[tuple[int, float, int]]] = field(
-        default_factory=lambda: [[] for _ in range(STOCKS)]
-    )
+    members: list[list[Span]] = field(default_factory=_nothing)
+    counts: list[list[tuple[int, float, int]]] = field(default_factory=_nothing)
     kept: int = 0
     books: dict[Strategy, Book] = field(default_factory=lambda: {one: Book() for one in STRATEGIES})
 
@@ -76,8 +76,18 @@ class Model:
     def published(self) -> int:
         return max((day for book in self.books.values() for day in book.levels), default=BEFORE)
 
+    def role(self, stock: int, day: int) -> str | None:
+        spans = self.members[stock]
+        return next((role for first, last, role in spans if first <= day <= last), None)
+
     def is_member(self, stock: int, day: int) -> bool:
-        return any(first <= day <= last for first, last in self.members[stock])
+        return self.role(stock, day) == CONSTITUENT
+
+    def benchmark(self) -> set[int]:
+        """The benchmark after the newest stored close."""
+        stored = np.flatnonzero(~np.isnan(self.closes).all(axis=1))
+        after = int(stored[-1]) + 1 if len(stored) else 0
+        return {stock for stock in range(STOCKS) if self.role(stock, after) == BENCHMARK}
 
     def shares(self, day: int) -> Floats:
         found = np.full(STOCKS, np.nan)
@@ -100,10 +110,21 @@ class Model:
                 found[stock] = self.closes[known[-1], stock]
         return found
 
+    def lookback(self, stock: int, day: int) -> int:
+        """How many sessions a stock has traded without a gap of more than five."""
+        known = np.flatnonzero(~np.isnan(self.closes[: day + 1, stock]))
+        if not len(known) or day - known[-1] > 5:
+            return 0
+        after_gaps = known[1:][np.diff(known) > 6]
+        return day - int(after_gaps[-1] if len(after_gaps) else known[0]) + 1
+
     def weights(self, strategy: Strategy, day: int) -> Floats | None:
-        recent = (~np.isnan(self.closes[max(0, day - 5) : day + 1])).any(axis=0)
-        chosen = recent & [self.is_member(stock, day) for stock in range(STOCKS)]
+        long = np.array([self.lookback(stock, day) for stock in range(STOCKS)])
+        able = long >= LOOKBACK.get(strategy, 1)
+        chosen = able & [self.is_member(stock, day) for stock in range(STOCKS)]
         score = np.where(chosen, 1.0, 0.0)
+        if strategy is Strategy.MOMENTUM and chosen.any():
+            score = momentum(self.carried(day) / self.carried(day - 20) - 1, chosen)
         if strategy is Strategy.MARKET_CAP:
             score = np.nan_to_num(np.where(chosen, self.carried(day) * self.shares(day), 0))
         return limited(score / score.sum()) if score.any() else None
@@ -113,7 +134,7 @@ class Model:
         book = self.books[strategy]
         wanted = min([FOREVER, *book.due, *book.marks]) if start is None else start
         older = bool(book.levels) and min(book.levels) < self.kept
-        begin = max(wanted, self.kept + older)
+        begin = max(wanted, self.kept + max(LOOKBACK.get(strategy, 1) - 1, older))
         base = book.base(begin)
         origin = min(book.levels, default=0) if start is None else start
         first = max(self.kept, origin) if base is None else base + 1
@@ -131,12 +152,23 @@ class Model:
                     book.units[day] = np.divide(weights * level, now, where=now > 0, out=0 * now)
             if level is not None:
                 book.levels[day] = level
+        asked = book.due if start is None else {one for one in book.due | book.late if one >= start}
+        out_of_reach = {one for one in asked if base is not None and one <= base}
         if start is None:
             book.due.clear()
         else:
             book.due = {day for day in book.due if day < start}
             book.late = {day for day in book.late if day < start}
+        book.late |= out_of_reach
         return begin
+
+
+def momentum(returns: Floats, chosen: NDArray[np.bool_]) -> Floats:
+    """Positive returns; without any, those above −1 % alike; without these, all alike."""
+    scores = np.where(chosen & (returns > 0), returns, 0)
+    if not scores.any():
+        scores = np.where(chosen & (returns > -0.01), 1.0, 0)
+    return scores if scores.any() else np.where(chosen, 1.0, 0)
 
 
 def limited(weights: Floats) -> Floats:

@@ -1,5 +1,6 @@
 """Generated histories: whatever happens to prices and members, what is published stands."""
 
+from bisect import bisect_left
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -85,7 +86,8 @@ class Checked(History):
         with self.run.engine.connect() as connection:
             left = corrections.load(connection, strategy, Frequency.MONTHLY)
             now = connection.execute(text("select clock_timestamp()")).scalar_one()
-        assert {one.session for one in left if one.pending} <= {DAYS[day] for day in book.late}
+        pending = {bisect_left(DAYS, one.session) for one in left if one.pending}
+        assert pending <= book.late
         self.answers[strategy].append((now, self.answer(strategy)))
 
     # What holds.
@@ -167,7 +169,7 @@ class Checked(History):
             loaded = flow.load_prices.fn(run, request)
             computed = flow.compute.fn(loaded, request)
             if changing is not None and not np.isnan(self.model.closes[self.today, changing]):
-                self.correct(changing, 0, 1.25)
+                self.correct(changing, 0, 1.05)
                 assert flow.store.fn(run, request, loaded, computed) is None
                 loaded = flow.load_prices.fn(run, request)
                 computed = flow.compute.fn(loaded, request)
@@ -208,7 +210,8 @@ class Checked(History):
                 continue
             decided = [one for one in DECISIONS if base < one <= day]
             able = held | {a for a in range(STOCKS) for one in decided if model.is_member(a, one)}
-            lacking = {stock for stock in able if not model.settled(stock, day)}
+            needed = able | model.benchmark()
+            lacking = {stock for stock in needed if not model.settled(stock, day)}
             if day > last:
                 assert lacking
             elif day == self.today:
@@ -226,6 +229,8 @@ def _renamed(answer: list[Rows]) -> list[Any]:
 
 stock = st.integers(0, STOCKS - 1)
 some = st.sets(stock, max_size=2)
+ages = st.none() | st.integers(0, 15)
+untils = st.none() | st.integers(-10, 20)
 step = st.one_of(
     st.tuples(st.just("refresh"), st.integers(0, 3), some, some),
     st.tuples(st.just("refresh"), st.integers(1, 12), st.just(set()), st.just(set())),
@@ -233,17 +238,26 @@ step = st.one_of(
     st.tuples(st.just("compute"), st.sampled_from(STRATEGIES)),
     st.tuples(st.just("compute"), st.sampled_from(STRATEGIES), st.integers(0, 30)),
     st.tuples(st.just("race"), st.sampled_from(STRATEGIES), stock),
-    st.tuples(st.just("correct"), stock, st.integers(0, 14), st.sampled_from([1.1, 0.9])),
+    st.tuples(st.just("correct"), stock, st.integers(0, 14), st.sampled_from([1.05, 0.95])),
     st.tuples(st.just("late"), stock),
     st.tuples(st.just("split"), stock, st.sampled_from([4.0, 0.1, 1.5])),
     st.tuples(st.just("add"), stock, st.booleans()),
-    st.tuples(st.just("shares"), stock, st.integers(0, 12)),
-    st.tuples(st.just("backdate"), stock, st.integers(0, 15)),
+    st.tuples(st.just("benchmark"), stock),
+    st.tuples(st.just("shares"), stock, st.integers(0, 12), st.booleans()),
+    st.tuples(st.just("dated"), stock, ages, untils, st.booleans()),
     st.tuples(st.just("deactivate"), stock),
     st.tuples(st.just("activate"), stock),
     st.tuples(st.just("rename"), stock),
     st.tuples(st.just("cleanup"), st.integers(0, 30)),
 )
+
+
+def history_of(engine: Engine, settings: Settings, archive: Path) -> Checked:
+    """A history that begins with three stocks and nothing published."""
+    with engine.begin() as connection:
+        connection.execute(EMPTY)
+    now = sessions.closed_at(DAYS[KNOWN])
+    return Checked(Runtime(settings, engine, from_settings(settings), now, uuid4()), archive)
 
 
 @examples(
@@ -258,11 +272,19 @@ def test_what_is_published_stands(
     settings: Settings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    with engine.begin() as connection:
-        connection.execute(EMPTY)
-    now = sessions.closed_at(DAYS[KNOWN])
-    run = Runtime(settings, engine, from_settings(settings), now, uuid4())
-    play(Checked(run, tmp_path_factory.mktemp("archive")), steps)
+    play(history_of(engine, settings, tmp_path_factory.mktemp("archive")), steps)
+
+
+def test_a_correction_out_of_reach_waits_and_enters_no_later_level(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    """A cleanup has removed the closes before it, so no computation can apply it."""
+    history = history_of(engine, settings, tmp_path)
+    index = Strategy.EQUAL_WEIGHT
+    play(history, [("compute", index), ("cleanup", 0), ("correct", 0, 0, 1.25), ("compute", index)])
+    with engine.connect() as connection:
+        (left,) = corrections.load(connection, index, Frequency.MONTHLY)
+    assert (left.session, left.pending) == (DAYS[KNOWN], True)
 
 
 def play(history: Checked, steps: list[tuple[Any, ...]]) -> None:
@@ -272,6 +294,8 @@ def play(history: Checked, steps: list[tuple[Any, ...]]) -> None:
     for name, *values in steps:
         if name == "race":
             history.compute(values[0], changing=values[1])
+        elif name in ("shares", "dated"):
+            getattr(history, name)(*values[:-1], backdate=values[-1])
         elif name not in ("correct", "split", "late") or values[0] in history.ids:
             getattr(history, name)(*values)
         history.check()
