@@ -85,11 +85,12 @@ class Comparison:
             return _kept("is not the stored one times a factor that is constant in a few pieces")
         return None
 
-    def scaled(self) -> tuple[Days, Prices]:
-        """The factors of the stored closes to the fetched ones by session, without corrections."""
+    def scaled(self) -> tuple[Days, Prices, Prices]:
+        """Sessions without corrections; factors of stored closes to fetched ones, and these."""
         _, corrected = self._pieces()
-        factors = self.stored / self.fetched
-        return np.delete(self.sessions, corrected), np.delete(factors, corrected)
+        kept = np.delete(np.arange(len(self.sessions)), corrected)
+        factors = self.stored[kept] / self.fetched[kept]
+        return self.sessions[kept], factors, self.fetched[kept]
 
     def splits(self) -> Prices:
         """The same factors, 1 where rounding explains the difference."""

@@ -1,5 +1,6 @@
 """What happens to prices and members, on the database and in the plain model of it."""
 
+from bisect import bisect_left
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from autoindex import sessions
 from autoindex.market_data import restatement
 from autoindex.market_data.bars import Bars
 from autoindex.storage.prices import fetches, stored_prices
-from autoindex.storage.retention import deletion
+from autoindex.storage.retention import deletion, expiry, restore
 from autoindex.storage.universe import assets, membership_changes
 from autoindex.storage.universe.universe_import import UniverseImport
 from autoindex.storage.universe.universe_row import UniverseRow
@@ -36,6 +37,8 @@ class History:
     def __init__(self, run: Runtime, folder: Path) -> None:
         self.run, self.model, self.archive = run, Model(), f"file://{folder}"
         self.today, self.cleaned, self.number = KNOWN, False, 0
+        self.archived: list[dict[int, float]] = [{} for _ in range(STOCKS)]
+        self.restated: set[int] = set()
         self.truth, self.provider = walks(), walks()
         self.symbols = list("ABCDE")
         self.ids: dict[int, int] = {}
@@ -72,9 +75,10 @@ class History:
         known = np.flatnonzero(~np.isnan(self.model.closes[:, stock]))
         if len(known) < 10:
             return
+        self.restated.add(stock)
         self.truth[:, stock] /= ratio
         self.provider[:, stock] /= ratio
-        fetched = self._bars(stock)
+        fetched = self.bars(stock)
         before = self.model.closes[:, stock].copy()
         with self.run.engine.begin() as connection:
             stored = stored_prices.closes_of(connection, self.ids[stock])
@@ -158,12 +162,32 @@ class History:
             dry_run=False,
             pause_seconds=0,
         )
-        if not np.isnan(self.model.closes[:kept]).all():
-            self.cleaned = True
-            self.model.closes[:kept] = np.nan
-            self.provider[:kept] = np.nan
-            self.truth[:kept] = np.nan
-            self.model.kept = max(self.model.kept, kept)
+        for stock in range(STOCKS):
+            lost = np.flatnonzero(~np.isnan(self.model.closes[:kept, stock])).tolist()
+            if lost:
+                self.cleaned = True
+                self.archived[stock] |= {day: self.model.closes[day, stock] for day in lost}
+                month = expiry.next_month(expiry.month_of(DAYS[lost[-1]]))
+                first = min(kept, bisect_left(DAYS, month))
+                self.model.cleaned[stock] = max(self.model.cleaned[stock], first)
+        for closes in (self.model.closes, self.provider, self.truth):
+            closes[:kept] = np.nan
+
+    def restore(self, age: int) -> None:
+        """Archived closes from a day on come back, unless the provider has restated any since."""
+        begin = self.today - age
+        if self.restated & {stock for stock in self.ids if self.archived[stock]}:
+            return
+        with self.run.engine.begin() as connection:
+            restore.restore(connection, self.archive, "prices", DAYS[begin], DAYS[-1])
+        for stock, archived in enumerate(self.archived):
+            back = {day: close for day, close in archived.items() if day >= begin}
+            for day, close in back.items():
+                if np.isnan(self.model.closes[day, stock]):
+                    for closes in (self.model.closes, self.provider, self.truth):
+                        closes[day, stock] = close
+            if back:
+                self.model.cleaned[stock] = min([self.model.cleaned[stock], *back])
 
     def _import(self, stock: int, *, backdate: bool = False, **values: Any) -> None:
         symbol = self.symbols[stock]
@@ -260,7 +284,8 @@ class History:
         self.number += 1
         return 1_000_000 + 97_003 * (self.number * 7919 % 101)
 
-    def _bars(self, stock: int) -> Bars:
+    def bars(self, stock: int) -> Bars:
+        """What the provider serves of a stock."""
         values = self.provider[: self.today + 1, stock]
         known = ~np.isnan(values)
         days = np.array(DAYS, "datetime64[D]")[: self.today + 1][known]
@@ -271,7 +296,7 @@ class History:
     def _store(self, stocks: list[int]) -> None:
         with self.run.engine.begin() as connection:
             ids = {self.symbols[stock]: self.ids[stock] for stock in stocks}
-            stored_prices.upsert(connection, [self._bars(stock) for stock in stocks], ids)
+            stored_prices.upsert(connection, [self.bars(stock) for stock in stocks], ids)
             self._note(connection, stocks)
         for stock in stocks:
             self._know(stock)

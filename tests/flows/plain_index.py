@@ -69,12 +69,18 @@ class Model:
     asked: list[int] = field(default_factory=lambda: [BEFORE] * STOCKS)
     members: list[list[Span]] = field(default_factory=_nothing)
     counts: list[list[tuple[int, float, int]]] = field(default_factory=_nothing)
-    kept: int = 0
+    cleaned: list[int] = field(default_factory=lambda: [0] * STOCKS)
+    """From which day on no cleanup has removed a close of each stock."""
     books: dict[Strategy, Book] = field(default_factory=lambda: {one: Book() for one in STRATEGIES})
 
     @property
     def published(self) -> int:
         return max((day for book in self.books.values() for day in book.levels), default=BEFORE)
+
+    @property
+    def kept(self) -> int:
+        stored = np.flatnonzero(~np.isnan(self.closes).all(axis=1))
+        return max([*stored[:1].tolist(), *self.cleaned])
 
     def role(self, stock: int, day: int) -> str | None:
         spans = self.members[stock]

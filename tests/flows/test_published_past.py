@@ -22,10 +22,12 @@ from autoindex.settings import Settings
 from autoindex.storage.cache import from_settings
 from autoindex.storage.index import corrections, index_history, publications
 from autoindex.storage.index.index_history import Rows, Window
+from autoindex.storage.prices import stored_prices
+from autoindex.storage.retention import restore
 from flows import compute_index as flow
 from flows.attempts.runtime import Runtime
 from tests.flows.histories import KNOWN, History
-from tests.flows.plain_index import DAYS, DECISIONS, STOCKS, STRATEGIES, Book, Floats
+from tests.flows.plain_index import DAYS, DECISIONS, STOCKS, STRATEGIES, Book, Floats, walks
 
 LEVELS = text(
     "select session, level, version, missing from index_levels where strategy = :strategy "
@@ -62,7 +64,7 @@ class Checked(History):
         before, marks = self.levels(strategy)
         book = self.model.books[strategy]
         try:
-            self._computed(request, changing)
+            self.compute_as(request, changing)
         except IndexImpossible as error:
             self._impossible(strategy, error)
             return
@@ -162,7 +164,7 @@ class Checked(History):
                 for read in (index_history.levels, index_history.weights, index_history.metrics)
             ]
 
-    def _computed(self, request: ComputeIndexRequest, changing: int | None) -> None:
+    def compute_as(self, request: ComputeIndexRequest, changing: int | None = None) -> None:
         close = sessions.closed_at(DAYS[self.today])
         run = replace(self.run, now=close + timedelta(hours=3, minutes=30))
         with disable_run_logger():
@@ -249,6 +251,7 @@ step = st.one_of(
     st.tuples(st.just("activate"), stock),
     st.tuples(st.just("rename"), stock),
     st.tuples(st.just("cleanup"), st.integers(0, 30)),
+    st.tuples(st.just("restore"), st.integers(0, KNOWN)),
 )
 
 
@@ -285,6 +288,26 @@ def test_a_correction_out_of_reach_waits_and_enters_no_later_level(
     with engine.connect() as connection:
         (left,) = corrections.load(connection, index, Frequency.MONTHLY)
     assert (left.session, left.pending) == (DAYS[KNOWN], True)
+
+
+def test_a_split_restates_holdings_once_where_older_closes_come_back(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    """Archived closes are of before the split, and the next full refresh restates them, too."""
+    history = history_of(engine, settings, tmp_path)
+    play(history, [("refresh", 10, set(), set()), ("compute", Strategy.EQUAL_WEIGHT)])
+    before, _ = history.levels(Strategy.EQUAL_WEIGHT)
+    history.cleanup(20)
+    history.split(0, 4.0)
+    history.provider[:, 0] = walks()[:, 0] / 4
+    with engine.begin() as connection:
+        restore.restore(connection, history.archive, "prices", DAYS[0], DAYS[-1])
+        stored_prices.replace(connection, history.bars(0), history.ids[0])
+
+    again = ComputeIndexRequest(strategy=Strategy.EQUAL_WEIGHT, start_date=DAYS[15])
+    history.compute_as(again)
+
+    assert history.levels(Strategy.EQUAL_WEIGHT)[0] == before
 
 
 def play(history: Checked, steps: list[tuple[Any, ...]]) -> None:

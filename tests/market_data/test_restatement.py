@@ -216,7 +216,7 @@ def test_a_correction_among_the_closes_of_a_split_has_no_factor() -> None:
     closes = stored.close / 4
     closes[300] *= 1.001
     compared = restated(stored, closes)
-    days, factors = compared.scaled()
+    days, factors, _ = compared.scaled()
     assert compared.refusal() is None
     assert compared.changed_returns().tolist() == [stored.sessions[300].item()]
     assert (len(days), factors.round(9).tolist()) == (571, [4.0] * 571)

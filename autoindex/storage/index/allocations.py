@@ -60,15 +60,19 @@ _DELETE: Final = text("""
 _INSERT: Final = text("""
     insert into allocations select * from new_allocations where session = any(:sessions)
 """)
+# Units say by which close they were bought. If that is the new one already, they stay.
 _RESTATE: Final = text("""
     update allocations a set units = a.units * f.factor
     from unnest(
-        cast(:strategies as text[]), cast(:frequencies as text[]),
-        cast(:sessions as date[]), cast(:factors as float8[])
-    ) as f (strategy, frequency, session, factor)
+        cast(:strategies as text[]), cast(:frequencies as text[]), cast(:sessions as date[]),
+        cast(:levels as float8[]), cast(:factors as float8[]), cast(:closes as float8[])
+    ) as f (strategy, frequency, session, level, factor, close)
     where a.strategy = f.strategy and a.frequency = f.frequency
         and a.session = f.session and a.asset_id = :asset_id
+        and not abs(ln(a.weight * f.level / a.units / f.close))
+            < least(:same, abs(ln(a.weight * f.level / a.units / f.close / f.factor)))
 """)
+_SAME_CLOSE: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,25 +154,33 @@ def restate(
     asset_id: int,
     days: NDArray[np.datetime64],
     factors: NDArray[np.float64],
+    closes: NDArray[np.float64],
 ) -> None:
     """Multiply the units of one asset at each rebalance by the factor of its day.
 
-    `days` are increasing. A rebalance between two of them takes the factor of the earlier one, one
-    before all of them takes the first.
+    `days` are increasing, `closes` are the new ones. A rebalance between two of them takes the
+    factor of the earlier one, one before all of them takes the first. Units that are in the new
+    share basis already stay: closes of before a split may have come back from the archive.
     """
     # Each rebalance has a level, and levels are many times fewer than allocations.
     levels = index_levels.c
-    decided = connection.execute(select(levels.strategy, levels.frequency, levels.session)).all()
+    columns = levels.strategy, levels.frequency, levels.session, levels.level
+    decided = connection.execute(select(*columns)).all()
     if not decided:
         return
-    strategies, frequencies, sessions = zip(*decided, strict=True)
+    strategies, frequencies, sessions, values = zip(*decided, strict=True)
     wanted = np.array(sessions, "datetime64[D]")
     at = np.maximum(np.searchsorted(days, wanted, side="right") - 1, 0)
+    # The first close says nothing of a rebalance before it.
+    bought_at = np.where(wanted < days[0], np.nan, closes[at])
     rows = {
         "strategies": list(strategies),
         "frequencies": list(frequencies),
         "sessions": list(sessions),
+        "levels": list(values),
         "factors": factors[at].tolist(),
+        "closes": bought_at.tolist(),
+        "same": _SAME_CLOSE,
     }
     connection.execute(_RESTATE, rows | {"asset_id": asset_id})
 

@@ -158,9 +158,9 @@ def columns(bars: Sequence[tuple[int, Bars]]) -> dict[str, NDArray[Any]]:
 
 
 def _restate_holdings(connection: Connection, asset_id: int, comparison: Comparison) -> None:
-    days, factors = comparison.scaled()
+    days, factors, closes = comparison.scaled()
     if len(days):
-        allocations.restate(connection, asset_id, days, factors)
+        allocations.restate(connection, asset_id, days, factors, closes)
         new = comparison.added[comparison.added > comparison.sessions[-1]]
         first_new = new[0].item() if len(new) else None
         share_counts.restate(connection, asset_id, days, comparison.splits(), first_new)
