@@ -15,6 +15,7 @@ from autoindex.reports.pdf import vector
 GAP: Final = 6 * mm
 _SPARE: Final = 2 * mm
 _STEP: Final = 0.02
+_LARGEST: Final = 4.0
 
 Part = Callable[[float], list[Flowable]]
 """A part of a page, for a column of so many points; empty where there is nothing to show."""
@@ -185,6 +186,8 @@ class OnePage(Flowable):
         self.width, self.height, self._larger = width, height, 1.0
         while (spare := self._spare(make(width * self._larger, least))) < 0:
             self._larger += _STEP
+            if self._larger > _LARGEST:
+                raise ValueError("the parts of a page do not fit on it, however small")
         self._parts = make(width * self._larger, min(least + spare, most))
 
     def _spare(self, parts: list[Flowable]) -> float:

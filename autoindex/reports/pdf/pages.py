@@ -197,7 +197,8 @@ def _whole(content: ReportContent, width: float) -> list[Flowable]:
             ]
         ),
         *corrections.section(content, width),
-        *parts.notes(content),
+        KeepTogether(parts.notes(content)[:2]),
+        *parts.notes(content)[2:],
         KeepTogether(parts.method(content, width)),
     ]
 

@@ -284,7 +284,7 @@ def notes(content: ReportContent, shown: int | None = None) -> list[Flowable]:
     lines = lines or ["Nothing to report: no price was deferred, refused or filled."]
     said = [say(line, BODY) for line in lines[:shown]]
     said += [say(f"{more} more are in the other formats.", CAPTION)] if more > 0 else []
-    return [KeepTogether([Heading("Data quality"), said[0]]), *said[1:], Gap()]
+    return [Heading("Data quality"), *said, Gap()]
 
 
 def method(content: ReportContent, width: float) -> list[Flowable]:
