@@ -660,8 +660,8 @@ async def test_many_who_ask_a_prefect_that_is_silent_are_told_in_time(settings: 
 
     server = await asyncio.start_server(hear, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
-    settings = settings.model_copy(update={"api_answer_seconds": 4.5})
-    prefect = PrefectRunner(Connection(url=url), answer_seconds=4.0)
+    settings = settings.model_copy(update={"api_answer_seconds": 12.0})
+    prefect = PrefectRunner(Connection(url=url), answer_seconds=2.0)
     app = create_app(settings, prefect)
     async with client(app, "ada") as ada, client(app, "bob") as bob, client(app, "eve") as eve:
         reads = [

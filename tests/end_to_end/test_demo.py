@@ -67,9 +67,10 @@ def _shown_in_the_readme() -> str:
 
 
 def _shape(said: str) -> list[list[str]]:
-    """Its words line by line, whatever the numbers; the head and empty lines are left out."""
-    lines = [re.sub(r"[0-9]+", "0", line).split() for line in said.splitlines()[1:]]
-    return [line for line in lines if line]
+    """Its words line by line, whatever the numbers; without the head, and what a long step does."""
+    lines = [line for line in said.splitlines()[1:] if not line.startswith("   ")]
+    words = [re.sub(r"[0-9]+", "0", line).split() for line in lines]
+    return [line for line in words if line]
 
 
 def _running_in(folder: Path) -> list[psutil.Process]:

@@ -100,6 +100,8 @@ async def test_its_parameters_may_be_changed(
     assert tasks[answer.json()["task_id"]]["parameters"] == {
         "report_type": "weekly",
         "format": "pdf",
+        "strategy": "composite",
+        "frequency": "monthly",
     }
     again = await http.post(f"{TASKS}/task/{old}/retry", json={"format": "excel"})
     refused = problem(again, 409)
