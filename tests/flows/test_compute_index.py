@@ -318,7 +318,9 @@ def test_what_a_cleanup_has_taken_renews_nothing(
     assert all(one.pending for one in open_corrections(run, strategy))
     asked = compute(run, strategy=strategy, start_date="2020-01-02")
     pd.testing.assert_series_equal(asked[:"2020-09-01"], published[:"2020-09-01"], check_exact=True)
-    assert not open_corrections(run, strategy)
+    # It waits for a restore.
+    (waiting,) = open_corrections(run, strategy)
+    assert (waiting.session, waiting.pending) == (date(2020, 6, 15), True)
 
 
 def test_a_correction_during_a_computation_is_due_after_it(
