@@ -33,19 +33,6 @@ async def on_prefect(settings: Settings, prefect_url: str) -> AsyncIterator[Fast
         yield made
 
 
-@pytest.fixture
-async def stage(prefect_url: str) -> AsyncIterator[PrefectStage]:
-    async with httpx.AsyncClient(
-        base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False
-    ) as opened:
-        yield PrefectStage(opened)
-
-
-@pytest.fixture
-def user() -> str:
-    return f"eve-{uuid4().hex[:8]}"
-
-
 async def start(app: FastAPI, user: str, kind: Kind = Kind.REPORT) -> str:
     parameters = {"report_type": "weekly", "format": "json"} if kind is Kind.REPORT else {}
     started = await app.state.runner.start(kind, parameters, user=user)

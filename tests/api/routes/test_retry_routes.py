@@ -34,19 +34,6 @@ async def app(settings: Settings, prefect_url: str) -> AsyncIterator[FastAPI]:
 
 
 @pytest.fixture
-async def stage(prefect_url: str) -> AsyncIterator[PrefectStage]:
-    async with httpx.AsyncClient(
-        base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False
-    ) as opened:
-        yield PrefectStage(opened)
-
-
-@pytest.fixture
-def user() -> str:
-    return f"eve-{uuid4().hex[:8]}"
-
-
-@pytest.fixture
 async def http(app: FastAPI, user: str) -> AsyncIterator[httpx.AsyncClient]:
     async with client(app, user) as opened:
         yield opened

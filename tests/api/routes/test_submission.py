@@ -72,19 +72,6 @@ async def app(settings: Settings, prefect_url: str) -> AsyncIterator[FastAPI]:
         yield made
 
 
-@pytest.fixture
-async def stage(prefect_url: str) -> AsyncIterator[PrefectStage]:
-    async with httpx.AsyncClient(
-        base_url=prefect_url, timeout=HANG_SECONDS, trust_env=False
-    ) as opened:
-        yield PrefectStage(opened)
-
-
-@pytest.fixture
-def user() -> str:
-    return f"eve-{uuid4().hex[:8]}"
-
-
 def unheard_of() -> dict[str, str]:
     """The body of a computation that no other test asks for."""
     number = uuid4().int
