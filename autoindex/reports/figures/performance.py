@@ -1,6 +1,7 @@
 """Performance over windows, against the benchmark."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -92,8 +93,9 @@ def _window(
 ) -> Comparison:
     ours = None if base is None else returned(history.level, base, last)
     theirs = None if base is None else returned(history.benchmark, base, last)
-    ours_a_year = _annual_return(history.level, base, last, whole_years)
-    theirs_a_year = _annual_return(history.benchmark, base, last, whole_years)
+    annual_return = partial(_metric, "annual_return", whole_years=whole_years)
+    ours_a_year = annual_return(history.level, base, last)
+    theirs_a_year = annual_return(history.benchmark, base, last)
     return Comparison(
         key=key,
         label=label,
@@ -114,14 +116,10 @@ def _difference(ours: Number, theirs: Number) -> Number:
     return None if ours is None or theirs is None else ours - theirs
 
 
-def _annual_return(values: Floats, base: int | None, last: int, whole_years: bool) -> Number:
-    if base is None:
-        return None
-    return metric("annual_return", values[base : last + 1], whole_years=whole_years)
-
-
-def _metric(name: str, values: Floats, base: int | None, last: int) -> Number:
-    return None if base is None else metric(name, values[base : last + 1])
+def _metric(
+    name: str, values: Floats, base: int | None, last: int, *, whole_years: bool = False
+) -> Number:
+    return None if base is None else metric(name, values[base : last + 1], whole_years=whole_years)
 
 
 def metric(name: str, values: Floats, *, whole_years: bool = False) -> Number:

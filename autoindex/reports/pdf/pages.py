@@ -179,6 +179,7 @@ def _whole(content: ReportContent, width: float) -> list[Flowable]:
         parts.rolling(content, width),
         parts.metrics(content, width),
     ]
+    notes = parts.notes(content)
     return [
         *_apart(together),
         CondPageBreak(parts.months_height(content)),
@@ -197,8 +198,8 @@ def _whole(content: ReportContent, width: float) -> list[Flowable]:
             ]
         ),
         *corrections.section(content, width),
-        KeepTogether(parts.notes(content)[:2]),
-        *parts.notes(content)[2:],
+        KeepTogether(notes[:2]),
+        *notes[2:],
         KeepTogether(parts.method(content, width)),
     ]
 
