@@ -46,7 +46,7 @@ from autoindex.requests import (
     Strategy,
 )
 from autoindex.storage import deliveries, stored_reports
-from autoindex.storage.index import allocations, corrections, levels, pro_formas, publications
+from autoindex.storage.index import allocations, corrections, level_versions, levels, pro_formas
 from autoindex.storage.postgres import engines
 from autoindex.storage.postgres.transient import until_available
 from autoindex.storage.prices import stored_prices
@@ -118,7 +118,8 @@ def _inputs(run: Runtime, request: ReportRequest) -> ReportInputs:
         universe = assets.list_assets(connection)
         held = allocations.load(connection, *which, universe)
         constituents = [a for a in universe if a.symbol in set(held.weights.columns)]
-        reference = memberships.benchmark(connection, last)
+        # A new one is compared with at once.
+        reference = memberships.benchmark(connection, session_after(last))
         members = memberships.on(connection, session_after(last), "constituent")
         share_days = share_counts.first_days(share_counts.load(connection))
         # The benchmark may be a stock that was held before.
@@ -175,12 +176,12 @@ def _published_past(
     connection: Connection, published: pd.Series, request: ReportRequest
 ) -> PublishedPast | None:
     which = request.strategy, request.frequency
-    launch = publications.launch(connection, *which)
+    launch = level_versions.launch(connection, *which)
     if launch is None:
         return None
     provisional = levels.provisional(connection, *which)
     since = sessions.closed_at(periods.newest_base(published, request.report_type))
-    replaced = publications.superseded(connection, *which, since)
+    replaced = level_versions.superseded(connection, *which, since)
     pending = [one for one in corrections.load(connection, *which) if one.pending]
     return PublishedPast(
         launched_at=launch.at,

@@ -23,7 +23,7 @@ from autoindex.requests import (
     Strategy,
 )
 from autoindex.setting_types import Instant
-from autoindex.storage.index import index_history, pro_formas
+from autoindex.storage.index import index_history
 from autoindex.storage.index.index_history import Window
 
 router = APIRouter(
@@ -217,7 +217,7 @@ ALLOCATIONS: Final = PagedTable(
 )
 PRO_FORMA: Final = PagedTable(
     "allocations",
-    pro_formas.page,
+    index_history.pro_forma,
     fields=("symbol", "weight", "current_weight", "trade"),
     columns=(
         "symbol",

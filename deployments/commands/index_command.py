@@ -7,14 +7,14 @@ from rich.table import Table
 from autoindex.errors import InvalidRequest
 from autoindex.requests import Frequency, Strategy
 from autoindex.settings import Settings
-from autoindex.storage.index import publications
+from autoindex.storage.index import level_versions
 from deployments.database_connection import connected
 
 
 def history(settings: Settings, strategy: Strategy, frequency: Frequency, session: date) -> Table:
     """Every version of the level of one session, oldest first; raises `InvalidRequest`."""
     with connected(settings) as connection:
-        made = publications.history(connection, strategy, frequency, session)
+        made = level_versions.history(connection, strategy, frequency, session)
     if not made:
         raise InvalidRequest("SESSION", f"no level of {strategy} {frequency} has this session")
     shown = Table("version", "level", "status", "published at (UTC)", "why", "task")

@@ -31,6 +31,15 @@ NOWHERE = "http://127.0.0.1:1/api"
 COMMAND = [sys.executable, "-m", "api"]
 
 
+def test_a_facade_loads_neither_prefect_nor_what_computes() -> None:
+    code = (
+        "import sys, api.app, api.__main__;"
+        "print(sorted({'prefect', 'pandas', 'numpy', 'exchange_calendars'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [

@@ -19,7 +19,7 @@ from autoindex.market_data.bars import Bars
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
 from autoindex.storage.cache import from_settings
-from autoindex.storage.index import allocations, corrections, index_history, levels, publications
+from autoindex.storage.index import allocations, corrections, index_history, level_versions, levels
 from autoindex.storage.index import index_metrics as stored_metrics
 from autoindex.storage.index.corrections import Correction
 from autoindex.storage.index.index_history import Window
@@ -493,8 +493,8 @@ def test_every_change_of_a_level_is_a_version_with_its_cause(
         pd.testing.assert_series_equal(as_of(run, instant), answer, check_exact=True)
     assert as_of(run, datetime(2000, 1, 1, tzinfo=UTC)).empty
     with run.engine.connect() as connection:
-        middle = publications.history(connection, *PUBLISHED, date(2021, 3, 23))
-        last = publications.history(connection, *PUBLISHED, date(2021, 3, 30))
+        middle = level_versions.history(connection, *PUBLISHED, date(2021, 3, 23))
+        last = level_versions.history(connection, *PUBLISHED, date(2021, 3, 30))
     assert [one.level for one in middle] == [answers[n]["2021-03-23"] for n in (0, 1, 2)]
     assert [one.level for one in last] == [answers[n]["2021-03-30"] for n in (0, 4)]
     again = "closes changed: KO from 2021-03-23"
@@ -550,7 +550,7 @@ def test_a_session_waits_for_its_prices_is_provisional_after_its_deadline_and_th
     assert marked(run) == {}
     assert as_of(run, instant).equals(provisional)
     with run.engine.connect() as connection:
-        made = publications.history(connection, *PUBLISHED, date(2021, 3, 31))
+        made = level_versions.history(connection, *PUBLISHED, date(2021, 3, 31))
     assert [(one.missing, one.cause) for one in made] == [
         (["KO", "XOM"], "new sessions"),
         (None, "completed: 2021-03-31"),
@@ -569,7 +569,7 @@ def test_a_renamed_stock_that_a_session_is_missing_makes_no_version(
     assert compute(at(run, "2021-04-01T17:00:00+00:00")).equals(provisional)
     assert marked(run) == {date(2021, 3, 31): ["COKE"]}
     with run.engine.connect() as connection:
-        assert len(publications.history(connection, *PUBLISHED, date(2021, 3, 31))) == 1
+        assert len(level_versions.history(connection, *PUBLISHED, date(2021, 3, 31))) == 1
 
 
 def test_what_is_backdated_before_an_index_counts_from_its_first_session(

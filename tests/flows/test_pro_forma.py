@@ -10,7 +10,7 @@ import pytest
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
-from autoindex.storage.index import allocations, pro_formas
+from autoindex.storage.index import allocations, index_history
 from autoindex.storage.index.index_history import Rows, Window
 from autoindex.storage.universe import assets, membership_changes
 from autoindex.storage.universe.universe_import import import_universe
@@ -29,7 +29,7 @@ NEXT = {
 def foreseen(run: Runtime, strategy: Strategy, frequency: Frequency) -> tuple[Rows, pd.DataFrame]:
     window = Window(strategy, frequency)
     with run.engine.connect() as connection:
-        found = pro_formas.page(connection, window, limit=100, offset=0)
+        found = index_history.pro_forma(connection, window)
     names = ["symbol", "weight", "current", "trade"]
     return found, pd.DataFrame(found.rows, columns=names).set_index("symbol")
 

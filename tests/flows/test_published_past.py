@@ -20,7 +20,7 @@ from autoindex.errors import IndexImpossible
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
 from autoindex.storage.cache import from_settings
-from autoindex.storage.index import corrections, index_history, publications
+from autoindex.storage.index import corrections, index_history, level_versions
 from autoindex.storage.index.index_history import Rows, Window
 from autoindex.storage.prices import stored_prices
 from autoindex.storage.retention import restore
@@ -190,7 +190,7 @@ class Checked(History):
     def _cause(self, strategy: Strategy, day: int) -> str:
         which = strategy, Frequency.MONTHLY, DAYS[day]
         with self.run.engine.connect() as connection:
-            return publications.history(connection, *which)[-1].cause
+            return level_versions.history(connection, *which)[-1].cause
 
     def _begins_later(self, strategy: Strategy) -> bool:
         begun = min(self.model.books[strategy].levels)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from autoindex.requests import Strategy
-from autoindex.storage.index import publications
+from autoindex.storage.index import level_versions
 from autoindex.storage.prices import fetches, stored_prices, suspicious_closes
 from autoindex.storage.universe import assets
 from flows.attempts.runtime import Runtime
@@ -76,7 +76,7 @@ def test_a_real_fall_counts_after_the_next_session(
     store(evening, wrong)
     assert_final(compute(evening), wrong, run)
     with run.engine.connect() as connection:
-        made = publications.history(connection, *PUBLISHED, date(2021, 3, 30))
+        made = level_versions.history(connection, *PUBLISHED, date(2021, 3, 30))
     final = ["new sessions"] if not provisional else ["new sessions", f"completed: {JUMP}"]
     assert [one.cause for one in made] == final
 

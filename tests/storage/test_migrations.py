@@ -13,12 +13,12 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import migrate
-from autoindex.storage.index import corrections, index_history, publications
+from autoindex.storage.index import corrections, index_history, level_versions, publications
 from autoindex.storage.index.index_history import Window
-from autoindex.storage.index.publications import Launch
+from autoindex.storage.index.level_versions import Launch
 from autoindex.storage.universe import memberships, share_counts
+from autoindex.storage.universe.memberships import Span
 from autoindex.storage.universe.share_counts import StoredCount
-from autoindex.storage.universe.timeline import Span
 from deployments.local.embedded_postgres import EmbeddedPostgres
 
 SCRIPTS = Path(migrate.__file__).parent / "migrations"
@@ -128,8 +128,10 @@ def test_stored_levels_become_the_first_version_of_a_first_publication(old: Engi
             (Strategy.COMPOSITE, Frequency.MONTHLY, date(2022, 12, 27)),
             (Strategy.MOMENTUM, Frequency.DAILY, date(2022, 12, 28)),
         ):
-            assert publications.launch(connection, strategy, frequency) == Launch(launched, session)
-            (made,) = publications.history(connection, strategy, frequency, session)
+            assert level_versions.launch(connection, strategy, frequency) == Launch(
+                launched, session
+            )
+            (made,) = level_versions.history(connection, strategy, frequency, session)
             assert (made.version, made.published_at, made.level) == (1, launched, 100)
             for instant, count in ((launched, 1), (launched - timedelta(seconds=1), 0)):
                 window = Window(strategy, frequency, as_of=instant)

@@ -25,6 +25,7 @@ from autoindex.storage.prices import stored_prices
 from autoindex.storage.universe import assets, memberships, share_counts
 from autoindex.storage.universe.assets import Asset
 from autoindex.storage.universe.memberships import Member
+from autoindex.storage.universe.published_past import session_after
 from autoindex.storage.universe.share_counts import StoredCount
 
 # Loaded beyond the lookback, because a gap in a stock's bars is filled over up to five sessions.
@@ -136,7 +137,8 @@ def read(
     held = set(base.units.index) if base else set[str]()
     weighted = {member.id for member in members}
     chosen = [a for a in universe if a.id in weighted or a.symbol in held]
-    reference = memberships.benchmark(connection, end)
+    # A new one is compared with at once.
+    reference = memberships.benchmark(connection, session_after(end))
     needs = Needs(held, _memberships(members), [reference.symbol] if reference else ())
     needed = needs.symbols
     watched = [a for a in universe if a.symbol in needed]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -17,24 +17,37 @@ from sqlalchemy import (
     case,
     func,
     select,
+    text,
     true,
     union_all,
 )
 
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage.index import publications
-from autoindex.storage.index.publications import Launch
+from autoindex.storage.index import level_versions
+from autoindex.storage.index.level_versions import Launch
 from autoindex.storage.tables import (
     allocations,
     assets,
     index_levels,
+    pro_formas,
+    publications,
     superseded_allocations,
     superseded_levels,
     superseded_metrics,
     universe_changes,
 )
 from autoindex.storage.tables import metrics as metrics_table
-from autoindex.storage.tables import publications as publications_table
+
+_PRO_FORMA: Final = text("""
+    select a.symbol, row.weight, row.current_weight, row.weight - row.current_weight
+    from pro_formas p
+    cross join unnest(p.asset_ids, p.weights, p.current_weights)
+        as row (asset_id, weight, current_weight)
+    join assets a on a.id = row.asset_id
+    where p.strategy = :strategy and p.frequency = :frequency
+    order by a.symbol limit :limit offset :offset
+""")
+_ABOUT: Final = ("decided_with", "next_rebalance", "turnover")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +103,7 @@ def _versions(window: Window) -> Select[Any] | CompoundSelect[Any]:
     )
     if window.as_of is None:
         return current
-    p = publications_table.c
+    p = publications.c
     known = p.strategy == window.strategy, p.frequency == window.frequency
     newest = (
         select(func.coalesce(func.max(p.id), -1))
@@ -199,6 +212,22 @@ def _then(
     )
 
 
+def pro_forma(
+    connection: Connection, window: Window, *, limit: int | None = None, offset: int = 0
+) -> Rows:
+    """Rows of symbol, weight, current weight and trade, by symbol."""
+    which = {"strategy": window.strategy, "frequency": window.frequency}
+    table = pro_formas.c
+    columns = (*(table[name] for name in _ABOUT), func.cardinality(table.asset_ids))
+    found = connection.execute(select(*columns).filter_by(**which)).one_or_none()
+    if found is None:
+        return replace(_rows(connection, window, [], 0), about=dict.fromkeys(_ABOUT))
+    rows = connection.execute(_PRO_FORMA, which | {"limit": limit, "offset": offset})
+    *about, total = found
+    page = _rows(connection, window, rows, total)
+    return replace(page, about=dict(zip(_ABOUT, about, strict=True)))
+
+
 def _in_order(session: ColumnElement[date], window: Window) -> ColumnElement[date]:
     return session.desc() if window.newest_first else session
 
@@ -218,7 +247,7 @@ def _rows(connection: Connection, window: Window, rows: Iterable[Any], total: in
 
 def _launch(connection: Connection, window: Window) -> Launch | None:
     """The launch, unless it is later than the instant of the window."""
-    launch = publications.launch(connection, window.strategy, window.frequency)
+    launch = level_versions.launch(connection, window.strategy, window.frequency)
     if launch is None or (window.as_of is not None and launch.at > window.as_of):
         return None
     return launch

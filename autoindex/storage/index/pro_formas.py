@@ -5,13 +5,13 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, delete, text
 
 from autoindex.index.pro_forma import ProForma
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
-from autoindex.storage.index import publications
-from autoindex.storage.index.index_history import Rows, Window
+from autoindex.storage.index import index_history
+from autoindex.storage.index.index_history import Window
 from autoindex.storage.tables import pro_formas
 
 _STORE: Final = text("""
@@ -25,16 +25,6 @@ _STORE: Final = text("""
         weights = excluded.weights, current_weights = excluded.current_weights
     where p is distinct from excluded
 """)
-_PAGE: Final = text("""
-    select a.symbol, row.weight, row.current_weight, row.weight - row.current_weight
-    from pro_formas p
-    cross join unnest(p.asset_ids, p.weights, p.current_weights)
-        as row (asset_id, weight, current_weight)
-    join assets a on a.id = row.asset_id
-    where p.strategy = :strategy and p.frequency = :frequency
-    order by a.symbol limit :limit offset :offset
-""")
-_ABOUT: Final = ("decided_with", "next_rebalance", "turnover")
 
 
 def store(
@@ -70,32 +60,14 @@ def _columns(found: ProForma, ids: Mapping[str, int]) -> dict[str, Any]:
 
 def load(connection: Connection, strategy: Strategy, frequency: Frequency) -> ProForma | None:
     """The stored pro-forma; None where there is none."""
-    which = {"strategy": strategy, "frequency": frequency}
-    table = pro_formas.c
-    query = select(table.decided_with, table.next_rebalance).filter_by(**which)
-    found = connection.execute(query).one_or_none()
-    if found is None:
+    found = index_history.pro_forma(connection, Window(strategy, frequency))
+    if not found.rows:
         return None
-    rows = connection.execute(_PAGE, which | {"limit": None, "offset": 0}).all()
-    weights = pd.DataFrame(
-        [tuple(row)[1:3] for row in rows], [row.symbol for row in rows], dtype=np.float64
+    symbols, weights, current, _ = zip(*found.rows, strict=True)
+    about = found.about
+    return ProForma(
+        about["decided_with"],
+        about["next_rebalance"],
+        pd.Series(weights, symbols, np.float64),
+        pd.Series(current, symbols, np.float64),
     )
-    return ProForma(found.decided_with, found.next_rebalance, weights[0], weights[1])
-
-
-def page(connection: Connection, window: Window, *, limit: int, offset: int) -> Rows:
-    """Rows of symbol, weight, current weight and trade, by symbol."""
-    table = pro_formas.c
-    columns = [table[name] for name in (*_ABOUT, "asset_ids")]
-    query = select(*columns).where(
-        table.strategy == window.strategy, table.frequency == window.frequency
-    )
-    found = connection.execute(query).one_or_none()
-    launch = publications.launch(connection, window.strategy, window.frequency)
-    launched_at = launch.at if launch else None
-    if found is None:
-        return Rows([], 0, launched_at, dict.fromkeys(_ABOUT))
-    which = {"strategy": window.strategy, "frequency": window.frequency}
-    rows = connection.execute(_PAGE, which | {"limit": limit, "offset": offset})
-    about = dict(zip(_ABOUT, found, strict=False))
-    return Rows([tuple(row) for row in rows], len(found.asset_ids), launched_at, about)

@@ -9,8 +9,8 @@ from autoindex.errors import InvalidRequest
 from autoindex.storage import versions
 from autoindex.storage.postgres import locks
 from autoindex.storage.universe import assets, memberships, timeline, universe_changes
+from autoindex.storage.universe.memberships import Timeline
 from autoindex.storage.universe.published_past import PublishedPast
-from autoindex.storage.universe.timeline import Timeline
 
 
 def activate(connection: Connection, symbols: Sequence[str], by: str) -> int:

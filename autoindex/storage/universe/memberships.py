@@ -23,16 +23,35 @@ from autoindex.errors import ConfigurationError, UnknownSymbols
 from autoindex.requests import PUBLISHED_FREQUENCY, PUBLISHED_STRATEGY
 from autoindex.storage.tables import allocations, assets, index_levels, memberships
 from autoindex.storage.universe.assets import COLUMNS, Asset
-from autoindex.storage.universe.published_past import session_after
-from autoindex.storage.universe.timeline import Span, Timeline
 from autoindex.storage.universe.universe_row import Role
 
 _REMOVE = text("delete from memberships where asset_id = any(:ids)")
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A membership in one role, from `first` to `last`, both included.
+
+    From the beginning is `date.min`, without an end is `date.max`.
+    """
+
+    role: Role
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        since = "the beginning" if self.first == date.min else f"{self.first}"
+        until = "on" if self.last == date.max else f"to {self.last}"
+        return f"{self.role} from {since} {until}"
+
+
+Timeline = tuple[Span, ...]
+"""An asset's memberships, in order of time."""
+
+
+@dataclass(frozen=True, slots=True)
 class Member(Asset):
-    """An asset in one role, from `first` to `last`, both included: see `timeline.Span`."""
+    """An asset in one role, from `first` to `last`, both included: see `Span`."""
 
     role: Role
     first: date
@@ -61,12 +80,12 @@ def current(connection: Connection, day: date) -> list[Member]:
     return list({member.id: member for member in reversed(found)}.values())[::-1]
 
 
-def benchmark(connection: Connection, session: date) -> Member | None:
-    """The benchmark after a session, None without one: a new one is compared with at once.
+def benchmark(connection: Connection, day: date) -> Member | None:
+    """The benchmark of a day, None without one.
 
     Raises `ConfigurationError` if there are more.
     """
-    found = on(connection, session_after(session), "benchmark")
+    found = on(connection, day, "benchmark")
     if len(found) > 1:
         symbols = ", ".join(member.symbol for member in found)
         raise ConfigurationError(

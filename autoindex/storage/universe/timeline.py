@@ -1,32 +1,13 @@
-"""An asset's memberships in order of time, and what a change makes of them."""
+"""What a change makes of an asset's memberships."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 
+from autoindex.storage.universe.memberships import Span, Timeline
 from autoindex.storage.universe.published_past import PublishedPast
 from autoindex.storage.universe.universe_row import Role, UniverseRow
 
 _DAY = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A membership in one role, from `first` to `last`, both included.
-
-    From the beginning is `date.min`, without an end is `date.max`.
-    """
-
-    role: Role
-    first: date
-    last: date
-
-    def __str__(self) -> str:
-        since = "the beginning" if self.first == date.min else f"{self.first}"
-        until = "on" if self.last == date.max else f"to {self.last}"
-        return f"{self.role} from {since} {until}"
-
-
-Timeline = tuple[Span, ...]
 
 
 def sentence(symbol: str, spans: Timeline) -> str:

@@ -19,10 +19,9 @@ from autoindex.storage.universe import (
     timeline,
     universe_changes,
 )
-from autoindex.storage.universe.memberships import Member
+from autoindex.storage.universe.memberships import Member, Timeline
 from autoindex.storage.universe.published_past import PublishedPast
 from autoindex.storage.universe.share_counts import StoredCount
-from autoindex.storage.universe.timeline import Timeline
 from autoindex.storage.universe.universe_row import UniverseRow
 
 NOBODY: Final = "autoindex"

@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from autoindex.storage.universe import assets, memberships, share_counts
 from autoindex.storage.universe.assets import Asset
+from autoindex.storage.universe.memberships import Span, Timeline
 from autoindex.storage.universe.share_counts import StoredCount
-from autoindex.storage.universe.timeline import Span, Timeline
 from autoindex.storage.universe.universe_row import UniverseRow
 
 

@@ -22,8 +22,8 @@ from autoindex.storage.universe import (
     timeline,
     universe_changes,
 )
+from autoindex.storage.universe.memberships import Span, Timeline
 from autoindex.storage.universe.published_past import PublishedPast
-from autoindex.storage.universe.timeline import Span, Timeline
 from autoindex.storage.universe.universe_import import Imported, UniverseImport, import_universe
 from autoindex.storage.universe.universe_row import UniverseRow
 
