@@ -1,5 +1,6 @@
 """The operators' guide, compose.yaml and systemd's units name what exists."""
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,8 @@ from deployments.alerts import automations
 PROJECT = Path(__file__).resolve().parent.parent
 GUIDE = (PROJECT / "docs" / "operations.md").read_text()
 COMPOSE = (PROJECT / "compose.yaml").read_text()
+PROMETHEUS = PROJECT / "deployments" / "prometheus"
+RULES_TEST = PROJECT / "tests" / "deployments" / "alerts" / "prometheus_rules.yml"
 UNITS = sorted((PROJECT / "deployments" / "systemd").glob("*.service"))
 
 
@@ -68,6 +71,46 @@ def test_units_are_valid(tmp_path: Path) -> None:
     verified = subprocess.run(command, capture_output=True, text=True, check=False)
     ours = [line for line in verified.stderr.splitlines() if str(tmp_path) in line]
     assert (verified.returncode, ours) == (0, [])
+
+
+def promtool(folder: Path, *words: str) -> None:
+    """Have Prometheus' own tool check something."""
+    if shutil.which("promtool") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("promtool is not installed")
+    done = subprocess.run(
+        ["promtool", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_prometheus_reads_our_example_and_its_alerts_fire_when_they_should(tmp_path: Path) -> None:
+    for path in (*PROMETHEUS.glob("*.yml"), RULES_TEST):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "token").write_text("secret")
+    promtool(tmp_path, "check", "config", "prometheus.yml")
+    promtool(tmp_path, "test", "rules", RULES_TEST.name)
+
+
+def dashboard() -> list[str]:
+    """The queries of Grafana's dashboard."""
+    panels = json.loads((PROJECT / "deployments" / "grafana" / "autoindex.json").read_text())
+    return [target["expr"] for panel in panels["panels"] for target in panel["targets"]]
+
+
+def test_prometheus_understands_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [{"record": f"panel:{n}", "expr": query} for n, query in enumerate(dashboard())]
+    text = yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]})
+    (tmp_path / "rules.yml").write_text(text)
+    promtool(tmp_path, "check", "rules", "rules.yml")
+
+
+def test_every_series_in_rules_and_dashboard_exists() -> None:
+    rules = (PROMETHEUS / "rules.yml").read_text()
+    asked = set(re.findall(r"\bautoindex[\w:]+", rules + "\n".join(dashboard())))
+    served = set(re.findall(r"^\| `(autoindex_\w+)", GUIDE, re.M))
+    recorded = set(re.findall(r"record: (\S+)", rules))
+    known = served | recorded | {f"{name}_bucket" for name in served}
+    assert asked - known == set()
 
 
 def test_a_worker_has_time_to_drain() -> None:

@@ -27,6 +27,7 @@ from api.tasks.runner import Kind, Status, Task, TaskRunner
 from api.tasks.subscriptions import Subscriptions
 from autoindex.errors import PartUnavailable
 from autoindex.storage import credits as ledger
+from autoindex.storage.index import level_versions
 from autoindex.storage.postgres.transient import UNAVAILABLE
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
@@ -101,6 +102,17 @@ class Metrics:
             "queue_paused", "Whether a queue starts no task until it is resumed.", ("queue",)
         )
         self._workers = gauge("workers_online", "Workers whose heartbeat is fresh.")
+        index = ("strategy", "frequency")
+        self._final = gauge(
+            "final_session_timestamp_seconds",
+            "The newest session whose level is final, as its midnight in UTC.",
+            index,
+        )
+        self._final_since = gauge(
+            "final_session_published_timestamp_seconds",
+            "When the final level of that session was published.",
+            index,
+        )
         self._credits = gauge("credits_left", "Credits of the provider that are left.", ("period",))
         self._up = gauge("part_up", "Whether a part answers.", ("part",))
 
@@ -174,6 +186,11 @@ class Metrics:
         left = await self._database.read(ledger.left, datetime.now(UTC))
         for period, credits_left in left.items():
             self._credits.labels(period).set(credits_left)
+        for final in await self._database.read(level_versions.newest_final):
+            index = final.strategy, final.frequency
+            midnight = datetime.combine(final.session, datetime.min.time(), UTC)
+            self._final.labels(*index).set(midnight.timestamp())
+            self._final_since.labels(*index).set(final.published_at.timestamp())
 
 
 def _remove_ended_processes(folder: Path) -> None:

@@ -45,13 +45,15 @@ _SUPERSEDED: Final = text("""
 """)
 # One look into the primary key for each index.
 _FINAL: Final = text("""
-    select strategy, frequency, newest.session
-    from (select distinct strategy, frequency from publications) as published
+    select index.strategy, index.frequency, newest.session, newest.published_at
+    from (
+        select strategy, frequency, min(id) as first from publications group by 1, 2
+    ) as index
     cross join lateral (
-        select session from index_levels l
-        where (l.strategy, l.frequency) = (published.strategy, published.frequency)
-            and missing is null
-        order by session desc limit 1
+        select l.session, p.published_at
+        from index_levels l join publications p on p.id = greatest(l.publication, index.first)
+        where (l.strategy, l.frequency) = (index.strategy, index.frequency) and l.missing is null
+        order by l.session desc limit 1
     ) as newest
 """)
 
@@ -90,9 +92,19 @@ class Superseded:
     published_at: datetime
 
 
-def newest_final(connection: Connection) -> dict[tuple[str, str], date]:
-    """The newest final session of each published index, by strategy and frequency."""
-    return {(row.strategy, row.frequency): row.session for row in connection.execute(_FINAL)}
+@dataclass(frozen=True, slots=True)
+class FinalSession:
+    """A session with a final level, and when that was published."""
+
+    strategy: Strategy
+    frequency: Frequency
+    session: date
+    published_at: datetime
+
+
+def newest_final(connection: Connection) -> Sequence[FinalSession]:
+    """The newest final session of each published index."""
+    return [FinalSession(*row) for row in connection.execute(_FINAL)]
 
 
 def launch(connection: Connection, strategy: Strategy, frequency: Frequency) -> Launch | None:

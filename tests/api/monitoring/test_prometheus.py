@@ -4,10 +4,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pandas as pd
 import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -19,8 +20,10 @@ from api.server import json_logs
 from api.tasks.deadline import Deadline
 from api.tasks.runner import Kind
 from autoindex.errors import PartUnavailable
+from autoindex.requests import Frequency, Strategy
 from autoindex.settings import Settings
 from autoindex.storage import credits as ledger
+from autoindex.storage.index import publications
 from autoindex.storage.tables import credit_ledger, credit_plan
 from tests.api.answers import client, problem
 from tests.api.in_memory import InMemory
@@ -79,6 +82,21 @@ async def test_credits_that_are_left_are_told(http: httpx.AsyncClient) -> None:
     found = await scraped(http)
     assert found["autoindex_credits_left", frozenset({"day"})] == 700
     assert found["autoindex_credits_left", frozenset({"minute"})] == 8
+
+
+async def test_the_newest_final_session_of_each_index_is_told(
+    http: httpx.AsyncClient, api_engine: Engine
+) -> None:
+    levels = pd.Series([100.0, 101.0, 102.0], pd.bdate_range("2024-01-02", periods=3))
+    index = Strategy.RISK_PARITY, Frequency.QUARTERLY
+    with api_engine.begin() as connection:
+        missing = {date(2024, 1, 4): ["KO"]}
+        publications.publish(connection, *index, levels, missing, cause="launch", task_id=None)
+    found = await scraped(http)
+    told = found["autoindex_final_session_timestamp_seconds", frozenset(index)]
+    assert datetime.fromtimestamp(told, UTC) == datetime(2024, 1, 3, tzinfo=UTC)
+    since = found["autoindex_final_session_published_timestamp_seconds", frozenset(index)]
+    assert since == pytest.approx(datetime.now(UTC).timestamp(), abs=HANG_SECONDS)
 
 
 async def test_requests_are_counted_by_route_and_never_by_path(http: httpx.AsyncClient) -> None:
