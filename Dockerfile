@@ -1,5 +1,5 @@
 # One image for every part; compose.yaml says which one a container is. Linted, never run: see
-# docs/operations.md.
+# docs/operations/services.md.
 FROM python:3.12-slim-bookworm
 
 ENV PIP_NO_CACHE_DIR=1 \

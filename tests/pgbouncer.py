@@ -20,7 +20,7 @@ from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
 from worker.prefect_yaml import PROJECT
 
-_GUIDE: Final = (PROJECT / "docs" / "operations.md").read_text()
+_GUIDE: Final = (PROJECT / "docs" / "operations" / "pgbouncer.md").read_text()
 # As in a shell of root: Debian puts it where ordinary users do not look.
 _PATH: Final = f"{os.environ['PATH']}:/usr/sbin"
 

@@ -16,7 +16,7 @@ from autoindex.settings import Settings
 from deployments.alerts import automations
 
 PROJECT = Path(__file__).resolve().parent.parent
-GUIDE = (PROJECT / "docs" / "operations.md").read_text()
+GUIDE = "".join(page.read_text() for page in PROJECT.glob("docs/operations/*.md"))
 COMPOSE = (PROJECT / "compose.yaml").read_text()
 PROMETHEUS = PROJECT / "deployments" / "prometheus"
 RULES_TEST = PROJECT / "tests" / "deployments" / "alerts" / "prometheus_rules.yml"
@@ -32,7 +32,7 @@ def test_every_alert_is_explained() -> None:
 
 def test_every_worker_is_told_its_type() -> None:
     """Without it a worker exits if Prefect is unavailable at its start."""
-    paths = (*PROJECT.glob("docs/*.md"), PROJECT / "Dockerfile", *UNITS)
+    paths = (*PROJECT.glob("docs/**/*.md"), PROJECT / "Dockerfile", *UNITS)
     texts = [path.read_text() for path in paths]
     commands = re.findall(r'prefect[", ]+worker[", ]+start.*', "\n".join(texts))
     assert len(commands) == 4
