@@ -11,7 +11,7 @@ unexport PYTHONHOME PYTHONPATH
 # Many tests wait for servers to start: two cores carry three of them.
 TEST_PROCESSES ?= 3
 
-.PHONY: help demo up check test chaos lint types format bench lock clean
+.PHONY: help demo up check test docs chaos lint types format bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -26,8 +26,12 @@ up: .venv/runtime  ## the whole stack in the foreground, until Ctrl-C
 check: lint types  ## lint, types and every test that needs no server: while you work
 	$(BIN)/python -m pytest --numprocesses 2 -m "not server"
 
-test: .venv/dev .venv/client-generator  ## every test: unit, storage, flows, API, the whole stack
+test: .venv/dev .venv/client-generator .venv/docs  ## every test: unit, storage, flows, API, the whole stack
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+
+docs: .venv/runtime .venv/docs  ## the documentation's site, in site/
+	@NO_MKDOCS_2_WARNING=1 .venv/docs/bin/python -m mkdocs build --quiet --strict --config-file docs_site/mkdocs.yml
+	@echo "Open site/index.html. To search: $(BIN)/python -m http.server --directory site 8080"
 
 chaos: .venv/dev  ## 100 tasks in a storm of 40 faults, to every part there is (OPTIONS="--seed 2")
 	$(BIN)/python -m tests.end_to_end.chaos $(OPTIONS)
@@ -52,6 +56,7 @@ lock: .venv/dev  ## pin the newest versions that work together
 	$(BIN)/uv pip compile pyproject.toml $(LOCK) --extra build --extra dev --extra bench \
 		--constraint requirements-dev.lock --output-file requirements-bench.lock
 	$(BIN)/uv pip compile $(LOCK) --group client-generator --output-file requirements-client-generator.lock
+	$(BIN)/uv pip compile $(LOCK) --group docs --output-file requirements-docs.lock
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove the virtual environment and everything the local stack has stored
@@ -78,6 +83,13 @@ clean:  ## remove the virtual environment and everything the local stack has sto
 	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --disable-pip-version-check --quiet --no-input \
 		install --no-deps --require-hashes --requirement requirements-client-generator.lock && touch $@ || \
 		{ rm -rf $@; echo "the generator of API clients can't be installed here" >&2; }
+
+# Without it the one test that builds the site says that it is missing.
+.venv/docs: .venv/bin/python requirements-docs.lock
+	@echo "Installing what builds the documentation into an environment of its own (once)"
+	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --disable-pip-version-check --quiet --no-input \
+		install --no-deps --require-hashes --requirement requirements-docs.lock && touch $@ || \
+		{ rm -rf $@; echo "the documentation's site can't be built here" >&2; }
 
 # Benchmarks run without it too, and say what they lack.
 .venv/bench: .venv/dev requirements-bench.lock

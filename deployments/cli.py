@@ -219,7 +219,10 @@ def archive() -> None:
 
 @app.command()
 def restore(
-    kind: Annotated[Literal["prices", "news", "logs"], typer.Argument(help="What to restore.")],
+    kind: Annotated[
+        Literal["prices", "news", "logs"],
+        typer.Argument(metavar="KIND", help="What to restore."),
+    ],
     start: Annotated[
         datetime,
         typer.Option("--from", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="The first day."),

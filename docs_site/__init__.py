@@ -1,0 +1,1 @@
+"""The documentation's site: `make docs` builds it, without a network, from `docs/` and the code."""
