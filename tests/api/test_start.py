@@ -31,6 +31,12 @@ NOWHERE = "http://127.0.0.1:1/api"
 COMMAND = [sys.executable, "-m", "api"]
 
 
+def environment(settings: Settings, **changed: str) -> dict[str, str]:
+    """The variables of a facade whose Prefect is away, on a port that nobody else has."""
+    own = settings.environment() | {"AUTOINDEX_API_PORT": str(free_port())}
+    return {**os.environ, **own, "PREFECT_API_URL": NOWHERE, **changed}
+
+
 def test_a_facade_loads_neither_prefect_nor_what_computes() -> None:
     code = (
         "import sys, api.app, api.__main__;"
@@ -57,7 +63,7 @@ def test_a_facade_loads_neither_prefect_nor_what_computes() -> None:
 def test_it_says_what_it_needs(
     api_settings: Settings, changed: dict[str, str], reason: str
 ) -> None:
-    env = {**os.environ, **api_settings.environment(), "PREFECT_API_URL": NOWHERE, **changed}
+    env = environment(api_settings, **changed)
     ended = subprocess.run(
         COMMAND, env=env, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
     )
@@ -71,8 +77,7 @@ def test_a_port_that_is_taken_is_named(api_settings: Settings) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        chosen = api_settings.model_copy(update={"api_port": port})
-        env = {**os.environ, **chosen.environment(), "PREFECT_API_URL": NOWHERE}
+        env = environment(api_settings, AUTOINDEX_API_PORT=str(port))
         ended = subprocess.run(
             COMMAND, env=env, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
         )
@@ -85,8 +90,7 @@ def test_a_pooler_that_keeps_no_session_is_refused(
     api_settings: Settings, server: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     with pgbouncer(server, tmp_path, pool_mode="transaction") as pooler:
-        chosen = {"AUTOINDEX_DATABASE_URL": pooler.url("facade"), "PREFECT_API_URL": NOWHERE}
-        env = {**os.environ, **api_settings.environment(), **chosen}
+        env = environment(api_settings, AUTOINDEX_DATABASE_URL=pooler.url("facade"))
         ended = subprocess.run(
             COMMAND, env=env, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
         )
@@ -100,8 +104,7 @@ def test_a_pooler_that_keeps_no_session_is_refused(
 def url(api_settings: Settings) -> Iterator[str]:
     """A facade whose Prefect is away."""
     port = free_port()
-    chosen = api_settings.model_copy(update={"api_port": port})
-    env = {**os.environ, **chosen.environment(), "PREFECT_API_URL": NOWHERE}
+    env = environment(api_settings, AUTOINDEX_API_PORT=str(port))
     facade = subprocess.Popen(COMMAND, env=env, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
