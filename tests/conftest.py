@@ -29,6 +29,12 @@ hypothesis.settings.load_profile("ci")
 _numbers = count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests run on another PostgreSQL than the wheel's."""
+    explained = "folder of the programs of the PostgreSQL to test with"
+    parser.addoption("--postgres", type=Path, metavar="FOLDER", help=explained)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep out of the tests what the developer's shell is set to, and how it has started them."""
     if not hasattr(config, "workerinput"):  # one home for all of xdist's processes
@@ -114,9 +120,11 @@ def memory_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def server(memory_folder: Path) -> Iterator[EmbeddedPostgres]:
+def server(memory_folder: Path, pytestconfig: pytest.Config) -> Iterator[EmbeddedPostgres]:
     """An embedded PostgreSQL with a migrated template database."""
-    with EmbeddedPostgres(memory_folder / "pg", memory_folder / "run") as running:
+    programs = pytestconfig.getoption("postgres")
+    folders = memory_folder / "pg", memory_folder / "run"
+    with EmbeddedPostgres(*folders, programs=programs) as running:
         _forgo_durability(running)
         migrate.create_database(running.url("template_autoindex"))
         migrate.upgrade(running.url("template_autoindex"))

