@@ -45,10 +45,10 @@ def write(content: ReportContent, path: Path) -> None:
     cover: Worksheet = book.create_sheet("Cover")
     sheets.add_all(book, content)
     native_charts.add_sheet(book, content)
-    check_sheet.add_sheet(book, content)
+    values = check_sheet.add_sheet(book, content)
     _cover(cover, content, book.sheetnames[1:])
     _properties(book, content)
-    stable_zip.save(book, path, content.generated_at)
+    stable_zip.save(book, path, content.generated_at, values)
 
 
 def _properties(book: Workbook, content: ReportContent) -> None:

@@ -202,7 +202,7 @@ def test_the_same_content_gives_the_same_bytes(
 
 
 def test_checks_point_at_the_stated_figures(book: Workbook, content: ReportContent) -> None:
-    stated = {sentence: place for sentence, place, _ in check_sheet.formulas(content)}
+    stated = {check.sentence: check.stated for check in check_sheet.checks(content)}
     assert len(stated) == 11
     cover = book["Cover"]
     assert cover["A8"].value == "Month to date"
@@ -211,8 +211,18 @@ def test_checks_point_at_the_stated_figures(book: Workbook, content: ReportConte
     assert stated["The contributions add up to the period's return"] == "Cover!B8"
 
 
+def test_formulas_have_values_for_viewers_that_compute_nothing(path: Path) -> None:
+    formulas = _formulas(load_workbook(path)["Check"])
+    page = load_workbook(path, data_only=True)["Check"]
+    assert len(formulas) == 4 * 11 + 1
+    assert None not in [page[place].value for place in formulas]
+    assert [row[4].value for row in page.iter_rows(min_row=2) if row[0].value] == ["yes"] * 12
+
+
 @pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not installed")
 def test_libreoffice_recalculates_the_checks(path: Path, tmp_path: Path) -> None:
+    # What openpyxl saves has no values.
+    load_workbook(path).save(tmp_path / "report.xlsx")
     every_sheet_as_csv = (
         "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1"
     )
@@ -225,7 +235,7 @@ def test_libreoffice_recalculates_the_checks(path: Path, tmp_path: Path) -> None
             every_sheet_as_csv,
             "--outdir",
             str(tmp_path),
-            str(path),
+            str(tmp_path / "report.xlsx"),
         ],
         check=True,
         capture_output=True,
@@ -236,3 +246,7 @@ def test_libreoffice_recalculates_the_checks(path: Path, tmp_path: Path) -> None
         _, *rows = [row for row in csv.reader(file) if row[0]]
     assert [row[4] for row in rows] == ["yes"] * 12
     assert rows[-1][0] == "All agree"
+    page = load_workbook(path, data_only=True)["Check"]
+    for line, row in enumerate(rows[:-1], start=2):
+        stored = [page[f"{column}{line}"].value for column in "BC"]
+        assert stored == pytest.approx([float(row[1]), float(row[2])], abs=1e-12), row[0]
