@@ -21,6 +21,8 @@ from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime
 
 _SECONDS_BETWEEN_UPDATES: Final = 0.5
+# What a dry run counts has not happened. For programs the names stay.
+_IN_DRY_RUN: Final = {"removed": "would remove", "deleted": "would delete"}
 
 
 class Progress:
@@ -74,8 +76,16 @@ def finish(run: Runtime, kind: str, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _markdown(kind: str, result: Mapping[str, Any]) -> str:
+    if result.get("dry_run"):
+        result = _planned(result)
     rows = "\n".join(f"| {_label(name)} | {_cell(value)} |" for name, value in result.items())
     return f"# {kind.capitalize()}: {flow_run.name}\n\n| | |\n|---|---|\n{rows}\n"
+
+
+def _planned(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {_IN_DRY_RUN.get(name, name): _planned(below) for name, below in value.items()}
 
 
 def _cell(value: object) -> str:

@@ -47,6 +47,15 @@ def test_compute_and_report_say_what_they_made(worker: Worker, engine: Engine) -
     assert "| report type | weekly |" in seen["report-result"]["data"]
 
 
+def test_a_dry_run_says_what_it_would_do(worker: Worker) -> None:
+    counted = worker.run(worker.ask(worker.deploy("flows.cleanup.cleanup", "cleanup")), CLOCK)
+    shown = artifacts(worker, counted)["cleanup-result"]["data"]
+    assert (
+        "| would remove | prices: older than: 2021-12-28<br>archived: 0<br>would delete: " in shown
+    )
+    assert "| removed" not in shown
+
+
 def store(engine: Engine) -> None:
     listed = [
         UniverseRow(symbol=one, exchange="NYSE", currency="USD", name=one, shares_outstanding=10**9)
