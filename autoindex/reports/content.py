@@ -116,6 +116,11 @@ class MonthlyReturns(Part):
     benchmark_year_return: Number
     incomplete: tuple[int, ...] = Field(description="Months of the year that are cut short.")
 
+    @property
+    def whole(self) -> bool:
+        """Whether every month is there, with all its sessions."""
+        return None not in self.months and not self.incomplete
+
 
 class MonthReturn(Part):
     """One complete calendar month."""

@@ -174,7 +174,7 @@ def months(content: ReportContent, width: float) -> list[Flowable]:
         return []
     caption = (
         "Per cent. The stronger the shade, the larger the move; losses are grey and have a minus "
-        "sign. * marks a month that is cut short."
+        "sign. * marks a month or a year that is cut short."
     )
     return [
         Heading("Monthly returns"),

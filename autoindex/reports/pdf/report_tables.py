@@ -134,9 +134,13 @@ def _year(year: MonthlyReturns, marked: str) -> list[str]:
     return [
         f"{year.year}{marked}",
         *cells,
-        _per_cent(year.year_return),
-        _per_cent(year.benchmark_year_return),
+        _of_year(year, year.year_return),
+        _of_year(year, year.benchmark_year_return),
     ]
+
+
+def _of_year(year: MonthlyReturns, value: Number) -> str:
+    return _per_cent(value) + ("" if year.whole or value is None else "*")
 
 
 def _per_cent(value: Number) -> str:

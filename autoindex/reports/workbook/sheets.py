@@ -174,9 +174,9 @@ def _months(book: Workbook, content: ReportContent) -> None:
     rows = [
         (
             year.year,
-            *year.months,
-            year.year_return,
-            year.benchmark_year_return,
+            *(_whole(value, at not in year.incomplete) for at, value in enumerate(year.months, 1)),
+            _whole(year.year_return, year.whole),
+            _whole(year.benchmark_year_return, year.whole),
             back_test.of_year(content, year.year),
         )
         for year in content.monthly_returns
@@ -194,6 +194,10 @@ def _months(book: Workbook, content: ReportContent) -> None:
         end_color="6DA3AD",
     )
     page.conditional_formatting.add(f"B2:M{len(rows) + 1}", shades)
+
+
+def _whole(value: Number, whole: bool) -> tuple[Number, str]:
+    return value, PERCENT if whole else f'{PERCENT}"*"'
 
 
 def _holdings(book: Workbook, content: ReportContent) -> None:
@@ -304,8 +308,10 @@ def _corrections(book: Workbook, content: ReportContent) -> None:
 
 
 def _notes(book: Workbook, content: ReportContent) -> None:
+    short = any(not year.whole for year in content.monthly_returns)
     rows = [
         *(("Data quality", note) for note in content.quality_notes),
+        *([("Monthly returns", "* marks a month or a year that is cut short.")] if short else []),
         *((f"Not shown: {words(gap.part)}", gap.reason) for gap in content.missing),
         *((paragraph.title, paragraph.text) for paragraph in content.method),
     ]

@@ -12,7 +12,7 @@ from pypdf import PdfReader
 from autoindex.reports.compose import compose
 from autoindex.reports.content import Imprint, ReportContent
 from autoindex.reports.pdf import document
-from autoindex.reports.wording import day, percent
+from autoindex.reports.wording import day, figure, percent
 from autoindex.requests import ReportType
 from autoindex.setting_types import Paper
 
@@ -45,6 +45,13 @@ def test_figures_can_be_searched(text: str, content: ReportContent) -> None:
         assert row.symbol in text
     assert "Procter & Gamble" in text
     assert "What flatters these figures" in text
+
+
+def test_years_that_are_cut_short_have_an_asterisk(text: str, content: ReportContent) -> None:
+    years = {year.whole: figure(100.0 * year.year_return, 1) for year in content.monthly_returns}
+    assert f"{years[False]}*" in text.split()
+    assert years[True] in text.split()
+    assert "* marks a month or a year that is cut short." in " ".join(text.split())
 
 
 def test_every_part_is_bookmarked(reader: PdfReader) -> None:

@@ -75,6 +75,18 @@ def test_holdings_and_months_have_every_digit(book: Workbook, content: ReportCon
     ]
 
 
+def test_months_and_years_that_are_cut_short_have_an_asterisk(
+    book: Workbook, content: ReportContent
+) -> None:
+    page = book["Monthly returns"]
+    for line, year in enumerate(content.monthly_returns, start=2):
+        marked = [page.cell(line, 1 + month).number_format[-3:] == '"*"' for month in range(1, 14)]
+        assert marked == [*(month in year.incomplete for month in range(1, 13)), not year.whole]
+    assert {year.whole for year in content.monthly_returns} == {True, False}
+    notes = [row[1].value for row in book["Notes and method"].iter_rows()]
+    assert "* marks a month or a year that is cut short." in notes
+
+
 def test_cells_are_typed_and_formatted(book: Workbook, content: ReportContent) -> None:
     daily = book["Daily"]
     assert isinstance(daily["A2"].value, datetime)
