@@ -3,11 +3,14 @@
 import logging
 import math
 import time
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from cachetools import TTLCache
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 from redis.asyncio import ConnectionPool
@@ -16,6 +19,8 @@ from redis.backoff import NoBackoff
 
 from autoindex.settings import Settings
 
+_WINDOW_SECONDS: Final = 60
+_MOST_WINDOWS: Final = 100_000
 _REDIS_SECONDS: Final = 0.5
 _WITHOUT_REDIS_SECONDS: Final = 10.0
 
@@ -43,13 +48,45 @@ class Allowance:
     reset_seconds: int
 
 
+class Windows:
+    """The windows of this process; a user who was quiet for a minute is forgotten.
+
+    The storage in process of `limits` looks through all users, in threads, at each request.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._admitted: TTLCache[tuple[str, str], deque[float]] = TTLCache(
+            _MOST_WINDOWS, _WINDOW_SECONDS, clock
+        )
+
+    def __len__(self) -> int:
+        """How many windows are kept."""
+        return len(self._admitted)
+
+    def hit(self, item: RateLimitItem, user: str) -> Allowance:
+        """Count a request; raises `TooManyRequests`."""
+        now, key = self._clock(), (item.namespace, user)
+        admitted = self._admitted.get(key, deque())
+        while admitted and admitted[0] <= now - _WINDOW_SECONDS:
+            admitted.popleft()
+        is_full = len(admitted) >= item.amount
+        if not is_full:
+            admitted.append(now)
+            self._admitted[key] = admitted  # for another minute
+        seconds = max(1, math.ceil(admitted[0] + _WINDOW_SECONDS - now))
+        if is_full:
+            raise TooManyRequests(item.amount, seconds)
+        return Allowance(item.amount, item.amount - len(admitted), seconds)
+
+
 class RateLimits:
     """Counts requests by user; one that starts a task also counts against a lower limit."""
 
     def __init__(self, settings: Settings) -> None:
         self._requests = RateLimitItemPerMinute(settings.requests_per_minute, namespace="requests")
         self._tasks = RateLimitItemPerMinute(settings.tasks_per_minute, namespace="tasks")
-        self._here = MovingWindowRateLimiter(MemoryStorage())
+        self._here = Windows()
         self._pool = _pool(settings)
         self._shared = None if self._pool is None else _limiter(self._pool)
         self._shared_again_at = 0.0
@@ -76,7 +113,7 @@ class RateLimits:
                 # Each process counts alone for a while, rather than refuse or slow every request.
                 log.warning("rate limits are counted in process: Redis fails", exc_info=problem)
                 self._shared_again_at = time.monotonic() + _WITHOUT_REDIS_SECONDS
-        return await _hit(self._here, item, user)
+        return self._here.hit(item, user)
 
 
 async def _hit(limiter: MovingWindowRateLimiter, item: RateLimitItem, user: str) -> Allowance:

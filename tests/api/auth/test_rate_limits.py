@@ -1,13 +1,15 @@
 """The windows, in process and in a real Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from limits import RateLimitItemPerMinute
 from pydantic import SecretStr
 
-from api.auth.rate_limits import RateLimits, TooManyRequests
+from api.auth.rate_limits import RateLimits, TooManyRequests, Windows
 from autoindex.settings import Settings
 from tests.redis_server import redis_server, url
 
@@ -93,3 +95,27 @@ async def test_what_is_left_is_told(limits: RateLimits) -> None:
     read = await limits.admit("careful", starts_task=False)
     assert (read.limit, read.remaining) == (5, 2)
     assert 50 <= read.reset_seconds <= 61
+
+
+async def test_many_users_leave_nothing_to_do_beside_their_requests() -> None:
+    before = asyncio.all_tasks()
+    async with opened(Settings()) as limits:
+        for number in range(200):
+            await limits.admit(f"user-{number}", starts_task=True)
+        assert asyncio.all_tasks() == before
+
+
+def test_a_window_moves_and_a_quiet_user_is_forgotten() -> None:
+    now = 0.0
+    windows, item = Windows(lambda: now), RateLimitItemPerMinute(2)
+    left = []
+    for at in (0.0, 40.0, 59.9, 60.0, 61.0, 100.0):
+        now = at
+        try:
+            left.append(windows.hit(item, "ada").reset_seconds)
+        except TooManyRequests as refused:
+            left.append(-refused.retry_after_seconds)
+    # What was refused has used nothing up.
+    assert left == [60, 20, -1, 40, -39, 20]
+    now = 100.0 + 60.0
+    assert len(windows) == 0
