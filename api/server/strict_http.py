@@ -18,17 +18,21 @@ class StrictConnection(h11.Connection):
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, LARGEST_HEAD_BYTES)
-        self._chunks = 0
+        self._chunks, self._before_chunk = 0, False
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """The next event, checked."""
         if self.their_state is h11.IDLE:
-            self._chunks = 0
+            self._chunks, self._before_chunk = 0, False
             _check_head(self.trailing_data[0])
+        elif self._before_chunk:
+            _check_chunk(self.trailing_data[0])
         event = super().next_event()
         if isinstance(event, h11.Request):
             _check_request(event)
+            self._before_chunk = b"transfer-encoding" in _names(event)
         elif isinstance(event, h11.Data):
+            self._before_chunk = event.chunk_end
             self._chunks += event.chunk_start
             if self._chunks > _MOST_CHUNKS:
                 raise h11.RemoteProtocolError(f"more than {_MOST_CHUNKS} chunks")
@@ -45,8 +49,19 @@ def _check_head(arrived: bytes) -> None:
         raise h11.RemoteProtocolError("a line without an end, or folded")
 
 
+def _check_chunk(arrived: bytes) -> None:
+    """Check the line before a chunk, whose extension h11 takes as it is."""
+    line = arrived.removeprefix(b"\r\n").partition(b"\r\n")[0]
+    if b"\r" in line.removesuffix(b"\r"):
+        raise h11.RemoteProtocolError("a chunk's line without an end")
+
+
+def _names(request: h11.Request) -> set[bytes]:
+    return {name for name, _ in request.headers}
+
+
 def _check_request(request: h11.Request) -> None:
-    names = {name for name, _ in request.headers}
+    names = _names(request)
     if b"transfer-encoding" in names and b"content-length" in names:
         raise h11.RemoteProtocolError("Content-Length beside Transfer-Encoding")
     if b"transfer-encoding" in names and request.http_version != b"1.1":

@@ -15,9 +15,10 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from api.auth import tokens
+from api.server import middleware
 from api.server.http_protocol import GuardedProtocol
 from api.server.idle_connections import AnonymousConnections
-from api.server.middleware import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
+from api.server.middleware import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES, MOST_HEADERS
 from autoindex.settings import Settings
 from autoindex.storage import stored_reports
 from tests.api.answers import EVERY_SCOPE
@@ -149,6 +150,7 @@ POST = b"POST /api/v1/background/refresh HTTP/1.1\r\nHost: a\r\n"
         POST + b"Content-Length: +3\r\n\r\nabc",
         POST + b"Content-Length : 3\r\n\r\nabc",
         POST + b"X: a\r\n\tContent-Length: 3\r\n\r\nabc",
+        POST + b"X: a\r\n Content-Length: 3\r\n\r\nabc",
         POST + b"X: a\nContent-Length: 3\r\n\r\nabc",
         POST + b"X: a\rContent-Length: 3\r\n\r\nabc",
         b"GET /health HTTP/1.1\nHost: a\n\n",
@@ -160,6 +162,11 @@ POST = b"POST /api/v1/background/refresh HTTP/1.1\r\nHost: a\r\n"
 async def test_what_is_no_request_is_a_problem(facade: Facade, sent: bytes) -> None:
     assert "not an HTTP request" in problem(await facade.say(sent), 400)
     assert await facade.answers()
+
+
+async def test_too_many_fields_are_refused_before_they_are_parsed(facade: Facade) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * (MOST_HEADERS + 1)
+    assert "not an HTTP request" in problem(await facade.say(head, b"\r\n"), 400)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +195,18 @@ async def test_a_gigabyte_is_not_read(facade: Facade) -> None:
     full = [chunks] * (LARGEST_BODY_BYTES // 0x10000)
     chunked = await facade.say(post, b"Transfer-Encoding: chunked\r\n\r\n", *full, *one_more)
     assert "bytes at most" in problem(chunked, 413)
+
+
+async def test_a_body_that_trickles_in_is_not_waited_for(
+    facade: Facade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "_SLOWEST_BODY_SECONDS", 0.5)
+    post = b"POST /api/v1/background/refresh HTTP/1.1\r\n" + facade.head
+    reader, writer = await facade.connect()
+    writer.write(post + b"Content-Length: 2\r\n\r\n{")
+    assert b" 408 " in await reader.readline()
+    writer.close()
+    assert await facade.answers()
 
 
 async def test_clients_that_go_away_leave_nothing_behind(facade: Facade) -> None:
@@ -246,6 +265,20 @@ async def test_who_does_not_take_an_answer_is_dropped(
     await facade.without_connections()
     writer.transport.abort()
     path.unlink()
+
+
+@pytest.mark.parametrize("extended", [b"2;a\rb\r\n{}\r\n0\r\n\r\n", b"2\r\n{}\r\n0;\r0\r\n\r\n"])
+async def test_a_chunks_line_ends_in_one_way_only(facade: Facade, extended: bytes) -> None:
+    post = b"POST /api/v1/background/refresh HTTP/1.1\r\n" + facade.head
+    chunked = post + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    problem(await facade.say(chunked + extended), 400)
+    reader, writer = await facade.connect()
+    for part in (chunked, b"1;a=b\r", b"\n{\r", b"\n1;c\r\n}\r\n0\r", b"\n\r\n"):
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(0)
+    assert b" 202 " in await reader.readline()
+    writer.close()
 
 
 async def test_a_body_of_tiny_chunks_is_refused_before_it_is_read(facade: Facade) -> None:
