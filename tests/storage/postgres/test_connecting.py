@@ -1,6 +1,7 @@
 """What a connection relies on holds whatever the role, the database or an operator has set."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,14 +11,16 @@ from uuid import UUID
 import numpy as np
 import psycopg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from autoindex.settings import Settings
 from autoindex.storage import migrate, versions
-from autoindex.storage.postgres import binary_copy, engines, listening
+from autoindex.storage.postgres import binary_copy, connecting, engines, listening
 from autoindex.storage.postgres.transient import UNAVAILABLE
 from deployments.local.embedded_postgres import EmbeddedPostgres
+from tests.relay import to_database
 
 TASK = UUID(int=5)
 # Each of them has broken something: times of another zone, values that psycopg refuses to read,
@@ -118,6 +121,46 @@ async def test_nor_does_it_for_the_facade_and_who_listens(unusual: Settings) -> 
     await heard.aclose()
     await made.dispose()
     assert (zone, limit, name) == ("UTC", "4s", "autoindex-api")
+
+
+def silence(handle: int) -> dict[str, int]:
+    """How long the system waits for a peer that says nothing more."""
+    with socket.fromfd(handle, socket.AF_INET, socket.SOCK_STREAM) as shared:
+        assert shared.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+        return {
+            name: shared.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names
+        }
+
+
+@pytest.mark.anyio
+async def test_a_peer_that_is_gone_without_a_word_is_found_out_on_every_connection(
+    settings: Settings,
+) -> None:
+    relay, there = to_database(settings.database())
+    far = settings.model_copy(update={"database_url": SecretStr(there)})
+    short = {
+        "TCP_KEEPIDLE": 10,
+        "TCP_KEEPINTVL": 5,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": 20_000,
+    }
+    with relay:
+        for made in (engines.engine(far), engines.run_engine(far, TASK)):
+            with made.connect() as connection:
+                assert silence(connection.connection.driver_connection.fileno()) == short  # type: ignore[union-attr]
+                # The server, too, finds out a client that is gone.
+                shown = text("select name from pg_settings where source = 'session'")
+                told = set(connection.scalars(shown))
+                assert told >= {f"tcp_keepalives_{of}" for of in ("idle", "interval", "count")}
+            made.dispose()
+        facades = engines.async_engine(far, "autoindex-api")
+        async with facades.connect() as one:
+            raw = await one.get_raw_connection()
+            assert silence(raw.driver_connection.fileno()) == short  # type: ignore[union-attr]
+        await facades.dispose()
+        async with connecting.connected(there, "listener") as listener:
+            assert silence(listener.fileno()) == short
 
 
 def test_migrations_run_for_such_a_role(
