@@ -27,6 +27,7 @@ from sqlalchemy import Connection, Engine, text
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
 from autoindex.storage import cache
+from autoindex.storage.index.computation_input import ComputationInput
 from autoindex.storage.postgres import binary_copy
 from benchmarks import database, own_memory, panels, stored, table
 from benchmarks import index as in_memory
@@ -113,10 +114,18 @@ def work(run: Runtime) -> tuple[dict[str, float], Computed]:
     with timed() as read:
         loaded = flow.load_prices.fn(run, REQUEST)
     with timed() as computing:
-        computed = flow.compute.fn(loaded, REQUEST)
+        computed = compute(loaded)
     with timed() as storing:
         flow.store.fn(run, REQUEST, loaded, computed)
     return dict(zip(_PARTS, (*read, *computing, *storing), strict=True)), computed
+
+
+def compute(loaded: ComputationInput, request: ComputeIndexRequest = REQUEST) -> Computed:
+    """What the flow's task computes."""
+    computed = flow.compute.fn(loaded, request)
+    if computed is None:
+        raise SystemExit("somebody else has changed the data")
+    return computed
 
 
 def floors(engine: Engine, panel: Panel, computed: Computed) -> dict[str, float]:
@@ -145,10 +154,9 @@ def prepared(connection: Connection, computed: Computed) -> dict[str, database.C
 
 
 def columns(computed: Computed) -> dict[str, database.Columns]:
-    """Levels and allocations as columns of their tables; assets are numbers of columns."""
-    levels, weights = computed.series.levels, computed.series.weights
-    at, column = np.nonzero(weights.to_numpy() > 0)
-    days = weights.index.to_numpy().astype("datetime64[D]")
+    """Levels and allocations as columns of their tables."""
+    levels, held = computed.series.levels, computed.series.held
+    rebalances = np.concatenate([np.repeat(part.sessions, part.counts) for part in held])
     return {
         "index_levels": {
             **which(len(levels)),
@@ -156,11 +164,12 @@ def columns(computed: Computed) -> dict[str, database.Columns]:
             "level": levels.to_numpy(),
         },
         "allocations": {
-            **which(len(at)),
-            "session": days[at],
-            "asset_id": column.astype(np.int32),
-            "weight": weights.to_numpy()[at, column],
-            "units": computed.series.units.to_numpy()[at, column],
+            **which(len(rebalances)),
+            "session": rebalances,
+            **{
+                name: np.concatenate([part.columns[name] for part in held])
+                for name in held[0].columns
+            },
         },
     }
 

@@ -89,7 +89,7 @@ def work(run: Runtime) -> dict[str, float]:
     with processor_time.own() as read:
         loaded = flow.load_prices.fn(run, REQUEST)
     with processor_time.own() as computing:
-        computed = flow.compute.fn(loaded, REQUEST)
+        computed = compute.compute(loaded, REQUEST)
     with processor_time.own() as storing:
         flow.store.fn(run, REQUEST, loaded, computed)
     return dict(zip(_PARTS, (*read, *computing, *storing), strict=True))

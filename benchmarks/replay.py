@@ -47,6 +47,7 @@ from autoindex.storage.tables import metadata, news_articles
 from autoindex.storage.universe import assets, universe_file
 from autoindex.storage.universe.universe_import import import_universe
 from benchmarks import database
+from benchmarks.compute import compute
 from benchmarks.reports import closes_and_benchmark
 from benchmarks.table import say
 from deployments.commands.universe_command import SANDBOX_FILE
@@ -157,7 +158,7 @@ class Replay:
         run, request = self._runtime("compute", now), ComputeIndexRequest()
         with disable_run_logger():
             loaded = compute_index.load_prices.fn(run, request)
-            computed = compute_index.compute.fn(loaded, request)
+            computed = compute(loaded, request)
             compute_index.store.fn(run, request, loaded, computed)
         measures = dict(computed.newest_metrics["all"])
         self._result = {

@@ -37,8 +37,6 @@ from flows.compute_index import Computed
 SYMBOLS, ROUNDS, AT_MOST = 250, 6, 1.1
 KEPT_SYMBOLS, KEPT_SESSIONS, CORRECTED, STORAGE_AT_MOST = 100, 1_320, 60, 1.3
 WEEK, AGE = 5, 8
-# As the flow does, to save memory.
-REBALANCES_A_LOAD = 64
 DAILY = ComputeIndexRequest(strategy=Strategy.COMPOSITE, frequency=Frequency.DAILY)
 WEEKLY = {"strategy": compute.REQUEST.strategy, "frequency": compute.REQUEST.frequency}
 _INDEX = ("index_levels", "allocations", "metrics")
@@ -85,7 +83,7 @@ def beside_plain(run: Runtime) -> dict[str, list[float]]:
         empty(run.engine)
         with processor_time.with_server(run.engine) as computing:
             loaded = flow.load_prices.fn(run, compute.REQUEST)
-            computed = flow.compute.fn(loaded, compute.REQUEST)
+            computed = compute.compute(loaded)
         with processor_time.with_server(run.engine) as storing:
             flow.store.fn(run, compute.REQUEST, loaded, computed)
         rows = counted(run.engine)
@@ -117,14 +115,12 @@ def counted(engine: Engine) -> Mapping[str, int]:
 def store_plainly(engine: Engine, computed: Computed) -> None:
     """Levels, allocations and metrics as rows, and nothing of how they came about."""
     with engine.begin() as connection:
-        ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
         columns = compute.columns(computed)
-        numbers = np.array([ids[name] for name in computed.series.weights.columns], np.int32)
         held = columns["allocations"]
-        loads = -(-len(computed.series.weights) // REBALANCES_A_LOAD)
-        for rows in np.array_split(np.arange(len(held["session"])), loads):
+        # In as many pieces as ours.
+        pieces = len(computed.series.held)
+        for rows in np.array_split(np.arange(len(held["session"])), pieces):
             part = {name: column[rows] for name, column in held.items()}
-            part["asset_id"] = numbers[part["asset_id"]]
             binary_copy.load(connection, "allocations", part)
         binary_copy.load(connection, "index_levels", columns["index_levels"])
         for day, windows in computed.metrics.items():
@@ -149,7 +145,7 @@ def correct_each_week(run: Runtime) -> None:
 def publish(run: Runtime) -> None:
     """Compute and store what is new and what is due."""
     loaded = flow.load_prices.fn(run, DAILY)
-    flow.store.fn(run, DAILY, loaded, flow.compute.fn(loaded, DAILY))
+    flow.store.fn(run, DAILY, loaded, compute.compute(loaded, DAILY))
 
 
 def correct(engine: Engine, panel: Panel, row: int, column: int) -> None:

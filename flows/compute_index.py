@@ -1,7 +1,7 @@
 """Compute index: load prices, compute, store, invalidate the cache."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,9 +9,7 @@ import pandas as pd
 from prefect import State, flow, get_run_logger
 
 from autoindex.errors import EmptyWindow, IndexImpossible, TurnTaken
-from autoindex.index import compute as index
 from autoindex.index import reasons
-from autoindex.index.compute import IndexSeries
 from autoindex.index.metrics import metrics as performance
 from autoindex.index.pro_forma import ProForma, pro_forma
 from autoindex.requests import (
@@ -25,6 +23,7 @@ from autoindex.requests import (
 from autoindex.storage import versions
 from autoindex.storage.index import (
     allocations,
+    close_blocks,
     computation_input,
     corrections,
     index_metrics,
@@ -32,17 +31,18 @@ from autoindex.storage.index import (
     pro_formas,
     publications,
 )
-from autoindex.storage.index.allocations import Allocations
 from autoindex.storage.index.computation_input import ComputationInput
 from autoindex.storage.index.corrections import Correction
 from autoindex.storage.index.index_metrics import Values
 from autoindex.storage.index.publications import Published
 from autoindex.storage.postgres import engines, locks
+from flows import index_series
 from flows.attempts import skip_superseded
 from flows.attempts.attempt import resumable
 from flows.attempts.outcome import finish, invalidate_cache
 from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime, opened
+from flows.index_series import Series
 from flows.visibility import artifacts, disclosure, failures, publication_events, run_names
 
 # A refresh stores a batch at a time, and a computation takes about as long as it.
@@ -82,7 +82,7 @@ def recompute(run: Runtime, request: ComputeIndexRequest) -> dict[str, Any]:
         publication_events.emit(published, loaded.cause(request), provisional, pending)
         publication_events.suspicious(loaded.suspicious)
     if not computed.series.levels.empty:
-        artifacts.index(computed.series.weights, computed.newest_metrics["all"])
+        artifacts.index(computed.series.decided, computed.newest_metrics["all"])
     evicted = invalidate_cache(run, versions.INDEX)
     return _summary(request, loaded, computed, published) | {
         "pending_corrections": [_shown(one) for one in pending],
@@ -98,7 +98,7 @@ def _publish(
     for _ in range(TRIES):
         loaded = load_prices(run, request)
         computed = compute(loaded, request)
-        if (published := store(run, request, loaded, computed)) is not None:
+        if computed and (published := store(run, request, loaded, computed)) is not None:
             return loaded, computed, published
         get_run_logger().info("prices or members have changed meanwhile: computing again")
     raise TurnTaken(f"prices or members have changed during each of {TRIES} computations")
@@ -115,10 +115,13 @@ def _measure(run: Runtime, request: ComputeIndexRequest) -> list[Correction]:
     asked = request.model_copy(update={"start_date": fresh[0].session, "end_date": None})
     try:
         # Without metrics, of which a long time has many.
-        trial = _levels(load_prices(run, asked), asked)[0].levels
+        found = _levels(load_prices(run, asked), asked)
     except (IndexImpossible, EmptyWindow) as error:
         get_run_logger().warning("what is pending was not measured: %s", error)
         return pending
+    if found is None:
+        return pending
+    trial = found[0].levels
     with run.engine.begin() as connection:
         stored = levels.load(connection, *which).reindex(trial.index)
         effect = float((trial / stored - 1).abs().max()) if len(trial) else 0.0
@@ -142,7 +145,7 @@ class Computed:
     `pro_forma` is that of the newest session, None where it cannot be computed.
     """
 
-    series: IndexSeries
+    series: Series
     levels: pd.Series
     metrics: dict[date, Values]
     pro_forma: ProForma | None
@@ -159,66 +162,62 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> ComputationInput:
     deadline = run.now - timedelta(hours=run.settings.provisional_after_hours)
     with engines.snapshot(run.engine) as connection:
         loaded = computation_input.read(connection, request, deadline)
-    symbols, last = len(loaded.constituents), loaded.closes.index[-1].date()
+    newest, blocks = loaded.closes.newest, len(loaded.closes.earlier)
     get_run_logger().info(
-        "loaded closes of %d symbols, %d sessions to %s", symbols, len(loaded.closes), last
+        "loaded closes of %d symbols, %d sessions to %s, %d blocks of sessions before them",
+        len(loaded.constituents),
+        len(newest),
+        newest.index[-1].date(),
+        blocks,
     )
     return loaded
 
 
 @retrying("compute")
-def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed:
-    """Compute levels, allocations, metrics and the pro-forma, without storing them."""
-    series, whole = _levels(loaded, request)
+def compute(loaded: ComputationInput, request: ComputeIndexRequest) -> Computed | None:
+    """Compute levels, allocations, metrics and the pro-forma, without storing them.
+
+    None where the prices or the universe have changed before all closes were read.
+    """
+    found = _levels(loaded, request)
+    if found is None:
+        return None
+    series, whole = found
     days = [*loaded.renewed, whole.index[-1].date()]
     metrics: dict[date, Values] = {
         day: performance(whole[: pd.Timestamp(day)], loaded.benchmark) for day in {*days}
     }
-    return Computed(series, whole, metrics, _pro_forma(loaded, request, series))
+    return Computed(series, whole, metrics, _pro_forma(loaded, request, series.current))
 
 
 def _levels(
     loaded: ComputationInput, request: ComputeIndexRequest
-) -> tuple[IndexSeries, pd.Series]:
+) -> tuple[Series, pd.Series] | None:
     """The new levels and allocations, and all levels with the new ones."""
-    series = index.compute(
-        loaded.closes,
-        strategy=request.strategy,
-        frequency=request.frequency,
-        shares=loaded.shares,
-        base=loaded.base,
-        members=loaded.memberships,
-        start=request.start_date or loaded.begins or date.min,
-    )
-    series = replace(series, levels=levels.kept(series.levels, loaded.published))
+    series = index_series.read(loaded, request)
+    if series is None:
+        return None
     whole = pd.concat([loaded.history, series.levels])
+    newest = loaded.closes.newest
     if whole.empty:
-        last = loaded.closes.index[-1].date()
-        members = {one.symbol for one in loaded.members if one.first <= last}
-        raise IndexImpossible(reasons.no_level(request.strategy, loaded.closes, members))
+        members = {one.symbol for one in loaded.members if one.first <= newest.index[-1].date()}
+        raise IndexImpossible(reasons.no_level(request.strategy, newest, members))
     if loaded.begins is not None and (begins := whole.index[0].date()) > loaded.begins:
         raise IndexImpossible(reasons.begins_later(loaded.begins, begins))
     get_run_logger().info(
-        "computed %d levels, %d rebalances", len(series.levels), len(series.weights)
+        "computed %d levels, %d rebalances", len(series.levels), series.rebalances
     )
     return series, whole
 
 
 def _pro_forma(
-    loaded: ComputationInput, request: ComputeIndexRequest, series: IndexSeries
+    loaded: ComputationInput, request: ComputeIndexRequest, current: pd.Series
 ) -> ProForma | None:
     """What the next rebalance decides with the newest closes; no level depends on it."""
-    if not series.units.empty:
-        units, since = series.units.iloc[-1], series.units.index[-1]
-    elif loaded.holdings is not None:
-        units, since = loaded.holdings.units, pd.Timestamp(loaded.holdings.decided)
-    else:
-        return None
     try:
         return pro_forma(
-            loaded.closes,
-            units,
-            since,
+            loaded.closes.newest,
+            current,
             strategy=request.strategy,
             frequency=request.frequency,
             shares=loaded.shares,
@@ -241,16 +240,15 @@ def store(
     with run.engine.begin() as connection:
         # Whoever changes prices or members holds it, and restates allocations with them.
         locks.until_commit(connection, locks.PRICES)
-        if computation_input.data_versions(connection) != loaded.data_versions:
+        if close_blocks.data_versions(connection) != loaded.closes.data_versions:
             return None
         corrections.remove(connection, loaded.applied(request.start_date))
         corrections.postpone(connection, loaded.out_of_reach(request.start_date))
-        ids = {asset.symbol: asset.id for asset in loaded.constituents}
-        pro_formas.store(connection, *which, computed.pro_forma, ids)
+        pro_formas.store(connection, *which, computed.pro_forma, loaded.ids)
         if series.levels.empty:
             return Published()
-        rows = Allocations(series.weights, series.units)
-        allocations.store(connection, *which, rows, ids, series.levels.index[0].date())
+        begin = series.levels.index[0].date()
+        allocations.store(connection, *which, series.held, begin)
         for day, values in computed.metrics.items():
             index_metrics.store(connection, *which, day, values)
         return publications.publish(
@@ -275,7 +273,7 @@ def _summary(
         "first_session": whole.index[0].date().isoformat(),
         "last_session": whole.index[-1].date().isoformat(),
         "sessions_computed": len(computed.series.levels),
-        "rebalances_computed": len(computed.series.weights),
+        "rebalances_computed": computed.series.rebalances,
         "sessions_published": published.added,
         "levels_changed": published.changed,
         "waiting": list(loaded.completeness.waiting),

@@ -1,9 +1,8 @@
 """Computes an index: weights at decision sessions, drifting holdings in between, levels."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import date
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -12,24 +11,18 @@ from numpy.typing import NDArray
 
 from autoindex import sessions
 from autoindex.errors import IndexImpossible
-from autoindex.index import reasons, strategies
-from autoindex.index.decisions import Decisions, Matrix
+from autoindex.index import reasons
+from autoindex.index.decisions import Matrix
 from autoindex.index.eligibility import Eligibility
-from autoindex.index.limits import apply_limits
-from autoindex.index.membership import Membership, clear_others, on
-from autoindex.index.shares import DatedShares, ShareCount
+from autoindex.index.membership import Membership
+from autoindex.index.rules import Block, Mask, Rows, Rules, chunks
+from autoindex.index.shares import ShareCount
 from autoindex.index.strategies import LOOKBACK
 from autoindex.requests import Frequency, Strategy
 
 BASE_VALUE: Final = 100.0
-# Sessions are computed in chunks of about so many closes, which bounds memory and fits into a
-# processor's cache.
-_CHUNK_CLOSES: Final = 131_072
-_FEWEST_SESSIONS: Final = 64
 
 Vector = NDArray[np.float64]
-Rows = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +43,16 @@ class Base:
 class IndexSeries:
     """New levels by session; weights and units, decision sessions × symbols, 0 where not held.
 
-    Nothing is NaN. `units` are the shares behind one index: weight × level / close. `notes` say
-    which decisions were skipped, how many bars were carried forward, and which symbols have ended.
+    Nothing is NaN. `units` are the shares behind one index: weight × level / close. The current
+    weights are those of the holdings at the last close. `notes` say which decisions were skipped,
+    how many bars were carried forward, and which symbols have ended.
     """
 
     levels: pd.Series
     weights: pd.DataFrame
     units: pd.DataFrame
-    notes: tuple[str, ...]
+    current_weights: pd.Series
+    notes: tuple[str, ...] = ()
 
 
 def lookback_sessions(strategy: Strategy) -> int:
@@ -97,11 +92,17 @@ def compute(
     base cannot be valued, or a solver does not converge; `ValueError` where `closes` lack the
     session or a symbol of the base.
     """
-    if not closes.columns.is_monotonic_increasing:
-        closes = closes[sorted(closes.columns)]
-    run = _Run(closes, strategy, shares, members)
-    decisions = run.index.get_indexer(sessions.rebalances(run.index, frequency))
-    return run.start(decisions, start) if base is None else run.resume(base, decisions)
+    run = Computation(
+        closes.columns,
+        strategy=strategy,
+        frequency=frequency,
+        shares=shares,
+        base=base,
+        members=members,
+        start=start,
+    )
+    series = run.extend(closes)
+    return replace(series, notes=run.finish())
 
 
 def decide(
@@ -115,8 +116,13 @@ def decide(
 
     None where no symbol can be weighted. Raises `IndexImpossible` where a solver does not converge.
     """
-    run = _Run(closes[sorted(closes.columns)], strategy, shares, members)
-    return run.decide_last()
+    rules = Rules(closes.columns, strategy, shares, members)
+    block = rules.read(closes)
+    if not block.weightable[-1]:
+        return None
+    at = np.array([len(block.days) - 1])
+    (weights,) = rules.decide(block, at, np.empty((1, len(rules.symbols))))
+    return pd.Series(weights, rules.symbols)
 
 
 def weightable(
@@ -127,162 +133,155 @@ def weightable(
     members: Iterable[Membership] | None = None,
 ) -> Mask:
     """At which sessions a decision, as `compute` makes it, can weight any symbol."""
-    return _Run(closes[sorted(closes.columns)], strategy, shares, members).weightable
+    return Rules(closes.columns, strategy, shares, members).read(closes).weightable
 
 
-class _Run:
-    """One computation over a window of closes."""
+class Computation:
+    """A computation by `compute` whose closes come in blocks of consecutive sessions.
+
+    Memory is bounded by a block. How the sessions are cut into blocks changes no bit of the result.
+    """
 
     def __init__(
         self,
-        closes: pd.DataFrame,
+        symbols: Iterable[str],
+        *,
         strategy: Strategy,
-        shares: Iterable[ShareCount],
-        members: Iterable[Membership] | None,
+        frequency: Frequency,
+        shares: Iterable[ShareCount] = (),
+        base: Base | None = None,
+        members: Iterable[Membership] | None = None,
+        start: date = date.min,
     ) -> None:
-        self.index: pd.DatetimeIndex = pd.DatetimeIndex(closes.index)
-        self.symbols: list[str] = list(closes.columns)
-        self.history = Eligibility.read(closes.to_numpy(np.float64), LOOKBACK[strategy])
-        self.eligible = self.history.eligible
-        self.members = None if members is None else list(members)
-        if self.members is not None:
-            clear_others(self.eligible, self.index, self.symbols, self.members)
-        self.days = self.index.to_numpy().astype("datetime64[D]")
-        self.strategy = strategy
-        self.shares = DatedShares(self.symbols, shares)
-        self.weightable = self._weightable()
+        self._rules = Rules(symbols, strategy, shares, members)
+        self._frequency = frequency
+        self._base = base
+        self._start = np.datetime64(start, "D")
+        self._history: Eligibility | None = None
+        self._index = pd.DatetimeIndex([])
+        self._notes: list[str] = []
+        self._was_eligible = False
+        # The units behind a level of 1, and what that has become at the newest decision.
+        self._held: Vector | None = None
+        self._growth = 1.0
 
-    def _weightable(self) -> Mask:
-        """At which sessions the strategy can weight any symbol."""
-        result = np.zeros(len(self.days), np.bool_)
-        for rows in _chunks(np.arange(len(self.days)), len(self.symbols)):
-            shares = self.shares.at(self.days[rows])
-            result[rows] = strategies.weightable(self.strategy, self.eligible[rows], shares)
-        return result
+    def extend(self, closes: pd.DataFrame) -> IndexSeries:
+        """The levels and decisions of the next sessions."""
+        block = self._rules.read(closes, self._history)
+        self._history = block.history
+        self._index = pd.DatetimeIndex(self._index.append(block.index))
+        decisions = block.index.get_indexer(sessions.rebalances(block.index, self._frequency))
+        first = 0
+        if self._held is None:
+            first = self._begin(block) if self._base is None else self._resume(block, self._base)
+            if self._base is None and self._held is not None:
+                decisions = np.union1d(decisions, [first])
+        return self._series(block, first, decisions[decisions >= first])
 
-    def start(self, decisions: Rows, earliest: date) -> IndexSeries:
-        """A new index, from the first session on which a symbol can be weighted."""
-        begin = int(np.searchsorted(self.days, np.datetime64(earliest, "D")))
-        first = begin + np.flatnonzero(self.weightable[begin:])[:1]
-        if not len(first) and self.eligible[begin:].any():
+    def finish(self) -> tuple[str, ...]:
+        """The notes; raises the errors of a computation that has not begun."""
+        if self._held is None and self._base is not None:
+            raise ValueError(f"the closes lack the base session {self._base.session:%Y-%m-%d}")
+        if self._held is None and self._was_eligible:
             raise IndexImpossible(
-                f"{self.strategy}: no constituent has shares outstanding; "
+                f"{self._rules.strategy}: no constituent has shares outstanding; "
                 "add them to the universe's CSV file and import it again"
             )
-        start = int(first[0]) if len(first) else len(self.index)
-        at = np.concatenate([first, decisions[decisions > start]])
-        return self._series(start, BASE_VALUE, np.zeros(len(self.symbols)), at, first=start)
+        if self._history is None:
+            return ()
+        gaps = self._history.gaps
+        carried = [f"{gaps} missing bars carried forward"] if gaps else []
+        last = {self._rules.symbols[column]: row for column, row in self._history.ended.items()}
+        return (*self._notes, *carried, *reasons.ended(last, self._index))
 
-    def resume(self, base: Base, decisions: Rows) -> IndexSeries:
-        """The sessions after a stored level."""
-        start = int(self.index.get_indexer(pd.DatetimeIndex([base.session]))[0])
-        if start < 0:
-            raise ValueError(f"the closes lack the base session {base.session:%Y-%m-%d}")
-        missing = set(base.units.index) - set(self.symbols)
+    def _begin(self, block: Block) -> int:
+        """Where a new index begins: at the first session on which a symbol can be weighted."""
+        earliest = int(np.searchsorted(block.days, self._start))
+        self._was_eligible |= bool(block.history.eligible[earliest:].any())
+        found = earliest + np.flatnonzero(block.weightable[earliest:])[:1]
+        if not len(found):
+            return len(block.index)
+        self._held = np.zeros(len(self._rules.symbols))
+        return int(found[0])
+
+    def _resume(self, block: Block, base: Base) -> int:
+        """The session after a stored level."""
+        missing = set(base.units.index) - set(self._rules.symbols)
         if missing:
             raise ValueError(f"the closes lack holdings: {', '.join(sorted(missing))}")
-        units = base.units.reindex(self.symbols).fillna(0).to_numpy(np.float64)
+        session = int(block.index.get_indexer(pd.DatetimeIndex([base.session]))[0])
+        if session < 0:
+            return len(block.index)
+        units = base.units.reindex(self._rules.symbols).fillna(0).to_numpy(np.float64)
         # Chain-linked: the stored level counts, even where the closes behind it have changed.
-        value = self._value(start, units)
-        held = units / (base.level if base.is_corrected else value)
-        return self._series(start, base.level, held, decisions[decisions > start], first=start + 1)
+        value = self._value(block, session, units)
+        self._held = units / (base.level if base.is_corrected else value)
+        return session + 1
 
-    def decide_last(self) -> pd.Series | None:
-        """The weights of a decision at the last session; None where no symbol can be weighted."""
-        if not self.weightable[-1]:
-            return None
-        (weights,) = self._decide(np.array([len(self.index) - 1]), np.empty((1, len(self.symbols))))
-        return pd.Series(weights, self.symbols)
-
-    def _value(self, session: int, units: Vector) -> float:
+    def _value(self, block: Block, session: int, units: Vector) -> float:
         held = np.flatnonzero(units)
-        (closes,) = self.history.closes(slice(session, session + 1))
+        (closes,) = block.closes(session, session)
         value = float(closes[held] @ units[held])
         if not value > 0:
-            unknown = [self.symbols[i] for i in held if np.isnan(closes[i])]
+            unknown = [self._rules.symbols[i] for i in held if np.isnan(closes[i])]
             raise IndexImpossible(
-                f"the holdings of {self.index[session]:%Y-%m-%d} cannot be valued: "
+                f"the holdings of {block.index[session]:%Y-%m-%d} cannot be valued: "
                 f"no close of {', '.join(unknown) or 'anything'}. If a cleanup has removed the "
                 "newest ones before that session, `autoindex restore prices` brings them back"
             )
         return value
 
-    def _series(
-        self, start: int, level: float, held: Vector, decisions: Rows, first: int
-    ) -> IndexSeries:
-        """The series from `level` at session `start`; `held` are the units behind a level of 1."""
-        possible = self.weightable[decisions]
+    def _series(self, block: Block, first: int, decisions: Rows) -> IndexSeries:
+        """The sessions of a block from `first` on."""
+        symbols = self._rules.symbols
+        possible = block.weightable[decisions]
         at = decisions[possible]
-        # The units behind a level of 1: from the start, and from each decision on.
-        units = np.empty((1 + len(at), len(self.symbols)))
-        units[0] = held
-        weights = self._decide(at, units[1:])
-        levels = self._levels(start, level, units, at)
+        # The units behind a level of 1: from before the block, and from each decision on.
+        units = np.zeros((1 + len(at), len(symbols)))
+        if self._held is not None:
+            units[0] = self._held
+        weights = self._rules.decide(block, at, units[1:])
+        levels = self._levels(block, first, units, at)
+        if self._held is not None:
+            self._held = units[-1].copy()
         units[1:] *= levels[at, None]
+        self._notes += [
+            f"{block.index[session]:%Y-%m-%d}: {self._rules.reason(block, session)}; "
+            "the holdings are kept"
+            for session in decisions[~possible]
+        ]
         return IndexSeries(
-            levels=pd.Series(levels[first:], self.index[first:], name="level"),
-            weights=pd.DataFrame(weights, self.index[at], self.symbols, copy=False),
-            units=pd.DataFrame(units[1:], self.index[at], self.symbols, copy=False),
-            notes=self._notes(decisions[~possible]),
+            levels=pd.Series(levels[first:], block.index[first:], name="level"),
+            weights=pd.DataFrame(weights, block.index[at], symbols, copy=False),
+            units=pd.DataFrame(units[1:], block.index[at], symbols, copy=False),
+            current_weights=self._current_weights(block),
         )
 
-    def _decide(self, at: Rows, units: Matrix) -> Matrix:
-        """Weights within limits, decisions × symbols; fills `units` with what they buy."""
-        result = np.zeros((len(at), len(self.symbols)))
-        for rows in _chunks(at, len(self.symbols)):
-            chosen = at[rows]
-            first = chosen[0] - LOOKBACK[self.strategy] + 1
-            closes = self.history.closes(slice(first, chosen[-1] + 1))
-            here = chosen - first
-            shares = self.shares.at(self.days[chosen])
-            decisions = Decisions(closes, here, self.eligible[chosen], shares)
-            weights = apply_limits(strategies.weights(self.strategy, decisions))
-            np.divide(weights, np.where(weights > 0, closes[here], 1), out=units[rows])
-            result[rows] = weights
-        return result
+    def _levels(self, block: Block, first: int, units: Matrix, at: Rows) -> Vector:
+        """Levels by session from `first` on.
 
-    def _levels(self, start: int, level: float, units: Matrix, at: Rows) -> Vector:
-        """Levels by session from `level` at `start` on.
-
-        `units` are those behind a level of 1 at the start and at each of `at`. In between, holdings
-        drift with prices, and the level is their value.
+        `units` are those behind a level of 1 before the block and at each of `at`. In between,
+        holdings drift with prices, and the level is their value.
         """
-        later = np.arange(start, len(self.index))
+        later = np.arange(first, len(block.index))
         held = np.searchsorted(at, later)
-        value = np.ones(len(self.index))
-        for rows in _chunks(later[1:], len(self.symbols)):
-            chosen = later[1:][rows]
-            closes = self.history.closes(slice(chosen[0], chosen[-1] + 1))
+        value = np.ones(len(block.index))
+        # Before its first level an index holds nothing.
+        bought = later[int(not units[0].any()) :]
+        for rows in chunks(bought, len(self._rules.symbols)):
+            chosen = bought[rows]
+            closes = block.closes(chosen[0], chosen[-1])
             if np.isnan(closes).any():  # not listed yet, so not held
                 closes = np.nan_to_num(closes)
-            value[chosen] = np.einsum("ij,ij->i", closes, units[held[1:][rows]])
-        decided = level * np.cumprod(np.concatenate([[1], value[at]]))
-        value[later] *= decided[held]
+            value[chosen] = np.einsum("ij,ij->i", closes, units[np.searchsorted(at, chosen)])
+        growth = np.cumprod(np.concatenate([[self._growth], value[at]]))
+        self._growth = float(growth[-1])
+        value[later] *= (self._base.level if self._base else BASE_VALUE) * growth[held]
         return value
 
-    def _notes(self, undecided: Rows) -> tuple[str, ...]:
-        kept = [
-            f"{self.index[session]:%Y-%m-%d}: {self._reason(session)}; the holdings are kept"
-            for session in undecided
-        ]
-        if self.history.gaps:
-            kept.append(f"{self.history.gaps} missing bars carried forward")
-        last = {self.symbols[column]: row for column, row in self.history.ended.items()}
-        return (*kept, *reasons.ended(last, self.index))
-
-    def _reason(self, session: int) -> str:
-        """Why no symbol can be weighted."""
-        if self.members is not None and not on(self.members, self.index[session].date()):
-            return "no symbol is active"
-        if self.eligible[session].any():
-            return "no symbol with a full lookback has shares outstanding"
-        return "no active symbol has a full lookback"
-
-
-def _chunks(sessions: Rows, symbols: int) -> Iterator[slice]:
-    """Slices of row numbers, each within one chunk of consecutive sessions."""
-    size = max(_FEWEST_SESSIONS, _CHUNK_CLOSES // max(symbols, 1))
-    ends = np.flatnonzero(np.diff(sessions // size)) + 1
-    for begin, end in pairwise([0, *ends.tolist(), len(sessions)]):
-        if begin < end:
-            yield slice(begin, end)
+    def _current_weights(self, block: Block) -> pd.Series:
+        if self._held is None:
+            return pd.Series(dtype=np.float64)
+        at = np.flatnonzero(self._held)
+        worth = self._held[at] * block.history.closes[-1, at]
+        return pd.Series(worth / worth.sum(), [self._rules.symbols[column] for column in at])

@@ -39,8 +39,7 @@ class ProForma:
 
 def pro_forma(
     closes: pd.DataFrame,
-    units: pd.Series,
-    held_since: pd.Timestamp,
+    current: pd.Series,
     *,
     strategy: Strategy,
     frequency: Frequency,
@@ -49,7 +48,7 @@ def pro_forma(
 ) -> ProForma | None:
     """The pro-forma at the last session of `closes`; None where the calendar ends before it.
 
-    `units` by symbol are held since the decision at `held_since`. Each symbol keeps its close until
+    `current` are the weights of the holdings there, by symbol. Each symbol keeps its close until
     the next rebalance, unless it has no bar for more than five sessions. Members and shares are
     those known of that day. Holdings are kept where no symbol can be weighted. Raises
     `IndexImpossible` where a solver does not converge.
@@ -60,7 +59,6 @@ def pro_forma(
         return None
     standing = _until(day, closes.iloc[-compute.lookback_sessions(strategy) - _GAP_SESSIONS :])
     decided = compute.decide(standing, strategy=strategy, shares=shares, members=members)
-    current = _worth(closes, units[units > 0], held_since)
     weights = current if decided is None else decided[decided > 0]
     both = weights.index.union(current.index)
     return ProForma(
@@ -78,10 +76,3 @@ def _until(day: date, closes: pd.DataFrame) -> pd.DataFrame:
     values = np.broadcast_to(last.to_numpy(), (len(later), len(last)))
     standing = pd.DataFrame(values, later, closes.columns)
     return pd.concat([closes, standing])
-
-
-def _worth(closes: pd.DataFrame, units: pd.Series, since: pd.Timestamp) -> pd.Series:
-    """The weights of holdings at the last close."""
-    first = max(0, int(closes.index.searchsorted(since)) - LONGEST_GAP)
-    value = units * closes.iloc[first:][units.index].ffill().iloc[-1]
-    return value / value.sum()

@@ -25,18 +25,18 @@ def omitted_symbols(refused: Mapping[str, str], deferred: Mapping[str, str]) -> 
         create_table_artifact(rows[:_MOST_ROWS], key="refresh-left-out", description=text)
 
 
-def index(weights: pd.DataFrame, metrics: Mapping[str, float | None]) -> None:
-    """The weights of the newest rebalance, and the index's metrics since inception."""
+def index(decided: pd.Series | None, metrics: Mapping[str, float | None]) -> None:
+    """The weights of the newest rebalance, named by its session, and the index's metrics."""
     measures = [
         {"measure": wording.metric_label(name), "value": wording.metric_value(name, value)}
         for name, value in metrics.items()
     ]
     text = f"Measures since inception. {wording.footnote(metrics.values())}".rstrip()
     create_table_artifact(measures, key="index-metrics", description=text)
-    if weights.empty:
+    if decided is None:
         return
-    newest = weights.iloc[-1].sort_values(ascending=False)
+    newest = decided.sort_values(ascending=False)
     held = newest[newest > 0]
     rows = [{"symbol": symbol, "weight": f"{weight:.2%}"} for symbol, weight in held.items()]
-    text = f"Weights decided at the close of {weights.index[-1].date()}"
+    text = f"Weights decided at the close of {decided.name:%Y-%m-%d}"
     create_table_artifact(rows[:_MOST_ROWS], key="index-weights", description=text)

@@ -56,7 +56,9 @@ class Writer:
         with self.engine.begin() as connection:
             made = pd.Series(float(generation), DAYS)
             publications.publish(connection, *WHICH, made, cause="a test", task_id=None)
-            stored_allocations.store(connection, *WHICH, rows, self.ids, date(2022, 1, 3))
+            stored_allocations.store(
+                connection, *WHICH, [stored_allocations.Held.of(rows, self.ids)], date(2022, 1, 3)
+            )
             index_metrics.store(
                 connection, *WHICH, DAYS[-1].date(), {"all": {"sharpe_ratio": generation}}
             )

@@ -14,12 +14,20 @@ from sqlalchemy import Engine, delete, text, update
 
 from autoindex import sessions
 from autoindex.errors import IndexImpossible
+from autoindex.index import compute as index
 from autoindex.index.shares import ShareCount
 from autoindex.market_data.bars import Bars
 from autoindex.requests import ComputeIndexRequest, Frequency, Strategy
 from autoindex.settings import Settings
 from autoindex.storage.cache import from_settings
-from autoindex.storage.index import allocations, corrections, index_history, level_versions, levels
+from autoindex.storage.index import (
+    allocations,
+    close_blocks,
+    corrections,
+    index_history,
+    level_versions,
+    levels,
+)
 from autoindex.storage.index import index_metrics as stored_metrics
 from autoindex.storage.index.corrections import Correction
 from autoindex.storage.index.index_history import Window
@@ -120,7 +128,7 @@ def test_removing_old_prices_changes_no_published_level(run: Runtime, closes: pd
         longer = compute(run)
     pd.testing.assert_series_equal(longer[:"2020-12-31"], published, check_exact=True)
     # Beside one computed at once from everything there ever was.
-    whole = flow.index.compute(
+    whole = index.compute(
         closes,
         strategy=Strategy.COMPOSITE,
         frequency=Frequency.MONTHLY,
@@ -181,7 +189,7 @@ def corrected(closes: pd.DataFrame, day: str) -> pd.DataFrame:
 
 def at_once(closes: pd.DataFrame, strategy: Strategy) -> pd.Series:
     shares = [ShareCount(symbol, 1e9) for symbol in SYMBOLS]
-    return flow.index.compute(
+    return index.compute(
         closes, strategy=strategy, frequency=Frequency.MONTHLY, shares=shares
     ).levels
 
@@ -200,6 +208,53 @@ def test_a_correction_is_in_every_index_that_is_computed_next(
         wanted = at_once(corrected(closes, "2021-03-23"), strategy)
         pd.testing.assert_series_equal(renewed, wanted, rtol=1e-12, check_freq=False)
         assert not open_corrections(run, strategy)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closes in blocks of as few sessions as there may be."""
+    monkeypatch.setattr(close_blocks, "_CLOSES", 0)
+    monkeypatch.setattr(close_blocks, "_FEWEST_SESSIONS", 130)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_blocks_of_closes_change_no_bit(
+    run: Runtime, closes: pd.DataFrame, strategy: Strategy, request: pytest.FixtureRequest
+) -> None:
+    gaps = closes.copy()
+    gaps.iloc[40:44, 0], gaps.iloc[180:189, 0], gaps.iloc[250:, 1] = np.nan, np.nan, np.nan
+    store(run, gaps)
+    asked = ComputeIndexRequest(strategy=strategy)
+    with disable_run_logger():
+        at_once = flow.compute.fn(flow.load_prices.fn(run, asked), asked)
+        request.getfixturevalue("small_blocks")
+        loaded = flow.load_prices.fn(run, asked)
+        in_blocks = flow.compute.fn(loaded, asked)
+    assert len(loaded.closes.earlier) == 2
+    pd.testing.assert_series_equal(in_blocks.levels, at_once.levels, check_exact=True)
+    assert in_blocks.metrics == at_once.metrics
+    assert in_blocks.series.notes == at_once.series.notes
+    assert in_blocks.series.current.equals(at_once.series.current)
+    for name in ("asset_id", "weight", "units"):
+        joined = np.concatenate([part.columns[name] for part in in_blocks.series.held])
+        np.testing.assert_array_equal(joined, at_once.series.held[0].columns[name])
+    assert compute(run, strategy=strategy).equals(at_once.levels)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_split_between_two_blocks_is_not_computed_with(
+    run: Runtime, closes: pd.DataFrame
+) -> None:
+    store(run, closes)
+    asked, split = ComputeIndexRequest(), closes["AAPL"] / 4
+    with disable_run_logger():
+        loaded = flow.load_prices.fn(run, asked)
+        with run.engine.begin() as connection:
+            ids = {asset.symbol: asset.id for asset in assets.list_assets(connection)}
+            stored_prices.replace(connection, bars_of(split), ids["AAPL"])
+        assert flow.compute.fn(loaded, asked) is None
+    wanted = at_once(closes, Strategy.COMPOSITE)
+    pd.testing.assert_series_equal(compute(run), wanted, rtol=1e-9, check_freq=False)
 
 
 def test_a_split_during_a_computation_moves_no_level(run: Runtime, closes: pd.DataFrame) -> None:
@@ -350,9 +405,7 @@ def test_an_index_goes_on_day_by_day_with_a_delisted_holding(
     for end in ("2020-12-01", "2020-12-30", "2021-01-05"):
         store(run, closes[:end].iloc[-25:])
         day_by_day = compute(run, **asked)
-    whole = flow.index.compute(
-        closes[:"2021-01-05"], strategy=strategy, frequency=Frequency.QUARTERLY
-    )
+    whole = index.compute(closes[:"2021-01-05"], strategy=strategy, frequency=Frequency.QUARTERLY)
     pd.testing.assert_series_equal(day_by_day, whole.levels, rtol=1e-12, check_freq=False)
 
 

@@ -1,5 +1,7 @@
 """Late listings, gaps and delistings: who may be weighted, and what the level makes of them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -52,7 +54,7 @@ def test_who_is_eligible(column: list[float], lookback: int, expected: list[bool
 def test_closes_are_carried_forward_and_counted() -> None:
     column = np.array([NAN, 2, NAN, NAN, 5, NAN])
     history = Eligibility.read(np.column_stack([column, np.arange(6.0)]), 1)
-    carried = history.closes(slice(None))
+    carried = history.closes
     np.testing.assert_array_equal(carried[:, 0], [NAN, 2, 2, 2, 5, 5])
     np.testing.assert_array_equal(carried[:, 1], np.arange(6.0))
     assert history.gaps == 3
@@ -83,7 +85,7 @@ def test_only_bars_within_a_gap_count_as_carried(
 
 def test_the_matrix_is_not_copied_where_nothing_is_missing() -> None:
     closes = random_closes(1).to_numpy()
-    assert np.shares_memory(Eligibility.read(closes, 1).closes(slice(3, 90)), closes)
+    assert np.shares_memory(Eligibility.read(closes, 1).closes, closes)
 
 
 def test_many_spoilt_symbols_are_each_read_by_themselves() -> None:
@@ -93,25 +95,36 @@ def test_many_spoilt_symbols_are_each_read_by_themselves() -> None:
     whole = Eligibility.read(closes, 10)
     for column in range(0, 200, 7):
         alone = Eligibility.read(closes[:, [column]], 10)
-        one, other = (history.closes(slice(None)) for history in (whole, alone))
-        np.testing.assert_array_equal(one[:, [column]], other)
+        np.testing.assert_array_equal(whole.closes[:, [column]], alone.closes)
         np.testing.assert_array_equal(whole.eligible[:, [column]], alone.eligible)
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(0, 330), st.integers(0, 330), st.floats(0.01, 0.99))
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sets(st.integers(1, 319), max_size=6),
+    st.floats(0.01, 0.99),
+    st.integers(1, 20),
+)
 @settings(deadline=None)
-def test_any_stretch_of_closes_is_carried_as_the_whole_is(
-    seed: int, start: int, stop: int, missing: float
+def test_blocks_of_closes_are_read_as_the_whole_is(
+    seed: int, cuts: set[int], missing: float, lookback: int
 ) -> None:
     random = np.random.default_rng(seed)
     closes = random.uniform(1, 9, (320, 6))
     closes[random.random(closes.shape) < missing] = np.nan
     closes[random.integers(320) :, 0] = np.nan
     closes[: random.integers(320), 1] = np.nan
+    closes[:, 2] = 1.0
     given = closes.copy()
-    expected = pd.DataFrame(closes).ffill().to_numpy()[start:stop]
-    found = Eligibility.read(closes, 3).closes(slice(start, stop))
-    np.testing.assert_array_equal(found, expected)
+    whole, read = Eligibility.read(closes, lookback), None
+    np.testing.assert_array_equal(whole.closes, pd.DataFrame(closes).ffill())
+    for start, stop in pairwise([0, *sorted(cuts), 320]):
+        read = Eligibility.read(closes[start:stop], lookback, read)
+        np.testing.assert_array_equal(read.eligible, whole.eligible[start:stop])
+        assert read.before == min(start, lookback - 1)
+        np.testing.assert_array_equal(read.closes, whole.closes[start - read.before : stop])
+    assert read is not None
+    assert (read.gaps, read.ended) == (whole.gaps, whole.ended)
     np.testing.assert_array_equal(closes, given)
 
 

@@ -34,7 +34,7 @@ def standing(closes: pd.DataFrame, until: date) -> pd.DataFrame:
 
 
 def asked(series: IndexSeries, closes: pd.DataFrame, **more: object) -> ProForma:
-    found = pro_forma(closes, series.units.iloc[-1], series.units.index[-1], **more)  # type: ignore[arg-type]
+    found = pro_forma(closes, series.current_weights, **more)  # type: ignore[arg-type]
     assert found is not None
     return found
 

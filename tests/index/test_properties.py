@@ -4,7 +4,9 @@ import hashlib
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from random import Random
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +15,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from autoindex import sessions
-from autoindex.index.compute import IndexSeries, lookback_sessions
+from autoindex.index.compute import Base, Computation, IndexSeries, lookback_sessions
 from autoindex.index.eligibility import lookbacks
 from autoindex.index.limits import cap_for, floors_for
 from autoindex.requests import Frequency, Strategy
-from tests.index.markets import closes_of, random_closes, run, shares_of, spoilt
+from tests.index.markets import closes_of, counts_of, random_closes, run, shares_of, spoilt
 
 every_strategy = pytest.mark.parametrize("strategy", Strategy)
 seeds = st.integers(0, 2**32 - 1)
@@ -72,6 +74,45 @@ def test_a_decision_is_made_exactly_where_a_stock_with_shares_can_be_weighted(
     assert set(series.weights.index) == expected - undecided
     assert np.isfinite(series.levels).all()
     np.testing.assert_allclose(series.weights.sum(axis=1), 1, rtol=1e-12)
+
+
+@given(
+    st.sampled_from(Strategy),
+    st.sampled_from(Frequency),
+    seeds,
+    st.sets(st.integers(1, 139), max_size=5),
+    st.integers(0, 80),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_blocks_of_sessions_change_no_bit(
+    strategy: Strategy, frequency: Frequency, seed: int, cuts: set[int], begin: int, resumed: bool
+) -> None:
+    closes = spoilt(random_closes(seed, 6), seed)
+    day = closes.index[begin]
+    known: dict[str, Any] = {"start": day.date()}
+    if resumed:
+        held = closes.iloc[: begin + 1].ffill().iloc[-1].dropna()
+        known = {"base": Base(day, 80.0, held * 0.001, is_corrected=seed % 2 == 0)}
+        assume(len(held))
+    whole = run(closes, strategy, frequency, **known)
+    computation = Computation(
+        closes.columns,
+        strategy=strategy,
+        frequency=frequency,
+        shares=counts_of(shares_of(closes)),
+        **known,
+    )
+    parts = [
+        computation.extend(closes.iloc[first:last])
+        for first, last in pairwise([0, *sorted(cuts), len(closes)])
+    ]
+    for name in ("levels", "weights", "units"):
+        joined = pd.concat([getattr(part, name) for part in parts])
+        assert joined.index.equals(getattr(whole, name).index)
+        np.testing.assert_array_equal(joined, getattr(whole, name))
+    assert parts[-1].current_weights.equals(whole.current_weights)
+    assert computation.finish() == whole.notes
 
 
 @given(st.sampled_from(Strategy), seeds, st.randoms())

@@ -3,9 +3,10 @@
 Weights that were published and are replaced are kept in `superseded_allocations`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,6 @@ from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import allocations, index_levels
 from autoindex.storage.universe.assets import Asset
 
-# So many rebalances are loaded at a time, which bounds memory.
-_REBALANCES_A_LOAD: Final = 64
 _ROWS: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
 _ANY: Final = text("""
     select exists (
@@ -83,12 +82,37 @@ class Allocations:
     units: pd.DataFrame
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What some rebalances hold, without the symbols that they do not: many times smaller.
+
+    `counts` says how many holdings each of the `sessions` has.
+    """
+
+    sessions: NDArray[np.datetime64]
+    counts: NDArray[np.int64]
+    columns: dict[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, rows: Allocations, ids: Mapping[str, int]) -> Self:
+        """The holdings of rebalances."""
+        weights = rows.weights.to_numpy(np.float64)
+        at, column = np.nonzero(weights > 0)
+        assets = np.array([ids[symbol] for symbol in rows.weights.columns], np.int32)
+        columns = {
+            "asset_id": assets[column],
+            "weight": weights[at, column],
+            "units": rows.units.to_numpy(np.float64)[at, column],
+        }
+        days = rows.weights.index.to_numpy().astype("datetime64[D]")
+        return cls(days, np.bincount(at, minlength=len(days)), columns)
+
+
 def store(
     connection: Connection,
     strategy: Strategy,
     frequency: Frequency,
-    rows: Allocations,
-    ids: dict[str, int],
+    rows: Sequence[Held],
     start: date,
 ) -> None:
     """Replace the stored allocations that differ, not before `start`, and keep the old weights.
@@ -97,13 +121,13 @@ def store(
     """
     which = {"strategy": strategy, "frequency": frequency, "start": start}
     if not connection.execute(_ANY, which).scalar_one():
-        days = [day.date() for day in rows.weights.index]
+        days = [day for part in rows for day in part.sessions.tolist()]
         connection.execute(_SUPERSEDE, which | {"sessions": days})
-        _load(connection, "allocations", strategy, frequency, rows, ids)
+        _load(connection, "allocations", strategy, frequency, rows)
         versions.bump(connection, versions.INDEX)
         return
     connection.execute(text("create temporary table new_allocations (like allocations)"))
-    _load(connection, "new_allocations", strategy, frequency, rows, ids)
+    _load(connection, "new_allocations", strategy, frequency, rows)
     different = connection.execute(_DIFFERENT, which | {"same": SAME}).all()
     if different:
         reweighted = [session for session, of_weights in different if of_weights]
@@ -120,33 +144,16 @@ def _load(
     table: str,
     strategy: Strategy,
     frequency: Frequency,
-    rows: Allocations,
-    ids: dict[str, int],
+    rows: Sequence[Held],
 ) -> None:
-    for first in range(0, len(rows.weights), _REBALANCES_A_LOAD):
-        some = slice(first, first + _REBALANCES_A_LOAD)
-        part = Allocations(rows.weights.iloc[some], rows.units.iloc[some])
-        held = _held(part, ids)
-        count = len(held["session"])
+    for part in rows:
+        count = int(part.counts.sum())
         which = {
             "strategy": binary_copy.repeated(strategy, count),
             "frequency": binary_copy.repeated(frequency, count),
+            "session": np.repeat(part.sessions, part.counts),
         }
-        binary_copy.load(connection, table, which | held)
-
-
-def _held(rows: Allocations, ids: dict[str, int]) -> dict[str, Any]:
-    """The holdings as columns: a row for each holding."""
-    weights = rows.weights.to_numpy(np.float64)
-    at, column = np.nonzero(weights > 0)
-    assets = np.array([ids[symbol] for symbol in rows.weights.columns], np.int32)
-    days = rows.weights.index.to_numpy().astype("datetime64[D]")
-    return {
-        "session": days[at],
-        "asset_id": assets[column],
-        "weight": weights[at, column],
-        "units": rows.units.to_numpy(np.float64)[at, column],
-    }
+        binary_copy.load(connection, table, which | part.columns)
 
 
 def restate(

@@ -1,7 +1,7 @@
 """What a computation reads, as of one instant."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -16,8 +16,15 @@ from autoindex.index.membership import Membership
 from autoindex.index.shares import ShareCount
 from autoindex.labels import listed
 from autoindex.requests import ComputeIndexRequest
-from autoindex.storage import versions
-from autoindex.storage.index import corrections, holdings, index_metrics, levels, readiness
+from autoindex.storage.index import (
+    close_blocks,
+    corrections,
+    holdings,
+    index_metrics,
+    levels,
+    readiness,
+)
+from autoindex.storage.index.close_blocks import CloseBlocks
 from autoindex.storage.index.corrections import Correction
 from autoindex.storage.index.holdings import Holdings
 from autoindex.storage.index.readiness import Readiness
@@ -42,13 +49,12 @@ class ComputationInput:
     session that may be published; `suspicious` names the symbols whose newest close does not count
     yet, and its session. `provisional` are stored sessions, `corrections` those that are due or
     pending, and `renewed` the sessions whose stored metrics follow from what is computed.
-    `data_versions` are those of the prices and of the universe.
     """
 
     constituents: list[Asset]
     members: list[Member]
     counts: list[StoredCount]
-    closes: pd.DataFrame
+    closes: CloseBlocks
     benchmark: pd.Series | None
     history: pd.Series
     published: pd.Series
@@ -59,7 +65,6 @@ class ComputationInput:
     provisional: list[date]
     corrections: list[Correction]
     renewed: list[date]
-    data_versions: tuple[int, ...]
 
     @property
     def base(self) -> Base | None:
@@ -71,6 +76,11 @@ class ComputationInput:
             self.corrections, held.units.index, held.decided, held.session
         )
         return Base(pd.Timestamp(held.session), held.level, held.units, is_corrected)
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """The assets' numbers by symbol."""
+        return {asset.symbol: asset.id for asset in self.constituents}
 
     @property
     def memberships(self) -> list[Membership]:
@@ -144,12 +154,14 @@ def read(
     watched = [a for a in universe if a.symbol in needed]
     newest = published[1] if published else None
     suspicious = readiness.suspicious(connection, watched, newest, provisional)
-    closes = _closes(connection, chosen, start, end, suspicious)
-    market = _closes(connection, [reference] if reference else [], stored[0], end, suspicious)
+    closes = CloseBlocks.read(connection, chosen, start, end, suspicious)
+    market = close_blocks.load(
+        connection, [reference] if reference else [], stored[0], end, suspicious
+    )
     counts = share_counts.load(connection)
     ready = Readiness(
         watched=watched,
-        closes=[closes, market.drop(columns=[*closes], errors="ignore")],
+        closes=[closes.newest, market.drop(columns=[*closes.newest], errors="ignore")],
         suspicious=suspicious,
         needs=needs,
         strategy=request.strategy,
@@ -164,7 +176,7 @@ def read(
         constituents=chosen,
         members=members,
         counts=counts,
-        closes=closes.iloc[: len(closes) - ready.held_back],
+        closes=closes.without_last(ready.held_back),
         benchmark=_benchmark(market, reference),
         history=known[: pd.Timestamp(base.session)] if base else known[:0],
         published=known[pd.Timestamp(base.session) :] if base else known,
@@ -175,7 +187,6 @@ def read(
         provisional=[*provisional],
         corrections=found,
         renewed=index_metrics.sessions(connection, *which, base.session if base else date.min),
-        data_versions=data_versions(connection),
     )
 
 
@@ -190,12 +201,6 @@ def _shares(constituents: Sequence[Asset], counts: Sequence[StoredCount]) -> lis
 
 def _memberships(members: Sequence[Member]) -> list[Membership]:
     return [Membership(one.symbol, one.first, one.last) for one in members]
-
-
-def data_versions(connection: Connection) -> tuple[int, ...]:
-    """The versions of what a computation reads, which it must still find when it stores."""
-    names = versions.PRICES, versions.UNIVERSE
-    return tuple(versions.current(connection, name) for name in names)
 
 
 def _base(
@@ -267,20 +272,6 @@ def _window(
         # A stock that was delisted after it was bought is worth its last close.
         start = min(start, sessions.back(base.decided, GAP_SESSIONS))
     return max(stored[0], start), end
-
-
-def _closes(
-    connection: Connection,
-    chosen: Sequence[Asset],
-    start: date,
-    end: date,
-    suspicious: Mapping[str, date],
-) -> pd.DataFrame:
-    """The stored closes but suspicious ones: the close before each is carried forward."""
-    closes = stored_prices.load_closes(connection, chosen, start, end)
-    for symbol in suspicious.keys() & {*closes.columns}:
-        closes.loc[pd.Timestamp(suspicious[symbol]) :, symbol] = math.nan
-    return closes
 
 
 def _benchmark(market: pd.DataFrame, chosen: Asset | None) -> pd.Series | None:

@@ -16,7 +16,7 @@ from autoindex.storage import versions
 from autoindex.storage.index import allocations as index_allocations
 from autoindex.storage.index import index_metrics, pro_formas
 from autoindex.storage.index import publications as stored_publications
-from autoindex.storage.index.allocations import Allocations
+from autoindex.storage.index.allocations import Allocations, Held
 from autoindex.storage.tables import (
     allocations,
     assets,
@@ -130,7 +130,8 @@ async def test_weights_and_metrics_of_an_instant_are_answered_as_they_were(
         # A rebalance that had kept its holdings decides after all, and another decides anew.
         days = pd.DatetimeIndex([FIRST, FIRST + timedelta(days=2), "2022-01-10"])
         weights = pd.DataFrame([[0.5, 0.5]] * 3, days, sorted(ids))
-        index_allocations.store(connection, *which, Allocations(weights, weights), ids, FIRST)
+        held = Held.of(Allocations(weights, weights), ids)
+        index_allocations.store(connection, *which, [held], FIRST)
         publish(connection, pd.Series([98.0], days[2:]))
         for day in (FIRST + timedelta(days=4), days[2].date()):
             values = {"all": {"sharpe_ratio": 0.25, "beta": None}}

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from autoindex import sessions
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage.index import allocations, index_history, levels, publications
-from autoindex.storage.index.allocations import Allocations
+from autoindex.storage.index.allocations import Allocations, Held
 from autoindex.storage.universe import assets
 from autoindex.storage.universe.universe_import import import_universe
 from autoindex.storage.universe.universe_row import UniverseRow
@@ -53,7 +53,7 @@ def test_what_is_stored_is_read_back_to_the_last_bit(engine: Engine, ids: dict[s
     series = pd.Series(np.random.default_rng(3).uniform(90, 110, len(DAYS)), DAYS, name="level")
     with engine.begin() as connection:
         for which, rows in ((WHICH, stored), (OTHER, beside)):
-            allocations.store(connection, *which, rows, ids, DAYS[0].date())
+            allocations.store(connection, *which, [Held.of(rows, ids)], DAYS[0].date())
             publications.publish(connection, *which, series, cause="a test", task_id=None)
     with engine.connect() as connection:
         universe = assets.list_assets(connection)
@@ -73,9 +73,9 @@ def test_what_is_stored_anew_replaces_from_a_day_on(engine: Engine, ids: dict[st
     old, later = made(1), DAYS[DAYS >= "2020-09-01"]
     new = made(2, later)
     with engine.begin() as connection:
-        allocations.store(connection, *WHICH, old, ids, DAYS[0].date())
-        allocations.store(connection, *OTHER, old, ids, DAYS[0].date())
-        allocations.store(connection, *WHICH, new, ids, later[0].date())
+        allocations.store(connection, *WHICH, [Held.of(old, ids)], DAYS[0].date())
+        allocations.store(connection, *OTHER, [Held.of(old, ids)], DAYS[0].date())
+        allocations.store(connection, *WHICH, [Held.of(new, ids)], later[0].date())
     kept = DAYS < "2020-09-01"
     expected = Allocations(
         pd.concat([old.weights[kept], new.weights]), pd.concat([old.units[kept], new.units])
@@ -89,10 +89,10 @@ def test_what_is_stored_anew_replaces_from_a_day_on(engine: Engine, ids: dict[st
 def test_every_allocation_is_to_an_asset_there_is(engine: Engine, ids: dict[str, int]) -> None:
     wrong = ids | {"KO": 999}
     with pytest.raises(IntegrityError, match="which assets lacks"), engine.begin() as connection:
-        allocations.store(connection, *WHICH, made(1), wrong, DAYS[0].date())
+        allocations.store(connection, *WHICH, [Held.of(made(1), wrong)], DAYS[0].date())
     with engine.begin() as connection:
         assert connection.execute(text("select count(*) from allocations")).scalar_one() == 0
-        allocations.store(connection, *WHICH, made(1), ids, DAYS[0].date())
+        allocations.store(connection, *WHICH, [Held.of(made(1), ids)], DAYS[0].date())
     moved = text("update allocations set asset_id = 999 where asset_id = :id")
     with pytest.raises(IntegrityError, match="which assets lacks"), engine.begin() as connection:
         connection.execute(moved, {"id": ids["KO"]})
@@ -117,7 +117,7 @@ def test_pages_are_the_whole_window_in_its_order(
     expected.sort(key=lambda row: row[0], reverse=newest_first)
     window = index_history.Window(*WHICH, first, last, newest_first)
     with engine.begin() as connection:
-        allocations.store(connection, *WHICH, stored, ids, DAYS[0].date())
+        allocations.store(connection, *WHICH, [Held.of(stored, ids)], DAYS[0].date())
         pages = [
             index_history.weights(connection, window, limit=size, offset=offset)
             for offset in range(0, len(expected) + 2 * size, size)
@@ -148,7 +148,7 @@ def test_weights_as_of_an_instant_have_the_symbols_of_their_time(
     series = pd.Series(100.0, DAYS[:40])
     answers = []
     with engine.begin() as connection:
-        allocations.store(connection, *WHICH, made(1, DAYS[:40]), ids, DAYS[0].date())
+        allocations.store(connection, *WHICH, [Held.of(made(1, DAYS[:40]), ids)], DAYS[0].date())
         publications.publish(connection, *WHICH, series, cause="a test", task_id=None)
     for symbol, seed in (("AAPL", 2), ("M1", 3), ("M2", 4)):
         answers.append((now(), page()))
@@ -159,7 +159,7 @@ def test_weights_as_of_an_instant_have_the_symbols_of_their_time(
             rows = Allocations(
                 *(one.set_axis([*new], axis=1) for one in (changed.weights, changed.units))
             )
-            allocations.store(connection, *WHICH, rows, new, DAYS[30].date())
+            allocations.store(connection, *WHICH, [Held.of(rows, new)], DAYS[30].date())
             ids = new
     assert len({tuple(answer.rows) for _, answer in answers}) == len(answers)
     for instant, answer in answers:
