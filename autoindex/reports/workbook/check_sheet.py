@@ -211,7 +211,7 @@ def _check(page: Worksheet, line: int, check: Check) -> list[Cell]:
 
 def _values(line: int, check: Check) -> Values:
     difference = check.recomputed - check.figure
-    row = (check.figure, check.recomputed, difference, check.agrees)
+    row: tuple[float | str, ...] = (check.figure, check.recomputed, difference, check.agrees)
     return {f"{column}{line}": value for column, value in zip("BCDE", row, strict=True)}
 
 
