@@ -94,17 +94,19 @@ share_counts = Table(
     CheckConstraint("shares > 0", name="shares"),
 )
 
-# Who changed what of the universe, and when; never cleaned up.
-universe_changes = Table(
-    "universe_changes",
+# Who did what, and when. A trigger refuses to change or remove an entry: see revision 0017. An
+# asset is named by its id, and a task by its own.
+audit = Table(
+    "audit",
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
-    _now("changed_at"),
-    Column("changed_by", Text, nullable=False),
-    Column("asset_id", Integer, ForeignKey("assets.id", ondelete="SET NULL")),
-    Column("change", Text, nullable=False),
-    # Of a rename: archives name assets by the symbol of their time.
-    Column("former_symbol", Text),
+    _now("at"),
+    Column("user_name", Text, nullable=False),
+    Column("request_id", Text),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, index=True),
+    Column("before", JSONB(none_as_null=True)),
+    Column("after", JSONB(none_as_null=True)),
 )
 
 # Adjusted for splits, never for dividends. A trigger checks the assets once a statement, where a

@@ -41,7 +41,7 @@ GAPS_OF_VERSIONS = text("""
     having count(s.version) <> l.version - 1 or max(s.version) <> l.version - 1
 """)
 EMPTY = text(
-    "truncate assets, prices, fetches, memberships, share_counts, universe_changes, index_levels, "
+    "truncate assets, prices, fetches, memberships, share_counts, index_levels, "
     "superseded_levels, publications, corrections, allocations, superseded_allocations, "
     "metrics, superseded_metrics cascade"
 )

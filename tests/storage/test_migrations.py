@@ -16,9 +16,10 @@ from autoindex.storage import migrate
 from autoindex.storage.index import corrections, index_history, level_versions, publications
 from autoindex.storage.index.index_history import Window
 from autoindex.storage.index.level_versions import Launch
-from autoindex.storage.universe import memberships, share_counts
+from autoindex.storage.universe import memberships, share_counts, universe_changes
 from autoindex.storage.universe.memberships import Span
 from autoindex.storage.universe.share_counts import StoredCount
+from autoindex.storage.universe.universe_changes import AssetChange
 from deployments.local.embedded_postgres import EmbeddedPostgres
 
 SCRIPTS = Path(migrate.__file__).parent / "migrations"
@@ -155,4 +156,35 @@ def test_stored_levels_become_the_first_version_of_a_first_publication(old: Engi
         assert connection.execute(text(due)).all() == [
             ("composite", None),
             ("momentum", date(2022, 12, 20)),
+        ]
+
+
+def test_recorded_changes_of_the_universe_begin_the_audit(old: Engine) -> None:
+    with old.begin() as connection:
+        revise(connection, "0016")
+        ge, ko, gone = connection.scalars(text("select id from assets order by symbol")).all()
+        record = """
+            insert into universe_changes (changed_at, changed_by, asset_id, change, former_symbol)
+            values (:at, 'ann', :ge, 'GE: no member', null),
+                   (:at, 'bob', :ko, 'KOX renamed to KO', 'KOX'),
+                   (:at, 'bob', :gone, 'SPX: no member', null)
+        """
+        connection.execute(text(record), {"at": UPDATED, "ge": ge, "ko": ko, "gone": gone})
+        connection.execute(text("delete from assets where symbol = 'SPX'"))
+        revise(connection, "0017")
+        found = universe_changes.load(connection)
+        assert [(one.changed_at, one.changed_by, one.asset_id, one.change) for one in found] == [
+            (UPDATED, "ann", ge, "GE: no member"),
+            (UPDATED, "bob", ko, "KOX renamed to KO"),
+            (UPDATED, "bob", None, "SPX: no member"),
+        ]
+        assert universe_changes.former_symbols(connection) == {"KOX": ko}
+        universe_changes.record(connection, "eve", [AssetChange(ge, "GE: a member")])
+        revise(connection, "0016", down=True)
+        kept = "select changed_by, asset_id, former_symbol from universe_changes order by id"
+        assert connection.execute(text(kept)).all() == [
+            ("ann", ge, None),
+            ("bob", ko, "KOX"),
+            ("bob", None, None),
+            ("eve", ge, None),
         ]

@@ -28,15 +28,16 @@ from autoindex.storage.index.level_versions import Launch
 from autoindex.storage.tables import (
     allocations,
     assets,
+    audit,
     index_levels,
     pro_formas,
     publications,
     superseded_allocations,
     superseded_levels,
     superseded_metrics,
-    universe_changes,
 )
 from autoindex.storage.tables import metrics as metrics_table
+from autoindex.storage.universe import universe_changes
 
 _PRO_FORMA: Final = text("""
     select a.symbol, row.weight, row.current_weight, row.weight - row.current_weight
@@ -152,13 +153,12 @@ def _named(window: Window) -> Select[Any]:
     every = _weights(window).subquery().c
     symbol: ColumnElement[str] = assets.c.symbol
     if window.as_of is not None:
-        change = universe_changes.c
-        known = change.former_symbol.is_not(None), change.changed_at > window.as_of
+        asset_id, former = universe_changes.ASSET_ID, universe_changes.FORMER_SYMBOL
         renamed = (
-            select(change.asset_id, change.former_symbol)
-            .distinct(change.asset_id)
-            .where(*known)
-            .order_by(change.asset_id, change.id)
+            select(asset_id.label("asset_id"), former.label("former_symbol"))
+            .distinct(asset_id)
+            .where(universe_changes.IS_RENAME, audit.c.at > window.as_of)
+            .order_by(asset_id, audit.c.id)
             .subquery()
         )
         symbol = func.coalesce(renamed.c.former_symbol, symbol)

@@ -11,6 +11,7 @@ from autoindex.storage.postgres import locks
 from autoindex.storage.universe import assets, memberships, timeline, universe_changes
 from autoindex.storage.universe.memberships import Timeline
 from autoindex.storage.universe.published_past import PublishedPast
+from autoindex.storage.universe.universe_changes import AssetChange
 
 
 def activate(connection: Connection, symbols: Sequence[str], by: str) -> int:
@@ -59,7 +60,11 @@ def _change(
     if changed:
         memberships.replace(connection, changed)
         changes = [
-            (one.id, timeline.sentence(one.symbol, changed[one.id]))
+            AssetChange(
+                one.id,
+                timeline.sentence(one.symbol, changed[one.id]),
+                timeline.sentence(one.symbol, stored[one.id]),
+            )
             for one in named
             if one.id in changed
         ]

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from autoindex.storage.tables import share_counts
 from autoindex.storage.universe import universe_changes
 from autoindex.storage.universe.published_past import PublishedPast
+from autoindex.storage.universe.universe_changes import AssetChange
 from autoindex.storage.universe.universe_row import UniverseRow
 
 # Counts that differ by less are rounded by a restatement.
@@ -154,7 +155,7 @@ def restate(
     universe_changes.record(
         connection,
         universe_changes.REFRESH,
-        [(asset_id, f"share counts multiplied by {one}, as prices") for one in changes],
+        [AssetChange(asset_id, f"share counts multiplied by {one}, as prices") for one in changes],
     )
 
 

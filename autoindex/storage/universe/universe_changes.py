@@ -1,21 +1,39 @@
-"""The record of the universe's changes: who, when, what."""
+"""The changes of the universe in the audit: who, when, what."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, Integer, cast, select
 
-from autoindex.storage.tables import universe_changes
+from autoindex.storage import audit as entries
+from autoindex.storage.audit import Author
+from autoindex.storage.tables import audit
 
 REFRESH: Final = "refresh"
 """Who restates share counts."""
 
+_CHANGE: Final = "change asset"
+_RENAME: Final = "rename asset"
+
+ASSET_ID: Final[ColumnElement[int]] = cast(audit.c.subject, Integer)
+FORMER_SYMBOL: Final[ColumnElement[str]] = audit.c.before["symbol"].astext
+IS_RENAME: Final = audit.c.action == _RENAME
+
+
+@dataclass(frozen=True, slots=True)
+class AssetChange:
+    """A sentence on an asset as it is now, and one on how it was; None where it was not."""
+
+    asset_id: int
+    after: str
+    before: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class UniverseChange:
-    """One change; `asset_id` is None for an asset that is no more."""
+    """One change, as it is recorded; `asset_id` is None for an asset that was removed."""
 
     changed_at: datetime
     changed_by: str
@@ -23,17 +41,17 @@ class UniverseChange:
     change: str
 
 
-def record(connection: Connection, by: str, changes: Sequence[tuple[int, str]]) -> None:
-    """Record changes, each an asset and a sentence, as made by a user."""
-    if changes:
-        rows = [{"changed_by": by, "asset_id": id_, "change": text} for id_, text in changes]
-        connection.execute(insert(universe_changes), rows)
+def record(connection: Connection, by: str, changes: Sequence[AssetChange]) -> None:
+    """Record changes as made by a user."""
+    acts = [(str(one.asset_id), _state(one.before), _state(one.after)) for one in changes]
+    entries.record_all(connection, Author(by), _CHANGE, acts)
 
 
 def load(connection: Connection) -> list[UniverseChange]:
     """Every change, in the order in which they were made."""
-    table = universe_changes.c
-    query = select(table.changed_at, table.changed_by, table.asset_id, table.change)
+    table = audit.c
+    columns = table.at, table.user_name, ASSET_ID, table.after["state"].astext
+    query = select(*columns).where(table.action.in_((_CHANGE, _RENAME)))
     return [UniverseChange(*row) for row in connection.execute(query.order_by(table.id))]
 
 
@@ -42,14 +60,15 @@ def record_rename(
 ) -> None:
     """Record that an asset has another symbol, and since when."""
     change = f"{old} renamed to {new}" + (f" from {since} on" if since else "")
-    row = {"changed_by": by, "asset_id": asset_id, "former_symbol": old}
-    connection.execute(insert(universe_changes).values(row | {"change": change}))
+    before, after = {"symbol": old}, {"symbol": new, "state": change}
+    entries.record(connection, Author(by), _RENAME, str(asset_id), before=before, after=after)
 
 
 def former_symbols(connection: Connection) -> dict[str, int]:
     """The symbols that assets had before; the newest asset of each."""
-    table = universe_changes.c
-    query = select(table.former_symbol, table.asset_id).where(
-        table.former_symbol.is_not(None), table.asset_id.is_not(None)
-    )
-    return dict(connection.execute(query.order_by(table.id)).tuples().all())
+    query = select(FORMER_SYMBOL, ASSET_ID).where(IS_RENAME, audit.c.subject.is_not(None))
+    return dict(connection.execute(query.order_by(audit.c.id)).tuples().all())
+
+
+def _state(sentence: str | None) -> entries.Values | None:
+    return None if sentence is None else {"state": sentence}

@@ -19,16 +19,17 @@ from autoindex.storage.universe import (
     timeline,
     universe_changes,
 )
+from autoindex.storage.universe.assets import Asset
 from autoindex.storage.universe.memberships import Member, Timeline
 from autoindex.storage.universe.published_past import PublishedPast
 from autoindex.storage.universe.share_counts import StoredCount
+from autoindex.storage.universe.universe_changes import AssetChange
 from autoindex.storage.universe.universe_row import UniverseRow
 
 NOBODY: Final = "autoindex"
 BACKDATED: Final = "universe backdated"
 
-Changes = list[tuple[int, str]]
-"""Assets, and a sentence on what has changed."""
+Changes = list[AssetChange]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class UniverseImport:
             # Pages of weights show sectors.
             versions.bump(self._connection, versions.INDEX)
             corrections.note_universe(self._connection, self._backdated, BACKDATED, window)
-        updated = {asset_id for asset_id, _ in changes} - inserted
+        updated = {change.asset_id for change in changes} - inserted
         return Imported(len(new), len(updated), len(rows) - len(new) - len(updated))
 
     def _store_assets(self, rows: Sequence[UniverseRow]) -> Changes:
@@ -114,7 +115,7 @@ class UniverseImport:
         described = [*new, *(row for row, _, _ in changed)]
         assets.store(self._connection, described, [asset.id for _, asset, _ in changed])
         return [
-            (asset.id, f"{row.symbol}: {name} is {getattr(row, name) or 'empty'}")
+            AssetChange(asset.id, *(_described(one, name) for one in (row, asset)))
             for row, asset, names in changed
             for name in names
         ]
@@ -123,12 +124,14 @@ class UniverseImport:
         changed, changes = {}, []
         for row in rows:
             asset_id = self._known[row.symbol].id
-            new = timeline.wanted(self._members[asset_id], row, self._past)
-            if new != self._members[asset_id]:
+            old = self._members[asset_id]
+            new = timeline.wanted(old, row, self._past)
+            if new != old:
                 changed[asset_id] = new
-                self._correct(asset_id, timeline.first_difference(self._members[asset_id], new))
+                self._correct(asset_id, timeline.first_difference(old, new))
             if asset_id in changed or asset_id in inserted:
-                changes.append((asset_id, timeline.sentence(row.symbol, new)))
+                was = None if asset_id in inserted else timeline.sentence(row.symbol, old)
+                changes.append(AssetChange(asset_id, timeline.sentence(row.symbol, new), was))
         memberships.replace(self._connection, changed)
         self._members = defaultdict(tuple, {**self._members, **changed})
         return changes
@@ -149,7 +152,8 @@ class UniverseImport:
                 begins = published[0].first
                 self._correct(asset_id, begins if is_first else max(begins, new.first))
             made.append(new)
-            changes.append((asset_id, share_counts.sentence(row.symbol, new)))
+            was = share_counts.sentence(row.symbol, stored[-1]) if stored else None
+            changes.append(AssetChange(asset_id, share_counts.sentence(row.symbol, new), was))
         share_counts.store(self._connection, made)
         return changes
 
@@ -158,6 +162,10 @@ class UniverseImport:
         if self._backdate and day is not None and self._past.holds(day):
             first = min(day, self._backdated.get(asset_id, date.max))
             self._backdated[asset_id] = max(first, self._past.first)
+
+
+def _described(one: UniverseRow | Asset, name: str) -> str:
+    return f"{one.symbol}: {name} is {getattr(one, name) or 'empty'}"
 
 
 def import_universe(
