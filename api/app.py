@@ -19,6 +19,7 @@ from api.monitoring.readiness import ReadyChecks
 from api.prefect.rest import Connection
 from api.prefect.runs import PrefectRunner
 from api.routes import (
+    audit_routes,
     batch_routes,
     follow_routes,
     index_routes,
@@ -126,7 +127,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
     app.state.queue_limit, app.state.cache = queue_limit, PageCache(settings)
     app.state.deadline, app.state.slots = deadline, UserSlots(deadline.part_seconds)
     app.state.subscriptions, app.state.reports = subscriptions, folder
-    app.state.batches = batches
+    app.state.batches, app.state.limits = batches, limits
     app.state.owner, app.state.checks = owner, ReadyChecks(runner, stored, owner, deadline)
     app.state.metrics, app.state.lists = metrics, TaskLists(runner, deadline)
     modules = (
@@ -137,6 +138,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         follow_routes,
         index_routes,
         report_routes,
+        audit_routes,
         monitoring_routes,
     )
     routers = [module.router for module in modules]

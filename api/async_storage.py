@@ -1,10 +1,11 @@
 """Stored data for the facade: the storage room's functions, on an async connection."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from autoindex.storage import versions
 
@@ -38,6 +39,22 @@ class Database:
         async with self._engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
             return await connection.run_sync(statement, *args, **kwargs)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, which is committed at the end of the block unless it raises."""
+        async with self._engine.begin() as connection:
+            yield connection
+
+    async def transact(
+        self,
+        statements: Callable[Concatenate[Connection, P], R],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call a storage function in one transaction."""
+        async with self.transaction() as connection:
+            return await connection.run_sync(statements, *args, **kwargs)
 
     async def snapshot(self, query: Callable[[Connection], R]) -> R:
         """Call a function whose queries see the database as of one instant."""

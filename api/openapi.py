@@ -24,6 +24,7 @@ TAGS: Final = [
     {"name": "background tasks", "description": "Start a task, follow it, cancel it."},
     {"name": "index", "description": "Levels, allocations and performance metrics."},
     {"name": "reports", "description": "The files that report tasks have made."},
+    {"name": "audit", "description": "Who did what, and when."},
     {"name": "health", "description": "Whether the facade answers, and whether tasks can run."},
     {"name": "monitoring", "description": "What Prometheus scrapes."},
 ]
@@ -279,7 +280,7 @@ def _errors(
     yield _UNAUTHORIZED
     yield _forbidden(scopes, owned=method == "delete" or path.endswith(("/file", "/retry")))
     yield _QUEUE_FULL if starts else _TOO_MANY
-    if "/index/" in path:
+    if "/index/" in path or path.endswith("/audit"):
         yield _NOT_ACCEPTABLE
     if method == "delete":
         yield _ENDED

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from api.auth.rate_limits import Allowance, TooManyRequests
 from api.slots import TooManyAtOnce
 from api.tasks.batches import MOST_TASKS, BatchUnknown, TooManyTasks
 from api.tasks.queue_limit import QueueFull
@@ -114,6 +115,23 @@ def unavailable(detail: str, name: str | None = None) -> Problem:
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers, name=name)
 
 
+def rate(allowance: Allowance) -> dict[str, str]:
+    """The headers that say what is left of a limit."""
+    return {
+        "RateLimit-Limit": str(allowance.limit),
+        "RateLimit-Remaining": str(allowance.remaining),
+        "RateLimit-Reset": str(allowance.reset_seconds),
+    }
+
+
+def too_many(refused: TooManyRequests) -> Problem:
+    """More requests than the limit."""
+    seconds = refused.retry_after_seconds
+    headers = {"Retry-After": str(seconds), **rate(Allowance(refused.limit, 0, seconds))}
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    return Problem(status, str(refused), headers=headers, name="rate-limit")
+
+
 def _unsure(what: str) -> Response:
     return unavailable(
         f"{what}, and the task may have been queued; repeat the same request with the same "
@@ -135,6 +153,7 @@ def install(app: FastAPI) -> None:
         HTTPException: _http,
         RequestValidationError: _validation,
         InvalidRequest: _invalid_request,
+        TooManyRequests: _too_many,
         QueueFull: _queue_full,
         TooManyAtOnce: _too_many_at_once,
         TaskUnknown: _task_unknown,
@@ -182,6 +201,10 @@ def _field_error(found: Mapping[str, Any]) -> FieldError:
 
 async def _invalid_request(_: Request, error: InvalidRequest) -> Response:
     return unprocessable([FieldError(field=error.field, message=error.reason)]).response
+
+
+async def _too_many(_: Request, error: TooManyRequests) -> Response:
+    return too_many(error).response
 
 
 async def _queue_full(_: Request, error: QueueFull) -> Response:

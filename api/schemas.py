@@ -123,13 +123,12 @@ class TaskSummary(BaseModel):
     @classmethod
     def of(cls, task: Task) -> Self:
         """Show a task."""
-        parameters = {name: value for name, value in task.parameters.items() if name != "email"}
         return cls(
             task_id=task.id,
             kind=task.kind,
             status=task.status,
             user=task.user,
-            parameters=parameters,
+            parameters=without_address(task.parameters),
             queue=task.queue,
             worker=task.worker,
             due_at=task.due_at,
@@ -244,6 +243,11 @@ class Readiness(BaseModel):
             }
         ]
     )
+
+
+def without_address(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's parameters without the address of a report's mail."""
+    return {name: value for name, value in parameters.items() if name != "email"}
 
 
 def grouped(tasks: Sequence[Task], keys: Sequence[str]) -> dict[str, list[TaskSummary]]:

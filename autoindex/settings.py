@@ -150,7 +150,7 @@ class Settings(BaseSettings):
         default=600, description="Rate limit per user, all requests."
     )
     tasks_per_minute: Count = Field(
-        default=60, description="Rate limit per user, requests that start a task."
+        default=60, description="Rate limit per user, requests that start a new task."
     )
 
     queued_tasks_per_kind: Count = Field(

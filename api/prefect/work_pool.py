@@ -6,7 +6,6 @@ from typing import Final
 
 from api.prefect.answers import Worker, WorkPool, WorkQueue, parsed
 from api.prefect.rest import Rest
-from api.tasks.work_pool import QueueUnknown
 
 POOL: Final = "autoindex"
 
@@ -35,12 +34,9 @@ class PrefectWorkPool:
         found = sorted(parsed(answer, list[WorkQueue]), key=lambda queue: queue.priority)
         return {queue.name: queue.is_paused for queue in found}
 
-    async def pause(self, queue: str | None, *, paused: bool) -> Mapping[str, bool]:
+    async def pause(self, names: Sequence[str], *, paused: bool) -> Mapping[str, bool]:
         """Set Prefect's own pause of work queues: it hands out no run of a paused one."""
-        known = await self.queues()
-        if queue is not None and queue not in known:
-            raise QueueUnknown
-        for name in known if queue is None else [queue]:
+        for name in names:
             path = f"/work_pools/{POOL}/queues/{name}"
             answer = await self._rest.send("PATCH", path, {"is_paused": paused}, aside=True)
             answer.raise_for_status()

@@ -1,5 +1,6 @@
 """Cancel or retry many tasks: a preview first, then exactly what it showed."""
 
+import json
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
@@ -7,17 +8,20 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
+from api.async_storage import Database
 from api.auth.identity import User
 from api.auth.tokens import Scope
 from api.problems import Problem
 from api.routes.batch_work import Working
-from api.routes.dependencies import CurrentUser, Runner, requires
+from api.routes.dependencies import By, CurrentUser, Runner, Stored, count_start, requires
 from api.routes.guarded_route import TaskRoute
 from api.routes.task_routes import PREFIX, TaskFilter
 from api.schemas import BatchState
 from api.tasks import runner
 from api.tasks.batches import Act, Batch
 from api.tasks.runner import TaskRunner
+from autoindex.storage import audit
+from autoindex.storage.audit import Author
 
 router = APIRouter(
     prefix=PREFIX,
@@ -39,31 +43,45 @@ class BatchRequest(TaskFilter):
     )
 
 
+counted = Depends(count_start)
+
 BatchId = Annotated[UUID, Path(description="The batch's id: the token of its preview.")]
 
 
-@router.post("/cancel", operation_id="cancelTasks")
+@router.post("/cancel", operation_id="cancelTasks", dependencies=[counted])
 async def cancel_many(
-    body: BatchRequest, user: CurrentUser, runner: Runner, working: Working, response: Response
+    body: BatchRequest,
+    user: CurrentUser,
+    by: By,
+    runner: Runner,
+    database: Stored,
+    working: Working,
+    response: Response,
 ) -> BatchState:
     """Cancel all tasks that a filter matches and that have not ended.
 
     The first request shows them and a token. The same request with `"dry_run": false` and the
     token cancels exactly those. Sent again, it goes on where it was interrupted.
     """
-    return await _answer(Act.CANCEL, body, user, runner, working, response)
+    return await _answer(Act.CANCEL, body, user, by, runner, database, working, response)
 
 
-@router.post("/retry", operation_id="retryTasks")
+@router.post("/retry", operation_id="retryTasks", dependencies=[counted])
 async def retry_many(
-    body: BatchRequest, user: CurrentUser, runner: Runner, working: Working, response: Response
+    body: BatchRequest,
+    user: CurrentUser,
+    by: By,
+    runner: Runner,
+    database: Stored,
+    working: Working,
+    response: Response,
 ) -> BatchState:
     """Retry all tasks that a filter matches, that have ended and were not retried.
 
     The first request shows them and a token. The same request with `"dry_run": false` and the
     token retries exactly those. Sent again, it goes on where it was interrupted.
     """
-    return await _answer(Act.RETRY, body, user, runner, working, response)
+    return await _answer(Act.RETRY, body, user, by, runner, database, working, response)
 
 
 @router.get("/batches/{batch_id}", operation_id="readBatch")
@@ -78,7 +96,9 @@ async def _answer(
     act: Act,
     body: BatchRequest,
     user: User,
+    by: Author,
     runner: TaskRunner,
+    database: Database,
     working: Working,
     response: Response,
 ) -> BatchState:
@@ -96,8 +116,10 @@ async def _answer(
     if (batch.act, batch.wanted) != (act, wanted):
         detail = "this token is of another request; send the same fields as in its preview"
         raise Problem(HTTPStatus.CONFLICT, detail, name="other-preview")
+    noted = {"tasks": len(batch.task_ids), "filter": json.loads(wanted)}
+    await database.transact(audit.record, by, f"{act} tasks", batch.id, after=noted)
     response.headers["Location"] = f"{PREFIX}/batches/{batch.id}"
-    return BatchState.of(working.begin(batch, user))
+    return BatchState.of(working.begin(batch, user, by))
 
 
 def _query(body: BatchRequest, user: User) -> runner.Query:

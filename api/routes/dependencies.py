@@ -13,6 +13,7 @@ from fastapi.security.base import SecurityBase
 
 from api.async_storage import Database
 from api.auth.identity import User
+from api.auth.rate_limits import RateLimits
 from api.auth.tokens import Scope
 from api.monitoring.readiness import ReadyChecks
 from api.problems import Problem, challenge
@@ -22,11 +23,22 @@ from api.tasks.runner import TaskRunner
 from api.tasks.subscriptions import Subscriptions
 from api.tasks.task_lists import TaskLists
 from autoindex.settings import Settings
+from autoindex.storage.audit import Author
 
 
 async def _user(request: Request) -> User:
     user: User = request.state.user
     return user
+
+
+async def _author(request: Request) -> Author:
+    return Author(request.state.user.name, request.state.request_id)
+
+
+async def count_start(request: Request) -> None:
+    """Count a start against the user's limit; raises `TooManyRequests`."""
+    limits: RateLimits = request.app.state.limits
+    request.state.allowance = await limits.start(request.state.user.name)
 
 
 async def _runner(request: Request) -> TaskRunner:
@@ -70,6 +82,7 @@ async def _subscriptions(request: Request) -> Subscriptions:
 
 
 CurrentUser = Annotated[User, Depends(_user)]
+By = Annotated[Author, Depends(_author)]
 Runner = Annotated[TaskRunner, Depends(_runner)]
 Stored = Annotated[Database, Depends(_database)]
 Cached = Annotated[PageCache, Depends(_cache)]

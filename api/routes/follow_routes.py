@@ -75,13 +75,14 @@ async def status(
     """Read a task's status, and its result for a day after its end."""
     known = negotiation.tags(if_none_match)
     deadline: Deadline = request.app.state.deadline
-    snapshot = subscriptions.snapshots.kept(task_id)
-    if snapshot is None:
+    found = subscriptions.snapshots.kept(task_id)
+    if found is None:
         reading = subscriptions.snapshots.read(task_id)
-        snapshot = await deadline.answer(reading, request.app.state.runner.is_busy)
+        found = await deadline.answer(reading, request.app.state.runner.is_busy)
+    snapshot = found.seen_by(user.name)
     if wait and not snapshot.task.ended and (not known or snapshot.etag in known):
         with subscriptions.follow(task_id, user.name) as followed:
-            waiting = _until_changed(subscriptions, followed, snapshot, known, wait)
+            waiting = _until_changed(subscriptions, followed, snapshot, known, wait, user.name)
             snapshot = await unless_disconnected(request, waiting) or snapshot
     return _answer(snapshot, known)
 
@@ -92,15 +93,16 @@ async def _until_changed(
     snapshot: Snapshot,
     known: frozenset[str],
     seconds: float,
+    user: str,
 ) -> Snapshot:
     """The task once it differs from `known`, or from its present state."""
     try:
         async with asyncio.timeout(seconds):
-            snapshot = await followed.read_now()
+            snapshot = (await followed.read_now()).seen_by(user)
             known = known or frozenset({snapshot.etag})
             while snapshot.etag in known and not snapshot.task.ended and not subscriptions.closing:
                 await followed.changed.wait()
-                snapshot = followed.current()
+                snapshot = followed.current().seen_by(user)
     except TimeoutError:
         pass
     return snapshot
@@ -194,12 +196,12 @@ async def _events(
     with subscriptions.follow(task_id, user, lines=True) as followed:
         await followed.read_now()
         yield format_sse_event(retry=_RECONNECT_MILLISECONDS)
-        feed = EventFeed(followed, after)
+        feed = EventFeed(followed, after, user)
         while True:
             changed = followed.changed
             for event in feed.new_events():
                 yield event
-            if reason := _end_reason(subscriptions, followed, ends_at - loop.time()):
+            if reason := _end_reason(subscriptions, followed, ends_at - loop.time(), user):
                 yield feed.event("end", json.dumps({"reason": reason}))
                 return
             try:
@@ -210,11 +212,11 @@ async def _events(
 
 
 def _end_reason(
-    subscriptions: Subscriptions, followed: FollowedTask, seconds_left: float
+    subscriptions: Subscriptions, followed: FollowedTask, seconds_left: float, user: str
 ) -> str | None:
     if followed.error is None and followed.snapshot is None:
         return "the task was deleted"
-    if followed.error is None and followed.current().task.ended:
+    if followed.error is None and followed.current().seen_by(user).task.ended:
         return "the task has ended"
     if subscriptions.closing or seconds_left <= 0:
         return "connect again"
@@ -224,8 +226,9 @@ def _end_reason(
 class EventFeed:
     """What one client has not received yet."""
 
-    def __init__(self, followed: FollowedTask, after: int) -> None:
+    def __init__(self, followed: FollowedTask, after: int, user: str) -> None:
         self._followed = followed
+        self._user = user
         self._after = after
         self._shown = ""
 
@@ -238,9 +241,10 @@ class EventFeed:
                 yield self.event("unavailable", json.dumps({"detail": detail}))
             self._shown = "error"
             return
-        if followed.snapshot is not None and followed.snapshot.etag != self._shown:
-            self._shown = followed.snapshot.etag
-            yield self.event("status", followed.snapshot.body.decode())
+        snapshot = followed.snapshot and followed.snapshot.seen_by(self._user)
+        if snapshot is not None and snapshot.etag != self._shown:
+            self._shown = snapshot.etag
+            yield self.event("status", snapshot.body.decode())
         for line in followed.lines[self._after :]:
             self._after = line.number
             yield self.event("line", TaskLine.of(line).model_dump_json())

@@ -1,18 +1,22 @@
-"""Whose task it is: its owner and administrators may change it."""
+"""Whose task it is: those who asked for it and administrators may change it."""
 
 from http import HTTPStatus
 
+from api.async_storage import Database
 from api.auth.identity import User
 from api.auth.tokens import Scope
 from api.problems import Problem
 from api.tasks.runner import Kind, Task
+from autoindex.storage.runs import shared_tasks
 
 
-def check_owner(user: User, task: Task, act: str) -> None:
-    """Raise a 403 for other users, except administrators."""
-    if not user.may(Scope.ADMIN) and task.user != user.name:
+async def check_owner(user: User, task: Task, act: str, database: Database) -> None:
+    """Raise a 403 for users who have not asked for the task, except administrators."""
+    if user.may(Scope.ADMIN) or task.user == user.name:
+        return
+    if not await database.read(shared_tasks.has_asked, task.id, user.name):
         raise Problem(
-            HTTPStatus.FORBIDDEN, f"only its owner or {Scope.ADMIN} may {act} task {task.id}"
+            HTTPStatus.FORBIDDEN, f"only its owners or {Scope.ADMIN} may {act} task {task.id}"
         )
 
 

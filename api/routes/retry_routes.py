@@ -71,7 +71,7 @@ async def retry(
     result. Another user's task needs the scope `tasks:admin`.
     """
     task = await runner.read(task_id)
-    check_owner(user, task, "retry")
+    await check_owner(user, task, "retry", database)
     check_may_start(user, task.kind)
     if not task.ended:
         raise TaskNotEnded(task.status)

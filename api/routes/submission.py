@@ -2,12 +2,13 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Concatenate, Final, ParamSpec, Self
 from uuid import UUID
 
 from fastapi import BackgroundTasks, Depends, Header, Request, Response
@@ -15,15 +16,16 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.async_storage import Database
-from api.auth.identity import User
 from api.problems import Problem
-from api.routes.dependencies import CurrentUser, Runner, Stored
-from api.schemas import TaskQueued
+from api.routes.dependencies import By, Runner, Stored, count_start
+from api.schemas import TaskQueued, without_address
 from api.tasks.queue_limit import QueueLimit
 from api.tasks.runner import Kind, Started, Status, Task, TaskRunner
 from autoindex.errors import InvalidRequest
 from autoindex.requests import TaskRequest
-from autoindex.storage.runs import idempotency, worker_notify
+from autoindex.storage import audit
+from autoindex.storage.audit import Author
+from autoindex.storage.runs import idempotency, shared_tasks, worker_notify
 from autoindex.storage.runs.idempotency import Booking
 
 NAMES: Final[Mapping[Kind, str]] = {
@@ -35,6 +37,8 @@ NAMES: Final[Mapping[Kind, str]] = {
 # Equal work requested twice is done once. A report may be mailed to another address each time.
 _JOINED: Final = frozenset({Kind.REFRESH, Kind.COMPUTE})
 _MOST_RENEWALS: Final = 5
+
+P = ParamSpec("P")
 
 log = logging.getLogger("autoindex.api")
 
@@ -81,23 +85,41 @@ class _Work:
         when = () if self.run_at is None else (self.run_at.isoformat(),)
         return (self.kind, self.parameters, *when)
 
+    def note(self, connection: Connection, by: Author, booking: Booking) -> None:
+        """Note in the audit that it was asked for; addresses are not kept there."""
+        action = f"start {self.kind}" if self.retry_of is None else "retry task"
+        after = {
+            "run_key": str(booking.run_key),
+            "parameters": without_address(self.parameters),
+            "run_at": None if self.run_at is None else self.run_at.isoformat(),
+        }
+        subjects = () if self.retry_of is None else (self.retry_of,)
+        audit.record(connection, by, action, *subjects, after=after)
+
     @property
     def is_late(self) -> bool:
         """Whether it should have begun already."""
         return self.run_at is not None and self.run_at <= datetime.now(UTC)
 
 
+async def _uncounted() -> None:
+    """Count no start: the request that it belongs to was counted."""
+
+
 @dataclass
 class Submission:
-    """Queues the task of one request."""
+    """Queues the task of one request.
 
-    tags: Sequence[str]
+    `count_start` raises where the user may start no other task now.
+    """
+
+    by: Author
     response: Response
     background: BackgroundTasks
-    user: User
     runner: TaskRunner
     database: Database
     queue_limit: QueueLimit
+    count_start: Callable[[], Coroutine[Any, Any, None]] = _uncounted
     idempotency_key: str | None = None
 
     async def queue(self, kind: Kind, body: TaskRequest) -> TaskQueued:
@@ -107,7 +129,7 @@ class Submission:
         """
         work = _Work.of(kind, body)
         if self.idempotency_key is not None:
-            key = _digest("key", self.user.name, self.idempotency_key)
+            key = _digest("key", self.by.user, self.idempotency_key)
             started = await self._start_once(work, key, _key_reused)
             return self._answer(work, started, "was already queued with this Idempotency-Key")
         _refuse_late(work)
@@ -122,6 +144,8 @@ class Submission:
         work = _Work.of(ended.kind, body, ended.id)
         key = _digest("retry", str(ended.id))
         started = await self._start_once(work, key, _retried_differently)
+        if started.task.user != self.by.user:
+            await self._join(started.task)
         if ended.retried_as is None:
             await self.runner.mark_retried(ended.id, started.task.id)
         return self._answer(work, started, "was already queued as the retry of this task")
@@ -140,33 +164,57 @@ class Submission:
         asked = _digest(*work.digest_parts)
         if work.is_late and not await self.database.read(idempotency.is_booked, key, asked):
             _refuse_late(work)
-        booking = await self.database.write(idempotency.book, key, asked)
+        booking = await self._book(work, idempotency.book, key, asked)
         if booking.asked != asked:
             raise conflict(booking.task_id)
         return await self._start(work, booking)
 
     async def _start_new(self, work: _Work) -> Started:
         """A new task, unless the same request of this user may have made one without an answer."""
-        key = _digest("unsure", self.user.name, *work.digest_parts)
-        booking = await self.database.write(idempotency.book_until_known, key)
+        key = _digest("unsure", self.by.user, *work.digest_parts)
+        booking = await self._book(work, idempotency.book_until_known, key)
         return await self._start(work, booking)
 
     async def _start_or_join(self, work: _Work) -> Started:
         """The task of equal work that is still queued, or a new one."""
         key = _digest("work", *work.digest_parts)
-        booking = await self.database.write(idempotency.book_while_queued, key)
+        booking = await self._book(work, idempotency.book_while_queued, key)
         for _ in range(_MOST_RENEWALS):
             started = await self._start(work, booking)
-            queued = started.new or started.task.status is Status.PENDING
-            if queued or self._may_be_a_repeat(started.task, booking):
+            if started.new or await self._is_found(started.task, booking):
                 return started
-            booking = await self.database.write(idempotency.renew, booking)
+            booking = await self._book(work, idempotency.renew, booking)
         # Each was claimed within milliseconds by another request and has started: start one more.
         return await self._start(work, None)
 
+    async def _book(
+        self,
+        work: _Work,
+        book: Callable[Concatenate[Connection, P], Booking],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Booking:
+        """Book a task; a new one is noted, counts as a start, and is not booked where refused."""
+        async with self.database.transaction() as connection:
+            booking = await connection.run_sync(book, *args, **kwargs)
+            if booking.new:
+                await self.count_start()
+                await connection.run_sync(work.note, self.by, booking)
+        return booking
+
+    async def _is_found(self, task: Task, booking: Booking) -> bool:
+        """Whether it is the task of this request, which then wants it too."""
+        if task.status is Status.PENDING:
+            return await self._join(task)
+        return self._may_be_a_repeat(task, booking)
+
+    async def _join(self, task: Task) -> bool:
+        """Add the user to those who want a task; False where it was cancelled for everybody."""
+        return await self.database.transact(shared_tasks.join, self.by, task.id, task.user)
+
     def _may_be_a_repeat(self, task: Task, booking: Booking) -> bool:
         """Whether this user's request made it minutes ago, and may have had no answer."""
-        if booking.task_id is not None or task.user != self.user.name or task.due_at is None:
+        if booking.task_id is not None or task.user != self.by.user or task.due_at is None:
             return False
         return datetime.now(UTC) - task.due_at < idempotency.UNKNOWN_FOR
 
@@ -181,8 +229,8 @@ class Submission:
         started = await self.runner.start(
             work.kind,
             work.parameters,
-            user=self.user.name,
-            tags=self.tags,
+            user=self.by.user,
+            tags=(f"request:{self.by.request_id}",) if self.by.request_id else (),
             idempotency_key=None if booking is None else str(booking.run_key),
             retry_of=work.retry_of,
             run_at=work.run_at,
@@ -200,9 +248,11 @@ class Submission:
                 worker_notify.notify(connection)
             if booking is not None:
                 idempotency.settle(connection, booking, started.task.id)
+                after = {"run_key": str(booking.run_key)}
+                audit.record(connection, self.by, "queue task", started.task.id, after=after)
 
         try:
-            await self.database.write(record)
+            await self.database.transact(record)
         except SQLAlchemyError as problem:
             # Workers poll soon in any case; a recorded booking only saves a request to Prefect.
             log.warning("workers were not notified of task %s", started.task.id, exc_info=problem)
@@ -212,13 +262,13 @@ async def _submission(
     request: Request,
     response: Response,
     background: BackgroundTasks,
-    user: CurrentUser,
+    by: By,
     runner: Runner,
     database: Annotated[Database, Depends(_shared)],
     queue_limit: Annotated[QueueLimit, Depends(_queue_limit)],
 ) -> Submission:
-    tags = (f"request:{request.state.request_id}",)
-    return Submission(tags, response, background, user, runner, database, queue_limit)
+    count = partial(count_start, request)
+    return Submission(by, response, background, runner, database, queue_limit, count)
 
 
 # The ended task is its key.

@@ -10,7 +10,16 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from api.async_storage import Database
 from api.auth.tokens import Scope
-from api.routes.dependencies import CurrentSettings, CurrentUser, Listed, Runner, Stored, requires
+from api.routes.dependencies import (
+    By,
+    CurrentSettings,
+    CurrentUser,
+    Following,
+    Listed,
+    Runner,
+    Stored,
+    requires,
+)
 from api.routes.guarded_route import TaskRoute
 from api.routes.ownership import check_owner
 from api.routes.submission import NAMES, Start
@@ -34,6 +43,7 @@ from autoindex.requests import (
     TaskRequest,
 )
 from autoindex.settings import Settings
+from autoindex.storage.runs import shared_tasks
 from autoindex.storage.universe import memberships
 
 PREFIX: Final = "/api/v1/background"
@@ -106,6 +116,9 @@ async def check_request(body: TaskRequest, database: Database, settings: Setting
         body.check_mail(settings)
 
 
+Since = Annotated[AwareDatetime, Field(ge=_EARLIEST, le=_LATEST)]
+
+
 class TaskFilter(BaseModel):
     """Which tasks."""
 
@@ -114,7 +127,7 @@ class TaskFilter(BaseModel):
     kind: Kind | None = None
     status: Status | None = None
     user: UserName | None = None
-    since: Annotated[AwareDatetime, Field(ge=_EARLIEST, le=_LATEST)] | None = Field(
+    since: Since | None = Field(
         default=None, description="Only tasks that were due at this time or later."
     )
 
@@ -176,12 +189,28 @@ def _by_deployment(found: Sequence[Task]) -> dict[str, list[TaskSummary]]:
     operation_id="cancelTask",
     dependencies=[Depends(requires(Scope.RUN, Scope.ADMIN))],
 )
-async def cancel(task_id: TaskId, user: CurrentUser, runner: Runner) -> TaskQueued:
-    """Cancel a task, started or not; another user's task needs the scope `tasks:admin`."""
+async def cancel(
+    task_id: TaskId,
+    user: CurrentUser,
+    by: By,
+    runner: Runner,
+    database: Stored,
+    subscriptions: Following,
+) -> TaskQueued:
+    """Cancel a task, started or not; another user's task needs the scope `tasks:admin`.
+
+    A task that several users have asked for goes on until the last of them has cancelled it, or an
+    administrator has.
+    """
     task = await runner.read(task_id)
-    check_owner(user, task, "cancel")
+    await check_owner(user, task, "cancel", database)
     if task.status.final and task.status is not Status.REVOKED:
         raise TaskFinished(task.status)
+    owners = {task_id: task.user}
+    if not await database.transact(shared_tasks.cancel, by, owners, for_all=user.may(Scope.ADMIN)):
+        subscriptions.changed(task_id)
+        message = f"{NAMES[task.kind]} task cancelled for you; others have asked for it too"
+        return TaskQueued(task_id=task_id, status=Status.REVOKED, message=message)
     cancelled = await runner.cancel(task_id, user=user.name)
     ended = cancelled.completed_at is not None
     message = f"{NAMES[task.kind]} task " + ("cancelled" if ended else "is being cancelled")

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.auth.identity import Identity, TokenRefused
 from api.auth.rate_limits import Allowance, RateLimits, TooManyRequests
 from api.monitoring.prometheus import Metrics
-from api.problems import Problem, challenge, unavailable, unexpected
+from api.problems import Problem, challenge, rate, too_many, unavailable, unexpected
 from api.server import json_logs
 from autoindex.errors import PartUnavailable
 
@@ -51,7 +51,8 @@ class AdmissionMiddleware:
         try:
             _check_head(scope)
             if scope["path"] not in self.open_paths:
-                send = _with_allowance(await self._authenticate(scope), send)
+                scope["state"]["allowance"] = await self._authenticate(scope)
+                send = _with_allowance(scope, send)
             # Even where no route needs it: an unread body could be endless.
             body = await _body(Headers(scope=scope), receive)
         except Problem as problem:
@@ -72,7 +73,7 @@ class AdmissionMiddleware:
             log.warning("%s", away, exc_info=away)
             raise unavailable(f"{away}; try again soon") from away
         except TooManyRequests as refused:
-            raise _too_many(refused) from refused
+            raise too_many(refused) from refused
 
 
 def _only(values: list[str]) -> str | None:
@@ -81,30 +82,20 @@ def _only(values: list[str]) -> str | None:
     return values[0] if values else None
 
 
-def _with_allowance(allowance: Allowance, send: Send) -> Send:
-    """Send with every answer what is left, so that a client can slow down before it is refused."""
+def _with_allowance(scope: Scope, send: Send) -> Send:
+    """Send with every answer what is left, so that a client can slow down before it is refused.
+
+    A route that counts the request again puts what is left then into the request's state.
+    """
 
     async def send_with_allowance(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(_rate(allowance))
+            headers = MutableHeaders(scope=message)
+            for name, value in rate(scope["state"]["allowance"]).items():
+                headers.setdefault(name, value)
         await send(message)
 
     return send_with_allowance
-
-
-def _rate(allowance: Allowance) -> dict[str, str]:
-    return {
-        "RateLimit-Limit": str(allowance.limit),
-        "RateLimit-Remaining": str(allowance.remaining),
-        "RateLimit-Reset": str(allowance.reset_seconds),
-    }
-
-
-def _too_many(refused: TooManyRequests) -> Problem:
-    seconds = refused.retry_after_seconds
-    headers = {"Retry-After": str(seconds), **_rate(Allowance(refused.limit, 0, seconds))}
-    status = HTTPStatus.TOO_MANY_REQUESTS
-    return Problem(status, str(refused), headers=headers, name="rate-limit")
 
 
 def _check_head(scope: Scope) -> None:

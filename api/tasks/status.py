@@ -20,7 +20,7 @@ from api.tasks.deadline import Deadline
 from api.tasks.loader import BatchLoader
 from api.tasks.runner import Status, Task, TaskRunner, TaskUnknown
 from autoindex.storage.postgres.transient import UNAVAILABLE
-from autoindex.storage.runs import results, task_progress
+from autoindex.storage.runs import results, shared_tasks, task_progress
 from autoindex.storage.runs.results import StoredResult
 from autoindex.storage.runs.task_progress import Line, Progress
 
@@ -43,6 +43,15 @@ class Snapshot:
     task: Task
     progress: Progress | None
     result: StoredResult | None
+    left: Mapping[str, datetime] = field(default_factory=dict)
+    """The users who have cancelled their part of it, and when."""
+
+    def seen_by(self, user: str) -> "Snapshot":
+        """The same, ended for a user who has cancelled their part."""
+        if user not in self.left:
+            return self
+        ended = replace(self.task, status=Status.REVOKED, completed_at=self.left[user], error=None)
+        return replace(self, task=ended, result=None, left={})
 
     @cached_property
     def status(self) -> TaskStatus:
@@ -81,6 +90,23 @@ class _Forgotten:
 
     def has(self, task_id: UUID) -> bool:
         return self.everything or task_id in self.tasks
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is stored of tasks that may run: their progress, and who has cancelled their part."""
+
+    progress: Mapping[UUID, Progress] = field(default_factory=dict)
+    left: Mapping[UUID, Mapping[str, datetime]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, connection: Connection, task_ids: Sequence[UUID]) -> "_Facts":
+        return cls(
+            task_progress.read(connection, task_ids), shared_tasks.left(connection, task_ids)
+        )
+
+    def with_(self, other: "_Facts") -> "_Facts":
+        return _Facts({**self.progress, **other.progress}, {**self.left, **other.left})
 
 
 def _is_running(task: Task | None) -> bool:
@@ -151,18 +177,20 @@ class Snapshots:
     async def _read(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Snapshot]:
         running = [task_id for task_id in task_ids if task_id in self._running]
         with self._noting_changes() as forgotten:
-            tasks, early_progress = await asyncio.gather(
-                self._runner.read_many(task_ids), self._progress_of_running(running)
+            tasks, early = await asyncio.gather(
+                self._runner.read_many(task_ids), self._facts_of_running(running)
             )
             # After the state, never before: a task stores its result, then ends.
             still = {task_id for task_id in running if _is_running(tasks.get(task_id))}
             rest = [task for task in tasks.values() if task.id not in still]
-            if early_progress is None:  # it has just failed: only results need it
+            if early is None:  # it has just failed: only results need it
                 rest = [task for task in rest if task.status is Status.SUCCESS]
-            progress, stored = await self._stored(rest)
-        progress = {**(early_progress or {}), **progress}
+            facts, stored = await self._stored(rest)
+        facts = (early or _Facts()).with_(facts)
         found = {
-            task_id: Snapshot(task, progress.get(task_id), stored.get(task_id))
+            task_id: Snapshot(
+                task, facts.progress.get(task_id), stored.get(task_id), facts.left.get(task_id, {})
+            )
             for task_id, task in tasks.items()
         }
         for snapshot in found.values():
@@ -180,14 +208,12 @@ class Snapshots:
             if len(self._running) > _MOST_RUNNING:  # the one that was read least recently
                 del self._running[next(iter(self._running))]
 
-    async def _progress_of_running(
-        self, task_ids: Sequence[UUID]
-    ) -> Mapping[UUID, Progress] | None:
-        """The progress of these tasks; None where the database does not answer."""
+    async def _facts_of_running(self, task_ids: Sequence[UUID]) -> "_Facts | None":
+        """What is stored of these tasks; None where the database does not answer."""
         if not task_ids:
-            return {}
+            return _Facts()
         try:
-            return await self._read_progress(task_ids)
+            return await self._database.read(_Facts.read, task_ids)
         except UNAVAILABLE as error:
             log.warning(_NO_PROGRESS, exc_info=error)
             return None
@@ -201,20 +227,15 @@ class Snapshots:
         finally:
             self._forgotten.remove(forgotten)
 
-    async def _stored(
-        self, tasks: Sequence[Task]
-    ) -> tuple[Mapping[UUID, Progress], Mapping[UUID, StoredResult]]:
+    async def _stored(self, tasks: Sequence[Task]) -> tuple["_Facts", Mapping[UUID, StoredResult]]:
         succeeded = [task.id for task in tasks if task.status is Status.SUCCESS]
-        begun = [task.id for task in tasks if task.started_at is not None]
-        if not begun and not succeeded:
-            return {}, {}
+        if not tasks:
+            return _Facts(), {}
 
-        def query(
-            connection: Connection,
-        ) -> tuple[dict[UUID, Progress], dict[UUID, StoredResult]]:
+        def query(connection: Connection) -> tuple[_Facts, Mapping[UUID, StoredResult]]:
+            facts = _Facts.read(connection, [task.id for task in tasks])
             now = datetime.now(UTC)
-            progress = task_progress.read(connection, begun) if begun else {}
-            return progress, results.read_many(connection, succeeded, now) if succeeded else {}
+            return facts, results.read_many(connection, succeeded, now) if succeeded else {}
 
         try:
             return await self._database.read(query)
@@ -222,7 +243,7 @@ class Snapshots:
             if succeeded:
                 raise
             log.warning(_NO_PROGRESS, exc_info=error)
-            return {}, {}
+            return _Facts(), {}
 
     async def _read_progress(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Progress]:
         return await self._database.read(task_progress.read, task_ids)

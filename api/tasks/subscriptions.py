@@ -227,13 +227,16 @@ class Subscriptions:
             log.info("%s are received", source)
             self._refresh_all()
             asyncio.get_running_loop().call_later(_SETTLING_SECONDS, self._refresh_all)
-            return
-        task_id = hint if isinstance(hint, UUID) else UUID(hint)
-        only_progress = isinstance(hint, str)
-        if not only_progress:
-            self.snapshots.forget(task_id)
+        elif isinstance(hint, UUID):
+            self.changed(hint)
+        elif followed := self._followed.get(UUID(hint)):
+            followed.refresh(only_progress=True)
+
+    def changed(self, task_id: UUID) -> None:
+        """Read a task again, which has changed."""
+        self.snapshots.forget(task_id)
         if followed := self._followed.get(task_id):
-            followed.refresh(only_progress=only_progress)
+            followed.refresh()
 
     def _refresh_all(self) -> None:
         self.snapshots.forget_all()

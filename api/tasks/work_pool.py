@@ -22,8 +22,8 @@ class WorkPool(Protocol):
         """The queues, by priority; whether each is paused."""
         ...
 
-    async def pause(self, queue: str | None, *, paused: bool) -> Mapping[str, bool]:
-        """Pause a queue or all of them, or resume; returns all queues. Raises `QueueUnknown`.
+    async def pause(self, names: Sequence[str], *, paused: bool) -> Mapping[str, bool]:
+        """Pause queues of the pool, or resume them; returns all queues.
 
         A task of a paused queue does not start. One that runs goes on.
         """

@@ -21,7 +21,6 @@ from api.tasks.runner import (
     TaskFinished,
     TaskUnknown,
 )
-from api.tasks.work_pool import QueueUnknown
 
 QUEUES: Final[Mapping[Kind, str]] = {
     Kind.REFRESH: "high_priority",
@@ -264,11 +263,9 @@ class InMemory:
         """The queues, and whether each is paused."""
         return dict(self.paused)
 
-    async def pause(self, queue: str | None, *, paused: bool) -> Mapping[str, bool]:
-        """Pause a queue or all of them, or resume."""
-        if queue is not None and queue not in self.paused:
-            raise QueueUnknown
-        self.paused |= dict.fromkeys(self.paused if queue is None else [queue], paused)
+    async def pause(self, names: Sequence[str], *, paused: bool) -> Mapping[str, bool]:
+        """Pause queues, or resume them."""
+        self.paused |= dict.fromkeys(names, paused)
         return await self.queues()
 
     def _paused(self) -> list[str]:

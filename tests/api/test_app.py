@@ -565,7 +565,8 @@ class TestSecurity:
         tight = settings.model_copy(update={"requests_per_minute": 5, "tasks_per_minute": 2})
         app = create_app(tight, runner)
         async with app.router.lifespan_context(app), client(app) as ada, client(app, "bob") as bob:
-            posts = [await ada.post(f"{TASKS}/refresh", json={}) for _ in range(3)]
+            days = [{"start_date": f"2022-12-0{day}"} for day in range(1, 4)]
+            posts = [await ada.post(f"{TASKS}/compute-index", json=day) for day in days]
             reads = [await ada.get(f"{TASKS}/tasks") for _ in range(4)]
             assert (await bob.get(f"{TASKS}/tasks")).status_code == 200
         assert [answer.status_code for answer in posts] == [202, 202, 429]

@@ -6,7 +6,7 @@ end with one run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
@@ -31,12 +31,16 @@ UNKNOWN_FOR: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What a key stands for; `task_id` is None until the run is known to exist."""
+    """What a key stands for; `task_id` is None until the run is known to exist.
+
+    It is new where this call has drawn its run.
+    """
 
     key: str
     asked: str
     run_key: UUID
     task_id: UUID | None
+    new: bool = field(default=False, compare=False)
 
 
 # Texts: building and compiling these statements takes longer than running them.
@@ -105,11 +109,14 @@ def renew(connection: Connection, booking: Booking) -> Booking:
     mine = update(bookings).where(
         bookings.c.key == booking.key, bookings.c.run_key == booking.run_key
     )
-    connection.execute(mine.values(run_key=uuid4(), task_id=None, booked_at=func.now()))
+    drawn = uuid4()
+    connection.execute(mine.values(run_key=drawn, task_id=None, booked_at=func.now()))
     columns = (bookings.c.key, bookings.c.asked, bookings.c.run_key, bookings.c.task_id)
     query = select(*columns).where(bookings.c.key == booking.key)
     row = connection.execute(query).one_or_none()
-    return book_while_queued(connection, booking.key) if row is None else Booking(*row)
+    if row is None:
+        return book_while_queued(connection, booking.key)
+    return replace(Booking(*row), new=row.run_key == drawn)
 
 
 def settle(connection: Connection, booking: Booking, task_id: UUID) -> None:
@@ -131,4 +138,5 @@ def forget(connection: Connection, chosen: Sequence[tuple[str, UUID]]) -> int:
 
 def _booked(connection: Connection, statement: TextClause, key: str, asked: str) -> Booking:
     values = {"key": key, "asked": asked, "run_key": uuid4()}
-    return Booking(*connection.execute(statement, values).one())
+    row = connection.execute(statement, values).one()
+    return replace(Booking(*row), new=row.run_key == values["run_key"])

@@ -46,6 +46,8 @@ async def admitted(limits: RateLimits, user: str, *, times: int, starts_task: bo
     for _ in range(times):
         try:
             await limits.admit(user, starts_task=starts_task)
+            if starts_task:
+                await limits.start(user)
         except TooManyRequests:
             continue
         count += 1
@@ -75,6 +77,16 @@ async def test_a_refusal_says_when_the_next_request_fits(limits: RateLimits) -> 
     assert 50 <= refused.value.retry_after_seconds <= 61
 
 
+async def test_what_joins_a_task_is_admitted_when_no_other_may_start(limits: RateLimits) -> None:
+    assert await admitted(limits, "joiner", times=2, starts_task=True) == 2
+    for _ in range(5):
+        assert (await limits.admit("joiner", starts_task=True)).remaining == 0
+    with pytest.raises(TooManyRequests):
+        await limits.admit("joiner", starts_task=True)
+    # A flood of those leaves room for other requests, too.
+    assert await admitted(limits, "joiner", times=8) == 3
+
+
 @pytest.mark.server
 async def test_facades_share_a_window_in_redis(redis_url: SecretStr) -> None:
     settings = Settings(requests_per_minute=5, redis_url=redis_url)
@@ -90,7 +102,10 @@ async def test_without_redis_requests_are_counted_in_process(tmp_path: Path) -> 
 
 
 async def test_what_is_left_is_told(limits: RateLimits) -> None:
-    left = [(await limits.admit("careful", starts_task=True)).remaining for _ in range(2)]
+    left = []
+    for _ in range(2):
+        await limits.admit("careful", starts_task=True)
+        left.append((await limits.start("careful")).remaining)
     assert left == [1, 0]
     read = await limits.admit("careful", starts_task=False)
     assert (read.limit, read.remaining) == (5, 2)
@@ -105,14 +120,14 @@ async def test_many_users_leave_nothing_to_do_beside_their_requests() -> None:
         assert asyncio.all_tasks() == before
 
 
-def test_a_window_moves_and_a_quiet_user_is_forgotten() -> None:
+async def test_a_window_moves_and_a_quiet_user_is_forgotten() -> None:
     now = 0.0
     windows, item = Windows(lambda: now), RateLimitItemPerMinute(2)
     left = []
     for at in (0.0, 40.0, 59.9, 60.0, 61.0, 100.0):
         now = at
         try:
-            left.append(windows.hit(item, "ada").reset_seconds)
+            left.append((await windows.hit(item, "ada")).reset_seconds)
         except TooManyRequests as refused:
             left.append(-refused.retry_after_seconds)
     # What was refused has used nothing up.

@@ -38,7 +38,7 @@ async def test_all_queues_are_paused_at_once(http: httpx.AsyncClient, runner: In
 
 
 async def test_a_queue_that_is_not_there_is_not_found(http: httpx.AsyncClient) -> None:
-    for name in ("nosuch", "..%2Fdefault"):
+    for name in ("nosuch", "..%2Fdefault", "..%2F..%2Fdeployments"):
         problem(await http.post(f"{TASKS}/queues/{name}/pause"), 404)
 
 
