@@ -18,11 +18,13 @@ from sqlalchemy import make_url
 
 from autoindex.errors import ConfigurationError
 from autoindex.settings import Settings
-from autoindex.storage import migrate
+from autoindex.storage import audit, migrate
+from autoindex.storage.audit import Author
 from autoindex.storage.postgres import pooler
 from autoindex.storage.runs import pool_owner
 from deployments import prefect_server, stranded_runs
 from deployments.alerts import alerting
+from deployments.commands.caller import user_name
 from deployments.database_connection import answering, connected
 from deployments.local.console import Progress
 from flows.attempts.transient_errors import PrefectError, PrefectStatusError
@@ -53,6 +55,7 @@ def bootstrap(settings: Settings, progress: Progress) -> None:
         )
     with progress.step("Database", "migrations") as step:
         step.done(prepare_database(settings))
+        note(settings, api)
     with _prefect_answers(api):
         with progress.step("Work queues", api) as step:
             step.done(register_pool(api, owner(settings)))
@@ -87,7 +90,13 @@ def prepare_database(settings: Settings) -> str:
         migrate.create_database(settings.database())
         with start_blocking_portal() as portal:  # the caller's thread may have a loop of its own
             portal.call(pooler.check, settings)
-        return migrate.upgrade(settings.database())
+        return migrate.upgrade(settings.database(), user_name())
+
+
+def note(settings: Settings, api: str) -> None:
+    """Note in the audit that a Prefect server is about to be set up."""
+    with connected(settings) as connection:
+        audit.record(connection, Author(user_name()), "bootstrap", api)
 
 
 def prefect_database(settings: Settings) -> str:

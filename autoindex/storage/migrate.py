@@ -12,6 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import OperationalError
 
+from autoindex.storage import audit
+from autoindex.storage.audit import Author
 from autoindex.storage.postgres import connecting, locks
 
 _SCRIPTS: Final = Path(__file__).parent / "migrations"
@@ -37,15 +39,23 @@ def create_database(url: str) -> bool:
         return True
 
 
-def upgrade(url: str) -> str:
-    """Apply every missing revision, one process at a time; the revision afterwards."""
+def upgrade(url: str, by: str = "autoindex") -> str:
+    """Apply every missing revision, one process at a time; the revision afterwards.
+
+    `by` is who does it, for the audit.
+    """
     with _connected(make_url(url)) as connection, connection.begin():
         locks.until_commit(connection, "migrate")
         config = Config()
         config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
         config.attributes["connection"] = connection
+        old = revision(connection)
         command.upgrade(config, "head")
-        return f"revision {revision(connection)}"
+        new = revision(connection)
+        if new != old:
+            before, after = {"revision": old}, {"revision": new}
+            audit.record(connection, Author(by), "migrate", before=before, after=after)
+        return f"revision {new}"
 
 
 def revision(connection: Connection) -> str | None:

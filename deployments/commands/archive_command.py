@@ -9,10 +9,13 @@ from rich.table import Table
 from autoindex.errors import ArchiveUnverified, InvalidRequest
 from autoindex.requests import ArchivedType
 from autoindex.settings import Settings
+from autoindex.storage import audit
+from autoindex.storage.audit import Author
 from autoindex.storage.retention import archive_contents
 from autoindex.storage.retention.archive import MonthArchive
 from autoindex.storage.retention.expiry import AGED
 from autoindex.storage.retention.restore import restore
+from deployments.commands.caller import user_name
 from deployments.database_connection import connected
 from deployments.local.console import Step
 
@@ -58,6 +61,8 @@ def restore_rows(settings: Settings, kind: ArchivedType, start: date, end: date,
             end,
             began=lambda month: step.update(f"{kind} of {month:%Y-%m}"),
         )
+        after = {"from": start.isoformat(), "to": end.isoformat(), "rows": count}
+        audit.record(connection, Author(user_name()), "restore", kind, after=after)
     if count == 0:
         return f"The archive holds no {kind} of {start} to {end} that are missing"
     return f"{count} {kind} rows of {start} to {end} restored; the archive keeps them too"

@@ -177,6 +177,7 @@ def _start(stack: Stack, progress: Progress) -> None:
         step.done(stack.prefect_url)
     with progress.step("Deployments", "work pool and queues") as step:
         api = stack.env["PREFECT_API_URL"]
+        bootstrap.note(settings, api)
         bootstrap.register_pool(api, bootstrap.owner(settings))
         notices = alerting.apply(settings, api)
         # Without its type it would ask Prefect, and end where that is away.

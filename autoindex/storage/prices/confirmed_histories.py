@@ -5,6 +5,8 @@ from collections.abc import Collection
 from sqlalchemy import Connection, func, insert, select, update
 
 from autoindex.errors import InvalidRequest
+from autoindex.storage import audit
+from autoindex.storage.audit import Author
 from autoindex.storage.tables import confirmed_histories, fetches
 from autoindex.storage.universe import assets
 
@@ -24,6 +26,7 @@ def confirm(connection: Connection, symbol: str, by: str) -> bool:
         raise InvalidRequest("SYMBOL", f"no history of {symbol} is refused; name a SESSION")
     row = {"asset_id": asset.id, "confirmed_by": by}
     connection.execute(insert(confirmed_histories).values(row))
+    audit.record(connection, Author(by), "confirm history", str(asset.id))
     return True
 
 

@@ -15,6 +15,8 @@ from autoindex.errors import InvalidRequest
 from autoindex.labels import listed
 from autoindex.market_data import split_jumps
 from autoindex.market_data.fetch_plan import PUBLISHED_WITHIN
+from autoindex.storage import audit
+from autoindex.storage.audit import Author
 from autoindex.storage.tables import confirmed_closes
 from autoindex.storage.universe import assets
 from autoindex.storage.universe.assets import Asset
@@ -71,4 +73,6 @@ def confirm(connection: Connection, symbol: str, session: date, by: str) -> bool
             "SESSION", f"the close of {symbol} of {session} is not suspicious; {there_is}"
         )
     connection.execute(insert(confirmed_closes).values(row | {"confirmed_by": by}))
+    after = {"session": session.isoformat()}
+    audit.record(connection, Author(by), "confirm close", str(asset.id), after=after)
     return True

@@ -20,6 +20,10 @@ EVENING = datetime(2022, 12, 28, 22, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def _stored(engine: Engine) -> None:
+    store(engine)
+
+
+def store(engine: Engine) -> None:
     """GE jumps by half on the newest session, KO a session before."""
     days = np.array(["2022-12-23", "2022-12-27", "2022-12-28"], "datetime64[D]")
     closes = {"GE": [60.0, 61.0, 30.6], "KO": [62.0, 31.0, 31.2]}
