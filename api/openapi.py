@@ -105,10 +105,13 @@ _ALWAYS: Final = (
     ),
     _Error(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "Prefect or the database does not answer; try again after `Retry-After` seconds. A start "
+        "Prefect or the token's issuer (`…:part-unavailable`) or the database "
+        "(`…:database-unavailable`) does not answer, or in time (`…:timeout`, `…:overload`), or "
+        "something is missing (`…:not-ready`); try again after `Retry-After` seconds. A start "
         "that may have queued its task all the same is `…:outcome-unknown`: repeat it unchanged.",
         "Prefect does not answer; try again soon",
         headers=("Retry-After",),
+        type=f"{NAMESPACE}part-unavailable",
     ),
 )
 _UNAUTHORIZED: Final = _Error(
@@ -134,7 +137,9 @@ _QUEUE_FULL: Final = _Error(
 )
 _UNPROCESSABLE: Final = _Error(
     HTTPStatus.UNPROCESSABLE_ENTITY,
-    "A field is not valid; `errors` names it.",
+    "A field is not valid (`…:invalid-field`), a symbol is not in the universe "
+    "(`…:unknown-symbol`), or the body is not JSON as we read it (`…:invalid-body`); `errors` "
+    "names it.",
     "strategy: Input should be 'composite', 'equal_weight' or 'market_cap'",
     errors=[
         {
@@ -142,6 +147,7 @@ _UNPROCESSABLE: Final = _Error(
             "message": "Input should be 'composite', 'equal_weight' or 'market_cap'",
         }
     ],
+    type=f"{NAMESPACE}invalid-field",
 )
 _WRONG_TYPE: Final = _Error(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -228,6 +234,7 @@ def _described(app: FastAPI, permissions: dict[str, tuple[Scope, ...]]) -> dict[
         description=app.description,
         routes=app.routes,
         tags=TAGS,
+        servers=[{"url": "/", "description": "The facade that serves this description."}],
     )
     schemas = contract["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):

@@ -25,7 +25,7 @@ from api.tasks.runner import (
 )
 from api.tasks.subscriptions import TooManyFollowers
 from api.tasks.work_pool import QueueUnknown
-from autoindex.errors import InvalidRequest, PartUnavailable
+from autoindex.errors import InvalidRequest, PartUnavailable, UnknownSymbols
 from autoindex.masking import masked
 from autoindex.storage.postgres.transient import UNAVAILABLE
 
@@ -100,16 +100,22 @@ class Problem(Exception):
         )
 
 
-def unprocessable(errors: Sequence[FieldError]) -> Problem:
+def unprocessable(errors: Sequence[FieldError], name: str = "invalid-field") -> Problem:
     """A body or a parameter that is not valid."""
     detail = "; ".join(f"{error.field}: {error.message}" for error in errors[:3])
     more = len(errors) - 3
     if more > 0:
         detail += f"; and {more} more"
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors, name=name)
 
 
-def unavailable(detail: str, name: str | None = None) -> Problem:
+def forbidden(detail: str, *scopes: str) -> Problem:
+    """What the user may not do without one of these scopes."""
+    lacking = challenge("insufficient_scope", " ".join(scopes))
+    return Problem(HTTPStatus.FORBIDDEN, detail, headers=lacking)
+
+
+def unavailable(detail: str, name: str) -> Problem:
     """A part that the facade needs does not answer."""
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers, name=name)
@@ -185,7 +191,10 @@ async def _http(request: Request, error: HTTPException) -> Response:
         HTTPStatus.METHOD_NOT_ALLOWED: f"{request.url.path} does not take {request.method}",
     }
     detail = details.get(status, str(error.detail))
-    return Problem(status, detail, headers=error.headers).response
+    headers = {**(error.headers or {})}
+    if "GET" in (allowed := set(headers.get("Allow", "").split(", "))):
+        headers["Allow"] = ", ".join(sorted(allowed | {"HEAD"}))
+    return Problem(status, detail, headers=headers).response
 
 
 async def _validation(_: Request, error: RequestValidationError) -> Response:
@@ -200,7 +209,8 @@ def _field_error(found: Mapping[str, Any]) -> FieldError:
 
 
 async def _invalid_request(_: Request, error: InvalidRequest) -> Response:
-    return unprocessable([FieldError(field=error.field, message=error.reason)]).response
+    name = "unknown-symbol" if isinstance(error, UnknownSymbols) else "invalid-field"
+    return unprocessable([FieldError(field=error.field, message=error.reason)], name).response
 
 
 async def _too_many(_: Request, error: TooManyRequests) -> Response:
@@ -255,11 +265,12 @@ async def _task_not_ended(_: Request, error: TaskNotEnded) -> Response:
 async def _too_many_followers(_: Request, __: TooManyFollowers) -> Response:
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     detail = "too many requests wait for tasks to change; read /status without `wait`"
-    return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=headers).response
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    return Problem(status, detail, headers=headers, name="too-many-followers").response
 
 
 async def _overload(_: Request, error: Overload) -> Response:
-    return unavailable(f"{error}; try again soon").response
+    return unavailable(f"{error}; try again soon", "overload").response
 
 
 async def _outcome_unknown(_: Request, error: OutcomeUnknown) -> Response:
@@ -269,19 +280,20 @@ async def _outcome_unknown(_: Request, error: OutcomeUnknown) -> Response:
 
 async def _part_unavailable(_: Request, error: PartUnavailable) -> Response:
     log.warning("%s", error, exc_info=error)
-    return unavailable(f"{error}; try again soon").response
+    return unavailable(f"{error}; try again soon", "part-unavailable").response
 
 
 async def _database(_: Request, error: Exception) -> Response:
     log.warning("the database does not answer", exc_info=error)
-    return unavailable("The database does not answer; try again soon").response
+    detail = "The database does not answer; try again soon"
+    return unavailable(detail, "database-unavailable").response
 
 
 async def _too_slow(request: Request, error: TimeoutError) -> Response:
     log.warning("a request took too long", exc_info=error)
     if request.method == "POST":  # it may have started the task
         return _unsure("This took too long")
-    return unavailable("This took too long; try again soon").response
+    return unavailable("This took too long; try again soon", "timeout").response
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from pydantic import Field
 from api.async_storage import Database
 from api.auth.identity import User
 from api.auth.tokens import Scope
-from api.problems import Problem
+from api.problems import Problem, forbidden
 from api.routes.batch_work import Working
 from api.routes.dependencies import By, CurrentUser, Runner, Stored, count_start, requires
 from api.routes.guarded_route import TaskRoute
@@ -125,7 +125,7 @@ async def _answer(
 def _query(body: BatchRequest, user: User) -> runner.Query:
     """The filter; only administrators act on tasks of others."""
     if not user.may(Scope.ADMIN) and body.user not in (None, user.name):
-        raise Problem(HTTPStatus.FORBIDDEN, f"only {Scope.ADMIN} may act on tasks of others")
+        raise forbidden(f"only {Scope.ADMIN} may act on tasks of others", Scope.ADMIN)
     owner = body.user if user.may(Scope.ADMIN) else user.name
     return runner.Query(body.kind, body.status, owner, body.since)
 
@@ -133,4 +133,4 @@ def _query(body: BatchRequest, user: User) -> runner.Query:
 def _check_user(batch: Batch, user: User) -> None:
     if batch.user != user.name and not user.may(Scope.ADMIN):
         detail = f"the batch is another user's, and the scope {Scope.ADMIN} is missing"
-        raise Problem(HTTPStatus.FORBIDDEN, detail)
+        raise forbidden(detail, Scope.ADMIN)

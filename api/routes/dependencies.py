@@ -4,7 +4,6 @@ All of them are `async`, though none awaits: FastAPI runs a plain function in a 
 longer than most answers.
 """
 
-from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -16,7 +15,7 @@ from api.auth.identity import User
 from api.auth.rate_limits import RateLimits
 from api.auth.tokens import Scope
 from api.monitoring.readiness import ReadyChecks
-from api.problems import Problem, challenge
+from api.problems import forbidden
 from api.routes.page_cache import PageCache
 from api.routes.report_folder import ReportFolder
 from api.tasks.runner import TaskRunner
@@ -113,8 +112,7 @@ class Permission(SecurityBase):
         user: User = request.state.user
         if not any(user.may(scope) for scope in self.scopes):
             detail = f"the token lacks the scope {' or '.join(self.scopes)}"
-            lacking = challenge("insufficient_scope", " ".join(self.scopes))
-            raise Problem(HTTPStatus.FORBIDDEN, detail, headers=lacking)
+            raise forbidden(detail, *self.scopes)
 
 
 def requires(*scopes: Scope) -> Permission:

@@ -109,4 +109,4 @@ def _check_object(members: Sequence[tuple[str, object]]) -> None:
 
 
 def _refused(field: str, message: str) -> Problem:
-    return unprocessable([FieldError(field=field, message=message)])
+    return unprocessable([FieldError(field=field, message=message)], "invalid-body")

@@ -1,6 +1,5 @@
 """Health, readiness and metrics."""
 
-from http import HTTPStatus
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -9,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.auth.tokens import Scope
 from api.monitoring.prometheus import Metrics
 from api.monitoring.readiness import MISSING
-from api.problems import RETRY_AFTER_SECONDS, Problem
+from api.problems import unavailable
 from api.routes.dependencies import Checks, requires
 from api.routes.guarded_route import GuardedRoute
 from api.schemas import Health, Readiness
@@ -23,14 +22,12 @@ autoindex_tasks{kind="refresh",status="success"} 41.0
 """
 
 
-@router.head("/health", include_in_schema=False)
 @router.get("/health", operation_id="readHealth", tags=["health"])
 async def health() -> Health:
     """Report that the facade answers; checks no other part."""
     return Health(status="ok")
 
 
-@router.head("/ready", include_in_schema=False)
 @router.get("/ready", operation_id="readReadiness", tags=["health"])
 async def ready(checks: Checks) -> Readiness:
     """Check the database, Prefect, its deployments and workers; 503 names what is missing.
@@ -40,8 +37,7 @@ async def ready(checks: Checks) -> Readiness:
     found = await checks.found()
     missing = [f"{part}: {said}" for part, said in found.items() if said in MISSING]
     if missing:
-        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(missing), headers=headers)
+        raise unavailable("; ".join(missing), "not-ready")
     return Readiness(status="ready", checks=found)
 
 

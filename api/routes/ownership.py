@@ -1,11 +1,9 @@
 """Whose task it is: those who asked for it and administrators may change it."""
 
-from http import HTTPStatus
-
 from api.async_storage import Database
 from api.auth.identity import User
 from api.auth.tokens import Scope
-from api.problems import Problem
+from api.problems import forbidden
 from api.tasks.runner import Kind, Task
 from autoindex.storage.runs import shared_tasks
 
@@ -15,16 +13,14 @@ async def check_owner(user: User, task: Task, act: str, database: Database) -> N
     if user.may(Scope.ADMIN) or task.user == user.name:
         return
     if not await database.read(shared_tasks.has_asked, task.id, user.name):
-        raise Problem(
-            HTTPStatus.FORBIDDEN, f"only its owners or {Scope.ADMIN} may {act} task {task.id}"
-        )
+        detail = f"only its owners or {Scope.ADMIN} may {act} task {task.id}"
+        raise forbidden(detail, Scope.ADMIN)
 
 
 def check_may_start(user: User, kind: Kind) -> None:
     """Raise a 403 for a user who may not start this kind of task."""
     if not may_start(user, kind):
-        detail = f"the token lacks the scope {_scope(kind)}"
-        raise Problem(HTTPStatus.FORBIDDEN, detail)
+        raise forbidden(f"the token lacks the scope {_scope(kind)}", _scope(kind))
 
 
 def may_start(user: User, kind: Kind) -> bool:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from api.auth.identity import User
 from api.auth.tokens import Scope
-from api.problems import Problem
+from api.problems import Problem, forbidden
 from api.routes import report_file
 from api.routes.dependencies import CurrentSettings, CurrentUser, Reports, Stored, requires
 from api.routes.guarded_route import GuardedRoute
@@ -27,7 +27,6 @@ IfNoneMatch = Annotated[
 _may_read = Depends(requires(Scope.READ, Scope.ADMIN))
 
 
-@router.head("/{task_id}/file", include_in_schema=False, dependencies=[_may_read])
 @router.get(
     "/{task_id}/file",
     operation_id="downloadReport",
@@ -54,7 +53,6 @@ async def download(
     return await _file(request, folder, report, if_none_match)
 
 
-@router.head("/shared", include_in_schema=False)
 @router.get(
     "/shared",
     operation_id="downloadSharedReport",
@@ -91,10 +89,8 @@ async def _file(
 
 def _check_may_fetch(user: User, owner: str | None) -> None:
     if owner not in (None, user.name) and not user.may(Scope.ADMIN):
-        raise Problem(
-            HTTPStatus.FORBIDDEN,
-            f"only the user who requested this report, or {Scope.ADMIN}, may download it",
-        )
+        detail = f"only the user who requested this report, or {Scope.ADMIN}, may download it"
+        raise forbidden(detail, Scope.ADMIN)
 
 
 def _missing(task_id: UUID) -> Problem:

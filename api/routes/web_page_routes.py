@@ -42,9 +42,7 @@ def router() -> APIRouter:
     """Routes of the page's files, which are read once."""
     made = APIRouter(route_class=GuardedRoute, include_in_schema=False)
     for path, name in _FILES.items():
-        made.add_api_route(
-            path, _serve(_content(name), _MEDIA_TYPES[name]), methods=["GET", "HEAD"]
-        )
+        made.add_api_route(path, _serve(_content(name), _MEDIA_TYPES[name]))
     return made
 
 

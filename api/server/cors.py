@@ -38,7 +38,7 @@ def allow(app: FastAPI, origins: Sequence[str]) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(origins),
-        allow_methods=["GET", "POST", "DELETE"],
+        allow_methods=["GET", "HEAD", "POST", "DELETE"],
         allow_headers=_REQUEST_HEADERS,
         expose_headers=_RESPONSE_HEADERS,
         max_age=_MAX_AGE_SECONDS,

@@ -71,7 +71,7 @@ class AdmissionMiddleware:
             raise Problem(HTTPStatus.UNAUTHORIZED, str(refused), headers=asked) from refused
         except PartUnavailable as away:
             log.warning("%s", away, exc_info=away)
-            raise unavailable(f"{away}; try again soon") from away
+            raise unavailable(f"{away}; try again soon", "part-unavailable") from away
         except TooManyRequests as refused:
             raise too_many(refused) from refused
 
@@ -171,6 +171,9 @@ class AccessLogMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":  # a GET whose answer has no body
+            scope, send = {**scope, "method": "GET"}, _only_head(send)
         request_id = _request_id(Headers(scope=scope))
         scope.setdefault("state", {})["request_id"] = request_id
         json_logs.request_id.set(request_id)
@@ -196,10 +199,10 @@ class AccessLogMiddleware:
             raise  # for the handler that logs it, and for the server
         finally:
             seconds = time.monotonic() - began
-            self.metrics.answered(scope, status, seconds)
+            self.metrics.answered({**scope, "method": method}, status, seconds)
             user = scope["state"].get("user")
             facts = {
-                "method": scope["method"],
+                "method": method,
                 # As it was sent: decoded, it could contain line breaks.
                 "path": scope["raw_path"].decode("ascii", "replace"),
                 "status": status,
@@ -207,6 +210,17 @@ class AccessLogMiddleware:
                 "user": user.name if user else None,
             }
             log.info("%(method)s %(path)s answered %(status)d", facts, extra=facts)
+
+
+def _only_head(send: Send) -> Send:
+    """Send the head of an answer, and then that it has ended: also a stream stops."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body"})
+
+    return send_head
 
 
 def _request_id(headers: Headers) -> str:

@@ -140,7 +140,10 @@ async def test_who_may_retry(
 
     async def tries(name: str, scopes: list[str], task_id: str) -> int:
         async with client(app, name, scopes) as somebody:
-            return (await somebody.post(f"{TASKS}/task/{task_id}/retry")).status_code
+            answer = await somebody.post(f"{TASKS}/task/{task_id}/retry")
+            if answer.status_code == 403:
+                assert "insufficient_scope" in answer.headers["www-authenticate"]
+            return answer.status_code
 
     assert await tries(user, ["tasks:read"], report) == 403
     assert await tries("bob", ["tasks:run"], report) == 403
