@@ -65,10 +65,10 @@ class TaskStatus(BaseModel):
     """A task's status, and its result."""
 
     task_id: TaskId
+    kind: Kind
     status: Status = Field(examples=[Status.SUCCESS])
-    result: dict[str, Any] | None = Field(
+    result: Any = Field(
         description="What a successful task returned; null until then, and once it has expired.",
-        examples=[{"symbols_processed": 20, "records_updated": 166_380, "duration_seconds": 9.7}],
     )
     error: str | None = Field(description="Why it failed, in a sentence.", examples=[None])
     started_at: datetime | None = Field(description="When its first attempt started.")

@@ -13,10 +13,11 @@ from fastapi.sse import format_sse_event
 from starlette.types import Receive, Scope, Send
 
 from api.auth import tokens
+from api.results import AnyTaskStatus
 from api.routes import negotiation
 from api.routes.dependencies import CurrentUser, Following, requires
 from api.routes.task_routes import PREFIX
-from api.schemas import TaskId, TaskLine, TaskStatus
+from api.schemas import TaskId, TaskLine
 from api.tasks.deadline import Deadline, unless_disconnected
 from api.tasks.status import Snapshot
 from api.tasks.subscriptions import FollowedTask, Subscriptions
@@ -61,7 +62,7 @@ LastEventId = Annotated[
     "/status/{task_id}",
     operation_id="readTaskStatus",
     dependencies=[reader],
-    response_model=TaskStatus,
+    response_model=AnyTaskStatus,
     responses={304: {"description": "The task has not changed since `If-None-Match`."}},
 )
 async def status(

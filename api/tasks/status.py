@@ -59,6 +59,7 @@ class Snapshot:
         task, stored = self.task, self.result
         return TaskStatus(
             task_id=task.id,
+            kind=task.kind,
             status=task.status,
             result=dict(stored.result) if stored and stored.result is not None else None,
             error=task.error,

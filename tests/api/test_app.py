@@ -246,6 +246,7 @@ class TestStatus:
         run.move("FAILED", message=message)
         answer = (await http.get(f"{TASKS}/status/{run.id}")).json()
         assert (answer["status"], answer["error"]) == ("failure", "no session this week")
+        assert answer["kind"] == "report"
 
     async def test_an_unknown_task_is_not_found(self, http: httpx.AsyncClient) -> None:
         problem(await http.get(f"{TASKS}/status/{NOBODYS}"), 404)
@@ -592,6 +593,24 @@ class TestSecurity:
 
 
 class TestTrouble:
+    async def test_head_is_answered_wherever_get_is(
+        self, app: FastAPI, http: httpx.AsyncClient, runner: InMemory
+    ) -> None:
+        run = runner.schedule(Kind.COMPUTE, {}, timedelta())
+        run.move("COMPLETED")
+        paths = [path for path, found in app.openapi()["paths"].items() if "get" in found]
+        assert len(paths) > 10
+        for template in [*paths, "/"]:
+            path = template.format(task_id=run.id, batch_id=NOBODYS)
+            head = await http.head(path)
+            answer = await http.get(path)
+            assert (head.status_code, head.content) == (answer.status_code, b""), path
+            own = {"x-request-id", "ratelimit-remaining", "ratelimit-reset", "content-length"}
+            assert {*head.headers} - own == {*answer.headers} - own
+            refused = await http.put(path)
+            assert refused.headers["allow"] == "GET, HEAD", path
+        assert (await http.head(f"{TASKS}/refresh")).status_code == 405
+
     async def test_what_does_not_exist(self, http: httpx.AsyncClient) -> None:
         problem(await http.get("/nowhere"), 404)
         problem(await http.get(f"{TASKS}/status/"), 404)

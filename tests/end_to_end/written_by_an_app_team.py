@@ -24,20 +24,25 @@ from autoindex_client.api.reports import download_report
 from autoindex_client.models import (
     ActiveTasks,
     ComputeIndexRequest,
+    ComputeResult,
+    ComputeStatus,
     LevelPage,
     MetricsPage,
     Mode,
     ProblemDetails,
     ReadLevelsOrder,
     RefreshRequest,
+    RefreshResult,
+    RefreshStatus,
     ReportFormat,
     ReportRequest,
+    ReportResult,
+    ReportStatus,
     ReportType,
     Status,
     Strategy,
     TaskList,
     TaskQueued,
-    TaskStatus,
 )
 from autoindex_client.types import File
 
@@ -45,12 +50,14 @@ ADDRESS, TOKEN, REPORT = sys.argv[1:]
 ENDED = (Status.SUCCESS, Status.FAILURE, Status.REVOKED)
 
 
-def finished(queued: object, client: AuthenticatedClient) -> TaskStatus:
+def finished(
+    queued: object, client: AuthenticatedClient
+) -> RefreshStatus | ComputeStatus | ReportStatus:
     """The task that was queued, when it has succeeded."""
     assert isinstance(queued, TaskQueued), queued
     for _ in range(1_200):
         task = read_task_status.sync(queued.task_id, client=client)
-        assert isinstance(task, TaskStatus), task
+        assert isinstance(task, RefreshStatus | ComputeStatus | ReportStatus), task
         if task.status in ENDED:
             assert task.status is Status.SUCCESS, task
             return task
@@ -72,6 +79,7 @@ def main() -> None:
         computed = finished(start_compute_index.sync(body=momentum, client=client), client)
         wanted = ReportRequest(report_type=ReportType.MONTHLY, format_=ReportFormat.PDF)
         report = finished(start_report.sync(body=wanted, client=client), client)
+        assert isinstance(report.result, ReportResult)
         file = download_report.sync(report.task_id, client=client)
         assert isinstance(file, File), file
         Path(REPORT).write_bytes(file.payload.read())
@@ -89,11 +97,13 @@ def main() -> None:
         assert report.task_id in [task.task_id for task in tasks.tasks]
         too_late = cancel_task.sync(report.task_id, client=client)
         assert isinstance(too_late, ProblemDetails)
+        assert isinstance(refreshed.result, RefreshResult)
+        assert isinstance(computed.result, ComputeResult)
         print(
             json.dumps(
                 {
-                    "refreshed": refreshed.to_dict()["result"]["symbols_processed"],
-                    "computed": computed.to_dict()["result"]["last_session"],
+                    "refreshed": refreshed.result.symbols_processed,
+                    "computed": computed.result.last_session.isoformat(),
                     "newest": [level.session.isoformat() for level in levels.levels],
                     "metrics": metrics.total,
                     "too_late": [too_late.status, too_late.type_],
