@@ -32,7 +32,7 @@ class Hasty(GuardedProtocol):
     head_seconds = 2.0
     read_seconds = 2.0
     most_connections = 20
-    anonymous = AnonymousConnections(most=12, most_of_one_address=8)
+    anonymous = AnonymousConnections(most=12, most_of_one_address=8, grace_seconds=0)
 
 
 class Facade:
@@ -338,6 +338,18 @@ async def test_idle_strangers_do_not_crowd_out_clients_with_a_token(
     await facade.without_connections()
 
 
+async def test_many_who_come_at_one_moment_are_all_answered(
+    facade: Facade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = AnonymousConnections(most=2, most_of_one_address=2, grace_seconds=HANG_SECONDS)
+    monkeypatch.setattr(Hasty, "anonymous", patient)
+    visitors = [await Visitor(facade).connect() for _ in range(Hasty.most_connections)]
+    assert {await visitor.asks() for visitor in visitors} == {b"HTTP/1.1 200"}
+    for visitor in visitors:
+        visitor.writer.close()
+    await facade.without_connections()
+
+
 async def test_the_oldest_of_many_addresses_goes() -> None:
     class Idle:
         closed = False
@@ -346,7 +358,7 @@ async def test_the_oldest_of_many_addresses_goes() -> None:
             self.closed = True
 
     anonymous, idle = (
-        AnonymousConnections(most=4, most_of_one_address=2),
+        AnonymousConnections(most=4, most_of_one_address=2, grace_seconds=0),
         [Idle() for _ in range(7)],
     )
     for number, one in enumerate(idle):
