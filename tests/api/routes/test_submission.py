@@ -256,9 +256,12 @@ def test_a_request_is_known_again_for_minutes_or_until_its_task_is(api_engine: E
         second = idempotency.book_until_known(connection, key)
         assert second.run_key != first.run_key
         assert second.task_id is None
-        past = func.now() - idempotency.UNKNOWN_FOR - timedelta(seconds=1)
         mine = update(tables.bookings).where(tables.bookings.c.key == key)
-        connection.execute(mine.values(booked_at=past))
+        connection.execute(mine.values(booked_at=func.now() - timedelta(minutes=4)))
+        assert idempotency.book_until_known(connection, key) == second
+        # A repetition does not prolong it.
+        later = tables.bookings.c.booked_at - timedelta(minutes=2)
+        connection.execute(mine.values(booked_at=later))
         assert idempotency.book_until_known(connection, key).run_key != second.run_key
 
 
