@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
+from sqlalchemy import Connection
 
 import sandbox
 from autoindex.errors import InvalidRequest
@@ -23,6 +24,7 @@ from autoindex.storage.universe import (
     universe_file,
     universe_list,
 )
+from autoindex.storage.universe.published_past import PublishedPast
 from autoindex.storage.universe.universe_import import (
     Imported,
     UniverseImport,
@@ -119,14 +121,20 @@ def activate(settings: Settings, symbols: Sequence[str]) -> str:
     """Activate stocks; a sentence with the result."""
     with connected(settings) as connection:
         count = membership_changes.activate(connection, symbols, user_name())
-    return f"{count} activated"
+        return f"{count} activated{_from(connection) if count else ''}"
 
 
 def deactivate(settings: Settings, symbols: Sequence[str], since: date | None = None) -> str:
     """Deactivate stocks; a sentence with the result."""
     with connected(settings) as connection:
         count = membership_changes.deactivate(connection, symbols, user_name(), since)
-    return f"{count} deactivated"
+        return f"{count} deactivated{_from(connection, since) if count else ''}"
+
+
+def _from(connection: Connection, since: date | None = None) -> str:
+    """From when a change counts; empty where nothing is published, and it counts from always."""
+    first = since or PublishedPast.read(connection).following
+    return "" if first == date.min else f" from {first} on"
 
 
 def rename(settings: Settings, old: str, new: str, since: date | None = None) -> str:

@@ -62,7 +62,7 @@ def refused(settings: Settings, *words: str) -> str:
 def test_what_is_listed_can_be_imported_without_a_change(
     settings: Settings, file: Path, engine: Engine
 ) -> None:
-    assert said(settings, "deactivate", "GE") == "1 deactivated\n"
+    assert said(settings, "deactivate", "GE") == "1 deactivated from 2022-12-29 on\n"
     assert said(settings, "list") == LISTED
     file.write_text(LISTED)
     assert said(settings, "import", str(file)) == "0 inserted, 0 updated, 3 unchanged\n"
@@ -85,15 +85,17 @@ def test_the_members_of_a_day(settings: Settings, file: Path) -> None:
 
 
 def test_each_command_may_be_repeated(settings: Settings, file: Path) -> None:
-    assert said(settings, "activate", "KO", "GE") == "1 activated\n"
+    assert said(settings, "activate", "KO", "GE") == "1 activated from 2022-12-29 on\n"
     assert said(settings, "activate", "KO", "GE") == "0 activated\n"
     later = refused(settings, "rename", "GE", "GEN", "--from", "2999-01-01")
     assert "--from: lies in the future; rename the stock on that day" in later
     renaming = "rename", "GE", "GEN", "--from", "2022-12-01"
     assert said(settings, *renaming) == "GE renamed to GEN\n"
     assert said(settings, *renaming) == "GE is renamed to GEN already\n"
-    assert said(settings, "deactivate", "KO") == "1 deactivated\n"
-    assert said(settings, "deactivate", "KO") == "0 deactivated\n"
+    assert said(settings, "deactivate", "KO", "--from", "2023-01-09") == (
+        "1 deactivated from 2023-01-09 on\n"
+    )
+    assert said(settings, "deactivate", "KO", "--from", "2023-01-09") == "0 deactivated\n"
 
 
 def test_the_published_past_is_refused_by_line(settings: Settings, file: Path) -> None:
