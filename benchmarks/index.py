@@ -119,7 +119,7 @@ def library_alone(levels: pd.Series, market: pd.Series) -> Callable[[], None]:
 
 def _returns(levels: pd.Series, market: pd.Series, window: str) -> tuple[pd.Series, pd.Series]:
     first = measured.begin(levels, window)
-    both = levels[first:], market[levels.index][first:]
+    both = levels.iloc[first:], market[levels.index].iloc[first:]
     returns, reference = (series.pct_change().iloc[1:] for series in both)
     return returns, reference
 

@@ -57,8 +57,11 @@ def metrics(levels: pd.Series, benchmark: pd.Series | None = None) -> dict[str, 
     None without a benchmark, or where it does not cover the window. A benchmark that begins up to
     five sessions late covers it, and is compared from its first close on.
     """
-    reference = None if benchmark is None else at_sessions(benchmark, levels.index)
-    return {name: _window(levels, reference, name) for name in WINDOWS}
+    theirs = np.full(len(levels), np.nan)
+    if benchmark is not None:
+        theirs = at_sessions(benchmark, levels.index).to_numpy(np.float64)
+    own = _returns(levels.to_numpy(np.float64)), _returns(theirs)
+    return {name: _window(*own, theirs, begin(levels, name), name) for name in WINDOWS}
 
 
 def at_sessions(closes: pd.Series, sessions: pd.Index) -> pd.Series:
@@ -71,24 +74,27 @@ def at_sessions(closes: pd.Series, sessions: pd.Index) -> pd.Series:
     )
 
 
-def _window(levels: pd.Series, reference: pd.Series | None, name: str) -> Values:
-    first = begin(levels, name)
+def _returns(closes: Returns) -> Returns:
+    """The return of each session but the first."""
+    result: Returns = closes[1:] / closes[:-1] - 1
+    return result
+
+
+def _window(
+    returns: Returns, reference: Returns, closes: Returns, first: int | None, name: str
+) -> Values:
+    """The metrics of returns after a session; `closes` are the benchmark's."""
     if first is None:
         return dict.fromkeys((*OWN, *RELATIVE))
-    returns = levels[first:].pct_change().iloc[1:]
-    values = _own(returns, name)
-    if reference is None or not _covers(reference[first:]):
+    own, theirs = returns[first:], reference[first:]
+    values = _own(own, name)
+    # A figure of a part would be misleading.
+    if np.isnan(closes[first + LONGEST_GAP :]).any():
         return values | dict.fromkeys(RELATIVE)
-    theirs = reference[first:].pct_change(fill_method=None).iloc[1:]
-    both = theirs.notna()
-    pair = returns[both], theirs[both]
+    both = ~np.isnan(theirs)
+    pair = own[both], theirs[both]
     years = name in _WHOLE_YEARS
     return values | {metric: value(metric, *pair, whole_years=years) for metric in RELATIVE}
-
-
-def _covers(closes: pd.Series) -> bool:
-    """Whether the benchmark covers a window: a figure of a part would be misleading."""
-    return bool(closes.iloc[LONGEST_GAP:].notna().all())
 
 
 def benchmark_metrics(levels: pd.Series, benchmark: pd.Series) -> dict[str, Values]:
@@ -96,33 +102,33 @@ def benchmark_metrics(levels: pd.Series, benchmark: pd.Series) -> dict[str, Valu
 
     All are None over a window with a session without a close.
     """
-    closes = at_sessions(benchmark, levels.index)
+    closes = at_sessions(benchmark, levels.index).to_numpy(np.float64)
     return {name: _of_benchmark(closes, begin(levels, name), name) for name in WINDOWS}
 
 
-def _of_benchmark(closes: pd.Series, first: pd.Timestamp | None, name: str) -> Values:
-    if first is None or closes[first:].isna().any():
+def _of_benchmark(closes: Returns, first: int | None, name: str) -> Values:
+    if first is None or np.isnan(closes[first:]).any():
         return dict.fromkeys(OWN)
-    return _own(closes[first:].pct_change().iloc[1:], name)
+    return _own(_returns(closes[first:]), name)
 
 
-def _own(returns: pd.Series, name: str) -> Values:
+def _own(returns: Returns, name: str) -> Values:
     years = name in _WHOLE_YEARS
     return {metric: value(metric, returns, whole_years=years) for metric in OWN}
 
 
-def begin(levels: pd.Series, name: str) -> pd.Timestamp | None:
-    """The session whose level a window starts from; None where the history is too short."""
+def begin(levels: pd.Series, name: str) -> int | None:
+    """The row of the level that a window starts from; None where the history is too short."""
     last: pd.Timestamp = levels.index[-1]
     offset = WINDOWS[name]
     if name == "all":
-        return pd.Timestamp(levels.index[0])
+        return 0
     day = last - offset if offset is not None else pd.Timestamp(last.year - 1, 12, 31)
-    before = levels.index[levels.index <= day]
-    return pd.Timestamp(before[-1]) if len(before) else None
+    row = int(levels.index.searchsorted(day, side="right")) - 1
+    return row if row >= 0 else None
 
 
-def value(metric: str, *returns: pd.Series, whole_years: bool = False) -> float | None:
+def value(metric: str, *returns: Returns, whole_years: bool = False) -> float | None:
     """One metric of returns, without NaN, and of the benchmark's where it is against them.
 
     None below the metric's fewest returns, and where it is not finite. `whole_years` says that they
@@ -134,8 +140,7 @@ def value(metric: str, *returns: pd.Series, whole_years: bool = False) -> float 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # empyrical divides by zero for a flat series; the result is not finite, so it becomes None.
         warnings.simplefilter("ignore")
-        # As arrays: empyrical aligns series by their sessions first, which these are.
-        found = float((OWN | RELATIVE)[metric](*(one.to_numpy() for one in returns)))
+        found = float(_FORMULAS[metric](*returns))
     return found if np.isfinite(found) else None
 
 
@@ -175,3 +180,4 @@ RELATIVE: Final[dict[str, Callable[..., float]]] = {
     "tracking_error": tracking_error,
     "information_ratio": information_ratio,
 }
+_FORMULAS: Final = OWN | RELATIVE

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, select, text
 
 from autoindex.storage.tables import data_versions
 
@@ -13,7 +12,13 @@ PRICES: Final = "prices"
 INDEX: Final = "index"
 UNIVERSE: Final = "universe"
 
-# A text, because every reader of the index asks this first.
+# Texts, because every reader of the index asks this first, and every writer of data raises some.
+_RAISE: Final = text("""
+    insert into data_versions as d (name, version) values (:name, 1)
+    on conflict (name) do update set version = d.version + 1, changed_at = now()
+    returning version
+""")
+_SEVERAL: Final = text("select name, version from data_versions where name = any(:names)")
 _STAMP: Final = text("select version, changed_at from data_versions where name = :name")
 
 
@@ -27,12 +32,8 @@ class Stamp:
 
 def bump(connection: Connection, name: str) -> int:
     """Raise a version; readers see it when the caller commits. The new version."""
-    first = insert(data_versions).values(name=name, version=1)
-    raised = first.on_conflict_do_update(
-        index_elements=[data_versions.c.name],
-        set_={"version": data_versions.c.version + 1, "changed_at": func.now()},
-    ).returning(data_versions.c.version)
-    version: int = connection.execute(raised).scalar_one()
+    raised = connection.execute(_RAISE, {"name": name})
+    version: int = raised.scalar_one()
     return version
 
 
@@ -45,6 +46,12 @@ def current(connection: Connection, name: str) -> int:
     """The current version; 0 before the first change."""
     query = select(data_versions.c.version).where(data_versions.c.name == name)
     return connection.execute(query).scalar_one_or_none() or 0
+
+
+def currents(connection: Connection, *names: str) -> tuple[int, ...]:
+    """The current versions of several kinds of data."""
+    found = dict(connection.execute(_SEVERAL, {"names": [*names]}).tuples().all())
+    return tuple(found.get(name, 0) for name in names)
 
 
 def stamp(connection: Connection, name: str) -> Stamp:

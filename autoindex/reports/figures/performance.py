@@ -126,7 +126,7 @@ def metric(name: str, values: Floats, *, whole_years: bool = False) -> Number:
     """One metric of all returns between closes; None with a NaN, or with too few returns for it."""
     if np.isnan(values).any():
         return None
-    returns = pd.Series(values[1:] / values[:-1] - 1.0)
+    returns = values[1:] / values[:-1] - 1.0
     return measures.value(name, returns, whole_years=whole_years)
 
 

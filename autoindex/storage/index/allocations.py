@@ -21,7 +21,7 @@ from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import allocations, index_levels
 from autoindex.storage.universe.assets import Asset
 
-_ROWS: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
+_HELD: Final = {"session": "date", "asset_id": "int4", "weight": "float8", "units": "float8"}
 _ANY: Final = text("""
     select exists (
         select from allocations
@@ -202,19 +202,21 @@ def load(
 ) -> Allocations:
     """Stored allocations of a window; columns are the symbols that were ever held in it."""
     query = sql.SQL(
-        "select session, asset_id, weight, units from allocations "
-        "where strategy = {} and frequency = {} and session between {} and {} "
-        "order by session, asset_id"
-    ).format(*map(sql.Literal, (str(strategy), str(frequency), start, end)))
-    rows = np.concatenate(list(binary_copy.unload(connection, query, _ROWS)))
-    days, at = np.unique(binary_copy.as_days(rows["session"]), return_inverse=True)
-    held, column = np.unique(rows["asset_id"], return_inverse=True)
+        "select 0, {} from allocations "
+        "where strategy = {} and frequency = {} and session between {} and {} group by session"
+    ).format(
+        binary_copy.packed(_HELD),
+        *map(sql.Literal, (str(strategy), str(frequency), start, end)),
+    )
+    rows = [[np.empty(0)] * len(_HELD)]
+    rows += [columns for _, columns in binary_copy.unload_packed(connection, query, _HELD)]
+    sessions, ids, *values = map(np.concatenate, zip(*rows, strict=True))
+    days, at = np.unique(binary_copy.as_days(sessions), return_inverse=True)
+    held, column = np.unique(ids, return_inverse=True)
     symbols = {asset.id: asset.symbol for asset in assets}
     index = pd.DatetimeIndex(days).as_unit("ns")
     columns = [symbols[int(asset_id)] for asset_id in held]
-    return Allocations(
-        *(_frame(rows[name], at, column, index, columns) for name in ("weight", "units"))
-    )
+    return Allocations(*(_frame(one, at, column, index, columns) for one in values))
 
 
 def _frame(values: Any, at: Any, column: Any, index: Any, columns: list[str]) -> pd.DataFrame:

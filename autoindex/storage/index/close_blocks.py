@@ -23,8 +23,7 @@ _FEWEST_SESSIONS: Final = 256
 
 def data_versions(connection: Connection) -> tuple[int, ...]:
     """The versions of what a computation reads, which it must still find when it stores."""
-    names = versions.PRICES, versions.UNIVERSE
-    return tuple(versions.current(connection, name) for name in names)
+    return versions.currents(connection, versions.PRICES, versions.UNIVERSE)
 
 
 @dataclass(frozen=True, slots=True)

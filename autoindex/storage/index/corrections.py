@@ -145,14 +145,16 @@ def is_only_closes(
 
 def remove(connection: Connection, done: Collection[Correction]) -> None:
     """Remove what a publication has applied."""
-    chosen = corrections.c.id.in_([one.id for one in done])
-    connection.execute(delete(corrections).where(chosen))
+    if done:
+        chosen = corrections.c.id.in_([one.id for one in done])
+        connection.execute(delete(corrections).where(chosen))
 
 
 def postpone(connection: Connection, out_of_reach: Collection[Correction]) -> None:
     """Make corrections pending that no computation can apply as long as closes are gone."""
-    chosen = corrections.c.id.in_([one.id for one in out_of_reach])
-    connection.execute(update(corrections).where(chosen).values(pending=True))
+    if out_of_reach:
+        chosen = corrections.c.id.in_([one.id for one in out_of_reach])
+        connection.execute(update(corrections).where(chosen).values(pending=True))
 
 
 def measured(connection: Connection, pending: Sequence[Correction], effect: float) -> None:

@@ -3,16 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
-from autoindex.storage.tables import metrics, superseded_metrics
+from autoindex.storage.tables import metrics
 
-_KEPT: Final = ("strategy", "frequency", "session", "values", "replaced_at")
+_SUPERSEDE: Final = text("""
+    insert into superseded_metrics (strategy, frequency, session, values, replaced_at)
+    select strategy, frequency, session, values, clock_timestamp() from metrics
+    where strategy = :strategy and frequency = :frequency and session = :session
+        and values <> :values
+""").bindparams(bindparam("values", type_=JSONB))
+_STORE: Final = text("""
+    insert into metrics as m (strategy, frequency, session, values)
+    values (:strategy, :frequency, :session, :values)
+    on conflict (strategy, frequency, session) do update set values = excluded.values
+    where m.values <> excluded.values
+""").bindparams(bindparam("values", type_=JSONB))
 
 Values = Mapping[str, Mapping[str, float | None]]
 
@@ -33,26 +44,10 @@ def store(
     values: Values,
 ) -> None:
     """Store the metrics of one session; raises the version if they differ, and keeps the old."""
-    row = {name: dict(window) for name, window in values.items()}
-    table = metrics.c
-    replaced = select(
-        table.strategy, table.frequency, table.session, table["values"], func.clock_timestamp()
-    ).where(
-        table.strategy == strategy,
-        table.frequency == frequency,
-        table.session == session,
-        table["values"] != row,
-    )
-    connection.execute(insert(superseded_metrics).from_select(_KEPT, replaced))
-    statement = insert(metrics).values(
-        strategy=strategy, frequency=frequency, session=session, values=row
-    )
-    changed = statement.on_conflict_do_update(
-        index_elements=[metrics.c.strategy, metrics.c.frequency, metrics.c.session],
-        set_={"values": statement.excluded["values"]},
-        where=metrics.c["values"] != statement.excluded["values"],
-    )
-    if connection.execute(changed).rowcount:
+    row: dict[str, Any] = {"strategy": strategy, "frequency": frequency, "session": session}
+    row["values"] = {name: dict(window) for name, window in values.items()}
+    connection.execute(_SUPERSEDE, row)
+    if connection.execute(_STORE, row).rowcount:
         versions.bump(connection, versions.INDEX)
 
 

@@ -35,12 +35,16 @@ def load(
 ) -> pd.Series:
     """Levels by session (naive midnights, increasing); empty where none are stored."""
     query = sql.SQL(
-        "select session, level from index_levels where strategy = {} and frequency = {} "
-        "and session between {} and {} order by session"
-    ).format(*map(sql.Literal, (str(strategy), str(frequency), start, end)))
-    rows = np.concatenate(list(binary_copy.unload(connection, query, _SERIES)))
-    index = pd.DatetimeIndex(binary_copy.as_days(rows["session"])).as_unit("ns")
-    return pd.Series(rows["level"].astype(np.float64), index, name="level")
+        "select 0, {} from index_levels where strategy = {} and frequency = {} "
+        "and session between {} and {}"
+    ).format(
+        binary_copy.packed(_SERIES),
+        *map(sql.Literal, (str(strategy), str(frequency), start, end)),
+    )
+    ((_, (days, values)),) = binary_copy.unload_packed(connection, query, _SERIES)
+    order = np.argsort(days)
+    index = pd.DatetimeIndex(binary_copy.as_days(days[order])).as_unit("ns")
+    return pd.Series(values[order].astype(np.float64), index, name="level")
 
 
 def kept(computed: pd.Series, stored: pd.Series) -> pd.Series:

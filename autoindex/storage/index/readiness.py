@@ -79,7 +79,8 @@ class Readiness:
         overdue = 0
         if self.published is not None:
             known = days <= pd.Timestamp(self.published)
-            settled[known & ~days.isin(pd.DatetimeIndex([*self.provisional]))] = True
+            final = known & ~days.isin(pd.DatetimeIndex([*self.provisional]))
+            settled |= np.broadcast_to(final[:, None], settled.shape)
             late = days <= pd.Timestamp(sessions.last_closed(self.deadline))
             overdue = int((late | known).sum())
         needed = self._needed([*settled.columns], days)
@@ -119,8 +120,8 @@ class Readiness:
             return result
         complete = result.all().to_dict()
         lacking = [asset for asset in self.watched if not complete[asset.symbol]]
-        known = stored_prices.newest_sessions(connection, lacking)
-        for symbol, answered in fetches.load(connection, lacking).items():
+        known = stored_prices.newest_sessions(connection, lacking) if lacking else {}
+        for symbol, answered in fetches.load(connection, lacking).items() if lacking else ():
             if (asked_at := answered.at) is not None:
                 wait = PUBLISHED_WITHIN if symbol in known else timedelta()
                 until = pd.Timestamp(sessions.last_closed(asked_at - wait))

@@ -102,42 +102,6 @@ def _wire_values(column: NDArray[Any]) -> NDArray[Any]:
     return column
 
 
-def unload(
-    connection: Connection, query: sql.Composable, dtypes: Mapping[str, str]
-) -> Iterator[NDArray[Any]]:
-    """COPY a query's rows out, some tens of thousands at a time; no value may be null.
-
-    `dtypes` names the columns in order, each `date`, `int4`, `int8` or `float8`. What comes are
-    structured arrays with big-endian fields; `date` counts days from 2000-01-01.
-    """
-    row = _row_type(dtypes)
-    with _copying(connection, _TO_STDOUT.format(query)) as copy:
-        waiting, skip = bytearray(), len(_SIGNATURE)
-        for block in copy:
-            waiting += block
-            if len(waiting) >= skip + row.itemsize * _ROWS_A_WRITE:
-                yield _take(waiting, skip, row)
-                skip = 0
-        # What is left ends with the trailer, which is shorter than any row.
-        yield _take(waiting, skip, row)
-
-
-def _take(waiting: bytearray, skip: int, row: np.dtype[Any]) -> NDArray[Any]:
-    """Cut the whole rows off the front of what was received."""
-    count = (len(waiting) - skip) // row.itemsize
-    end = skip + count * row.itemsize
-    rows = np.frombuffer(bytes(waiting[skip:end]), dtype=row, count=count)
-    del waiting[:end]
-    return rows
-
-
-def _row_type(dtypes: Mapping[str, str]) -> np.dtype[Any]:
-    fields: list[tuple[str, str]] = [("_count", ">i2")]
-    for name, kind in dtypes.items():
-        fields += [(f"_{name}", ">i4"), (name, _WIRE[kind])]
-    return np.dtype(fields)
-
-
 def packed(dtypes: Mapping[str, str]) -> sql.Composable:
     """Aggregates for a query of `unload_packed`: each column's values, one after another."""
     kinds = {name: sql.SQL(_SEND[kind]) for name, kind in dtypes.items()}
@@ -152,8 +116,8 @@ def unload_packed(
 ) -> Iterator[tuple[int, list[NDArray[Any]]]]:
     """COPY a query's groups out: each an int4 and its `packed` columns, in the order of `dtypes`.
 
-    Many times as fast as `unload`, because a row of the answer is a whole group. The columns of
-    one group belong together position by position, in no promised order. No value may be null.
+    Many times as fast as rows, because a row of the answer is a whole group. The columns of one
+    group belong together position by position, in no promised order. No value may be null.
     """
     wire = [_WIRE[kind] for kind in dtypes.values()]
     with _copying(connection, _TO_STDOUT.format(query)) as copy:
@@ -164,7 +128,7 @@ def unload_packed(
 
 
 def as_days(column: NDArray[Any]) -> NDArray[np.datetime64]:
-    """A date column of `unload` or `unload_packed` as datetime64[D]."""
+    """A date column of `unload_packed` as datetime64[D]."""
     return (column.astype(np.int64) + _EPOCH).astype("datetime64[D]")
 
 

@@ -27,13 +27,19 @@ from autoindex.storage.universe.assets import Asset
 
 _CLOSES: Final = {"session": "date", "close": "float8"}
 
+_COLUMNS: Final = {"number": "int4", "count": "int4"} | _CLOSES
+# About so many closes are sent at a time: a message for each asset would cost more than its closes.
+_CLOSES_A_MESSAGE: Final = 16_384
 # A lateral join, so that PostgreSQL looks each asset up in the index.
 _MATRIX: Final = sql.SQL("""
-    select w.id, stored.*
-    from unnest({}::int[]) as w (id)
+    select 0, string_agg(int4send(w.number::int - 1), ''), string_agg(int4send(stored.count), ''),
+        string_agg(stored.sessions, ''), string_agg(stored.closes, '')
+    from unnest({}::int[]) with ordinality as w (id, number)
     cross join lateral (
-        select {} from prices where asset_id = w.id and session between {} and {}
-    ) as stored
+        select count(*)::int, {}
+        from prices where asset_id = w.id and session between {} and {}
+    ) as stored (count, sessions, closes)
+    group by (w.number - 1) / {}
 """)
 _UPDATE: Final = text("""
     update prices p
@@ -230,13 +236,14 @@ def _fill(
     days = index.to_numpy().astype("datetime64[D]")
     row_of = np.full(int((days[-1] - days[0]).astype(int)) + 1, -1)
     row_of[(days - days[0]).astype(int)] = np.arange(len(days))
-    column_of = {asset_id: column for column, asset_id in enumerate(ids)}
     query = _MATRIX.format(
         sql.Literal(list(ids)),
         binary_copy.packed(_CLOSES),
         *(sql.Literal(day.item()) for day in (days[0], days[-1])),
+        sql.Literal(max(1, _CLOSES_A_MESSAGE // len(days))),
     )
-    for asset_id, (stored, closes) in binary_copy.unload_packed(connection, query, _CLOSES):
+    for _, found in binary_copy.unload_packed(connection, query, _COLUMNS):
+        columns, counts, stored, closes = found
         at = row_of[(binary_copy.as_days(stored) - days[0]).astype(int)]
         known = at >= 0  # bars on days that are not sessions are left out
-        matrix[at[known], column_of[asset_id]] = closes[known]
+        matrix[at[known], np.repeat(columns, counts)[known]] = closes[known]

@@ -104,10 +104,10 @@ def copy_in(connections: Engine, begun: Event) -> None:
 
 
 def copy_out(connections: Engine, begun: Event) -> None:
-    endless = sql.SQL("select generate_series(1, 1000000000)::int4 as n")
+    endless = sql.SQL("select generate_series(1, 1000000000)::int4")
     with connections.begin() as connection:
         begun.set()
-        for _ in binary_copy.unload(connection, endless, {"n": "int4"}):
+        for _ in binary_copy.unload_packed(connection, endless, {}):
             pass
 
 
