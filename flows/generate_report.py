@@ -49,7 +49,7 @@ from autoindex.storage import deliveries, stored_reports
 from autoindex.storage.index import allocations, corrections, level_versions, levels, pro_formas
 from autoindex.storage.postgres import engines
 from autoindex.storage.postgres.transient import until_available
-from autoindex.storage.prices import stored_prices
+from autoindex.storage.prices import stored_prices, stored_window
 from autoindex.storage.stored_reports import StoredReport
 from autoindex.storage.universe import assets, memberships, share_counts
 from autoindex.storage.universe.published_past import session_after
@@ -125,7 +125,7 @@ def _inputs(run: Runtime, request: ReportRequest) -> ReportInputs:
         # The benchmark may be a stock that was held before.
         priced = {asset.id: asset for asset in (*constituents, reference) if asset}
         # An index that waits for some prices has others that are newer than its last level.
-        _, newest = stored_prices.stored_window(connection) or (first, last)
+        _, newest = stored_window.read(connection) or (first, last)
         stored = stored_prices.load_closes(connection, [*priced.values()], first, max(last, newest))
         past = _published_past(connection, published, request)
         pro_forma = pro_formas.load(connection, *which)

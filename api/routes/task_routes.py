@@ -43,6 +43,7 @@ from autoindex.requests import (
     TaskRequest,
 )
 from autoindex.settings import Settings
+from autoindex.storage.prices import stored_window
 from autoindex.storage.runs import shared_tasks
 from autoindex.storage.universe import memberships
 
@@ -78,8 +79,11 @@ async def refresh(
     operation_id="startComputeIndex",
     dependencies=[starter],
 )
-async def compute_index(body: ComputeIndexRequest, start: Start) -> TaskQueued:
+async def compute_index(
+    body: ComputeIndexRequest, start: Start, database: Stored, settings: CurrentSettings
+) -> TaskQueued:
     """Compute levels, allocations and metrics of an index."""
+    await check_request(body, database, settings)
     return await start.queue(Kind.COMPUTE, body)
 
 
@@ -109,9 +113,14 @@ async def cleanup(body: CleanupRequest, start: Start) -> TaskQueued:
 
 
 async def check_request(body: TaskRequest, database: Database, settings: Settings) -> None:
-    """Raise `InvalidRequest` for symbols outside the universe, or a mail without a mail server."""
+    """Raise `InvalidRequest` for what could only fail.
+
+    Symbols outside the universe, an end before all stored prices, a mail without a mail server.
+    """
     if isinstance(body, RefreshRequest) and body.symbols is not None:
         await database.read(memberships.resolve, settings.now().date(), body.symbols)
+    if isinstance(body, ComputeIndexRequest) and body.end_date is not None:
+        await database.read(stored_window.check_end, body.end_date)
     if isinstance(body, ReportRequest):
         body.check_mail(settings)
 

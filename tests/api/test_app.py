@@ -17,7 +17,7 @@ import jwt
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, delete, insert, select, text
 
 from api.app import create_app
 from api.prefect.rest import Connection
@@ -27,7 +27,7 @@ from api.tasks.runner import Kind
 from autoindex.reports.mail import links
 from autoindex.settings import Settings
 from autoindex.storage.runs import results
-from autoindex.storage.tables import reports
+from autoindex.storage.tables import assets, prices, reports
 from tests.api.answers import client, problem
 from tests.api.in_memory import InMemory
 
@@ -131,6 +131,25 @@ class TestStarting:
             await http.post(f"{TASKS}/generate-report", json=body)
         sent_to = {run.parameters["email"] for run in runner.runs.values()}
         assert sent_to == {"ann@xn--bcher-kva.example.com"}
+
+    async def test_an_end_before_all_stored_prices_is_refused(
+        self, http: httpx.AsyncClient, runner: InMemory, api_engine: Engine
+    ) -> None:
+        body = {"end_date": "1989-12-29"}
+        # Without prices, a refresh that stores them may be ahead of it.
+        assert (await http.post(f"{TASKS}/compute-index", json=body)).status_code == 202
+        bar: dict[str, Any] = dict.fromkeys(("open", "high", "low", "close"), 1.0)
+        with api_engine.begin() as connection:
+            bar["asset_id"] = connection.scalar(select(assets.c.id).limit(1))
+            connection.execute(insert(prices).values(session=date(1990, 1, 2), **bar))
+        try:
+            found = problem(await http.post(f"{TASKS}/compute-index", json=body), 422)
+        finally:
+            with api_engine.begin() as connection:
+                connection.execute(delete(prices))
+        assert [error["field"] for error in found["errors"]] == ["end_date"]
+        assert "stored sessions run from 1990-01-02 to 1990-01-02" in found["detail"]
+        assert len(runner.runs) == 1
 
     async def test_symbols_outside_the_universe_are_named(self, http: httpx.AsyncClient) -> None:
         answer = await http.post(f"{TASKS}/refresh", json={"symbols": ["AAPL", "ZZZZ", "QQQQ"]})

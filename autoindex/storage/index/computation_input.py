@@ -28,7 +28,7 @@ from autoindex.storage.index.close_blocks import CloseBlocks
 from autoindex.storage.index.corrections import Correction
 from autoindex.storage.index.holdings import Holdings
 from autoindex.storage.index.readiness import Readiness
-from autoindex.storage.prices import stored_prices
+from autoindex.storage.prices import stored_window
 from autoindex.storage.universe import assets, memberships, share_counts
 from autoindex.storage.universe.assets import Asset
 from autoindex.storage.universe.memberships import Member
@@ -130,7 +130,7 @@ def read(
     """
     which = request.strategy, request.frequency
     found = corrections.load(connection, *which)
-    stored = stored_prices.stored_window(connection)
+    stored = stored_window.read(connection)
     if stored is None:
         raise EmptyWindow("start_date", None, None)
     universe = assets.list_assets(connection)

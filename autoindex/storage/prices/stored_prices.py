@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from psycopg import sql
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, text
 
 from autoindex import sessions
 from autoindex.market_data import restatement
@@ -21,7 +21,6 @@ from autoindex.storage.index import allocations, corrections
 from autoindex.storage.postgres import binary_copy, locks
 from autoindex.storage.prices import price_diff
 from autoindex.storage.prices.price_diff import Difference
-from autoindex.storage.tables import prices
 from autoindex.storage.universe import share_counts
 from autoindex.storage.universe.assets import Asset
 
@@ -203,13 +202,6 @@ def newest_sessions(connection: Connection, assets: Sequence[Asset]) -> dict[str
     )
     found = connection.execute(query, {"ids": list(symbols)})
     return {symbols[asset_id]: session for asset_id, session in found if session is not None}
-
-
-def stored_window(connection: Connection) -> tuple[date, date] | None:
-    """The first and last session with a stored price; None without prices."""
-    query = select(func.min(prices.c.session), func.max(prices.c.session))
-    first, last = connection.execute(query).one()
-    return None if first is None else (first, last)
 
 
 def load_closes(

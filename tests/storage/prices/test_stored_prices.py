@@ -19,7 +19,7 @@ from autoindex.requests import Frequency, Strategy
 from autoindex.storage import versions
 from autoindex.storage.index import corrections, publications
 from autoindex.storage.postgres import binary_copy
-from autoindex.storage.prices import stored_prices
+from autoindex.storage.prices import stored_prices, stored_window
 from autoindex.storage.prices.stored_prices import Counts
 from autoindex.storage.universe import assets
 from autoindex.storage.universe.universe_import import import_universe
@@ -328,9 +328,9 @@ def test_the_value_of_stored_holdings_survives_a_split(engine: Engine, ids: dict
 
 def test_newest_sessions_and_the_stored_window(engine: Engine, ids: dict[str, int]) -> None:
     with engine.begin() as connection:
-        assert stored_prices.stored_window(connection) is None
+        assert stored_window.read(connection) is None
         stored_prices.upsert(connection, [bars("AAPL"), bars("KO", last=date(2020, 5, 1))], ids)
         universe = assets.list_assets(connection)
         newest = stored_prices.newest_sessions(connection, universe)
         assert newest == {"AAPL": LAST, "KO": date(2020, 5, 1)}
-        assert stored_prices.stored_window(connection) == (FIRST, LAST)
+        assert stored_window.read(connection) == (FIRST, LAST)
