@@ -1,14 +1,12 @@
 """Starting a task: once for each request, and within the limit of its queue."""
 
-import json
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
 from http import HTTPStatus
-from typing import Annotated, Any, Concatenate, Final, ParamSpec, Self
+from typing import Annotated, Any, Concatenate, Final, ParamSpec
 from uuid import UUID
 
 from fastapi import BackgroundTasks, Depends, Header, Request, Response
@@ -18,10 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.async_storage import Database
 from api.problems import Problem
 from api.routes.dependencies import By, Runner, Stored, count_start
-from api.schemas import TaskQueued, without_address
+from api.routes.work import Work, digest
+from api.schemas import TaskQueued
 from api.tasks.queue_limit import QueueLimit
 from api.tasks.runner import Kind, Started, Status, Task, TaskRunner
-from autoindex.errors import InvalidRequest
 from autoindex.requests import TaskRequest
 from autoindex.storage import audit
 from autoindex.storage.audit import Author
@@ -65,43 +63,6 @@ async def _shared(request: Request, database: Stored) -> Database:
     return database
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What a task has to do, and when."""
-
-    kind: Kind
-    parameters: Mapping[str, Any]
-    run_at: datetime | None = None
-    retry_of: UUID | None = None
-
-    @classmethod
-    def of(cls, kind: Kind, body: TaskRequest, retry_of: UUID | None = None) -> Self:
-        """The work of a request."""
-        return cls(kind, body.model_dump(mode="json"), body.run_at, retry_of)
-
-    @property
-    def digest_parts(self) -> Sequence[object]:
-        """What makes two requests equal."""
-        when = () if self.run_at is None else (self.run_at.isoformat(),)
-        return (self.kind, self.parameters, *when)
-
-    def note(self, connection: Connection, by: Author, booking: Booking) -> None:
-        """Note in the audit that it was asked for; addresses are not kept there."""
-        action = f"start {self.kind}" if self.retry_of is None else "retry task"
-        after = {
-            "run_key": str(booking.run_key),
-            "parameters": without_address(self.parameters),
-            "run_at": None if self.run_at is None else self.run_at.isoformat(),
-        }
-        subjects = () if self.retry_of is None else (self.retry_of,)
-        audit.record(connection, by, action, *subjects, after=after)
-
-    @property
-    def is_late(self) -> bool:
-        """Whether it should have begun already."""
-        return self.run_at is not None and self.run_at <= datetime.now(UTC)
-
-
 async def _uncounted() -> None:
     """Count no start: the request that it belongs to was counted."""
 
@@ -127,12 +88,12 @@ class Submission:
 
         Raises a 409 where the key was used with another request, and `QueueFull`.
         """
-        work = _Work.of(kind, body)
+        work = Work.of(kind, body)
         if self.idempotency_key is not None:
-            key = _digest("key", self.by.user, self.idempotency_key)
+            key = digest("key", self.by.user, self.idempotency_key)
             started = await self._start_once(work, key, _key_reused)
             return self._answer(work, started, "was already queued with this Idempotency-Key")
-        _refuse_late(work)
+        work.refuse_late()
         start = self._start_or_join if kind in _JOINED else self._start_new
         return self._answer(work, await start(work), "was already queued by an identical request")
 
@@ -141,8 +102,8 @@ class Submission:
 
         Raises a 409 where it was retried with other parameters, and `QueueFull`.
         """
-        work = _Work.of(ended.kind, body, ended.id)
-        key = _digest("retry", str(ended.id))
+        work = Work.of(ended.kind, body, ended.id)
+        key = digest("retry", str(ended.id))
         started = await self._start_once(work, key, _retried_differently)
         if started.task.user != self.by.user:
             await self._join(started.task)
@@ -150,7 +111,7 @@ class Submission:
             await self.runner.mark_retried(ended.id, started.task.id)
         return self._answer(work, started, "was already queued as the retry of this task")
 
-    def _answer(self, work: _Work, started: Started, known: str) -> TaskQueued:
+    def _answer(self, work: Work, started: Started, known: str) -> TaskQueued:
         task = started.task
         self.response.headers["Location"] = f"/api/v1/background/status/{task.id}"
         queued = f"scheduled for {work.run_at:%Y-%m-%d %H:%M:%S} UTC" if work.run_at else "queued"
@@ -158,26 +119,26 @@ class Submission:
         return TaskQueued(task_id=task.id, status=task.status, message=message)
 
     async def _start_once(
-        self, work: _Work, key: str, conflict: Callable[[UUID | None], Problem]
+        self, work: Work, key: str, conflict: Callable[[UUID | None], Problem]
     ) -> Started:
         """The one task of a key, in any state."""
-        asked = _digest(*work.digest_parts)
+        asked = digest(*work.digest_parts)
         if work.is_late and not await self.database.read(idempotency.is_booked, key, asked):
-            _refuse_late(work)
+            work.refuse_late()
         booking = await self._book(work, idempotency.book, key, asked)
         if booking.asked != asked:
             raise conflict(booking.task_id)
         return await self._start(work, booking)
 
-    async def _start_new(self, work: _Work) -> Started:
+    async def _start_new(self, work: Work) -> Started:
         """A new task, unless the same request of this user may have made one without an answer."""
-        key = _digest("unsure", self.by.user, *work.digest_parts)
+        key = digest("unsure", self.by.user, *work.digest_parts)
         booking = await self._book(work, idempotency.book_until_known, key)
         return await self._start(work, booking)
 
-    async def _start_or_join(self, work: _Work) -> Started:
+    async def _start_or_join(self, work: Work) -> Started:
         """The task of equal work that is still queued, or a new one."""
-        key = _digest("work", *work.digest_parts)
+        key = digest("work", *work.digest_parts)
         booking = await self._book(work, idempotency.book_while_queued, key)
         for _ in range(_MOST_RENEWALS):
             started = await self._start(work, booking)
@@ -189,7 +150,7 @@ class Submission:
 
     async def _book(
         self,
-        work: _Work,
+        work: Work,
         book: Callable[Concatenate[Connection, P], Booking],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -218,14 +179,14 @@ class Submission:
             return False
         return datetime.now(UTC) - task.due_at < idempotency.UNKNOWN_FOR
 
-    async def _start(self, work: _Work, booking: Booking | None) -> Started:
+    async def _start(self, work: Work, booking: Booking | None) -> Started:
         if booking is not None and booking.task_id is not None:
             # It is in the queue already.
             return await self._ask_runner(work, booking)
         async with self.queue_limit.reserve(work.kind, later=work.run_at is not None):
             return await self._ask_runner(work, booking)
 
-    async def _ask_runner(self, work: _Work, booking: Booking | None) -> Started:
+    async def _ask_runner(self, work: Work, booking: Booking | None) -> Started:
         started = await self.runner.start(
             work.kind,
             work.parameters,
@@ -246,10 +207,10 @@ class Submission:
         def record(connection: Connection) -> None:
             if started.new:
                 worker_notify.notify(connection)
+                after = {"run_key": None if booking is None else str(booking.run_key)}
+                audit.record(connection, self.by, "queue task", started.task.id, after=after)
             if booking is not None:
                 idempotency.settle(connection, booking, started.task.id)
-                after = {"run_key": str(booking.run_key)}
-                audit.record(connection, self.by, "queue task", started.task.id, after=after)
 
         try:
             await self.database.transact(record)
@@ -284,23 +245,6 @@ async def _with_key(
 
 
 Start = Annotated[Submission, Depends(_with_key)]
-
-
-def _refuse_late(work: _Work) -> None:
-    if work.is_late:
-        raise InvalidRequest("run_at", "lies in the past; leave it out to start now")
-
-
-def _digest(*parts: object) -> str:
-    """A digest; lists count as sets, as in every request."""
-    canonical = json.dumps([_in_order(part) for part in parts], sort_keys=True)
-    return sha256(canonical.encode()).hexdigest()
-
-
-def _in_order(part: object) -> object:
-    if isinstance(part, Mapping):
-        return {name: _in_order(value) for name, value in part.items()}
-    return sorted(set(part)) if isinstance(part, list) else part
 
 
 def _key_reused(task_id: UUID | None) -> Problem:

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, func, update
 from api.app import create_app
 from api.prefect.rest import Connection
 from api.prefect.runs import PrefectRunner
-from api.routes import submission
+from api.routes import work
 from api.tasks import queue_limit
 from api.tasks.runner import OutcomeUnknown, Query, TaskRunner
 from autoindex.settings import Settings
@@ -364,7 +364,7 @@ async def test_a_key_gives_its_task_also_when_its_time_has_come(
     key = uuid4().hex
     async with client(app, user) as http:
         first = await post(http, "cleanup", body, key)
-        monkeypatch.setattr(submission, "datetime", Later)
+        monkeypatch.setattr(work, "datetime", Later)
         again = await post(http, "cleanup", body, key)
         problem(await post(http, "cleanup", body, uuid4().hex), 422)
     assert ids([first]) == ids([again])
