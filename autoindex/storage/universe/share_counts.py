@@ -20,9 +20,9 @@ from autoindex.storage.universe.universe_row import UniverseRow
 # Counts that differ by less are rounded by a restatement.
 _ROUNDING: Final = 1e-9
 _RESTATE: Final = text("""
-    update share_counts s set shares = s.shares * f.factor
+    update share_counts s set shares = s.shares * f.factor, basis = :newest
     from unnest(cast(:firsts as date[]), cast(:factors as float8[])) as f (first, factor)
-    where s.asset_id = :asset_id and s.first = f.first
+    where s.asset_id = :asset_id and s.first = f.first and f.factor <> 1
 """)
 
 
@@ -135,7 +135,10 @@ def restate(
     factors: NDArray[np.float64],
     first_new: date | None = None,
 ) -> None:
-    """Multiply the counts of one asset by the factor of the day on which each was imported.
+    """Multiply the counts of one asset by the factor of the day in whose share basis each is.
+
+    That is the day of the import, and for a count that is multiplied the newest of `days` from
+    then on: closes of before a split may come back from an archive, and are restated once more.
 
     The factors are old close by new close of the days that both histories have, 1 where the close
     stays, so that shares × close stays the same; `days` are increasing. A day between two of them
@@ -150,7 +153,7 @@ def restate(
     bases = np.array([one.basis for one in counts], "datetime64[D]")
     restated = _factors(bases, days, factors)
     rows = {"firsts": [one.first for one in counts], "factors": restated.tolist()}
-    connection.execute(_RESTATE, rows | {"asset_id": asset_id})
+    connection.execute(_RESTATE, rows | {"asset_id": asset_id, "newest": days[-1].item()})
     changes = sorted({f"{factor:.4g}" for factor in restated.tolist() if factor != 1})
     universe_changes.record(
         connection,

@@ -76,6 +76,22 @@ def test_a_split_changes_no_capitalisation(engine: Engine, factor: float) -> Non
         assert by == [f"share counts multiplied by {factor:g}, as prices"] * 2
 
 
+def test_closes_of_before_a_split_that_come_back_multiply_no_count_again(engine: Engine) -> None:
+    """Of the day of the import, too: a cleanup has removed it before the split."""
+    restated = split(CLOSES, "2022-06-01", 4)
+    with engine.begin() as connection:
+        imported(connection, 1_000, "2022-03-31", on="2022-04-20")
+        known = stored(connection, CLOSES["2022-05-02":"2022-05-31"])
+        stored_prices.replace(connection, bars(restated["2022-05-02":"2022-06-02"]), known)
+        assert shares(connection) == pytest.approx([4_000], rel=1e-6)
+        stored(connection, CLOSES["2022-04-01":"2022-04-29"])
+        stored_prices.replace(connection, bars(restated["2022-04-01":"2022-06-03"]), known)
+        assert shares(connection) == pytest.approx([4_000], rel=1e-6)
+        again = split(restated, "2022-07-01", 2)
+        stored_prices.replace(connection, bars(again["2022-04-01":"2022-07-01"]), known)
+        assert shares(connection) == pytest.approx([8_000], rel=1e-6)
+
+
 def test_a_count_of_the_day_of_the_split_is_in_its_basis(engine: Engine) -> None:
     """Imported that day, before the first refresh that knows of the split."""
     with engine.begin() as connection:
