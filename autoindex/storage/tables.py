@@ -80,8 +80,8 @@ memberships = Table(
 
 # The shares of day `as_of`; they count from the session `first` on, and before an asset's first
 # count, that counts. `shares` are in the share basis of the stored prices: a split restates them by
-# the factor of day `basis`, on which they were imported as `imported`. Null is an asset that was
-# published without shares.
+# the factor of day `basis`: that of the import, as `imported`, or the newest at a split since then.
+# Null is an asset that was published without shares.
 share_counts = Table(
     "share_counts",
     metadata,

@@ -143,8 +143,9 @@ def rename(settings: Settings, old: str, new: str, since: date | None = None) ->
         symbol = TypeAdapter(Symbol).validate_python(new)
     except ValidationError:
         raise InvalidRequest("NEW", "must be a ticker in capitals, as in AAPL or BRK.B") from None
-    if since is not None and since > settings.now().date():
+    today = settings.now().date()
+    if since is not None and since > today:
         raise InvalidRequest("--from", "lies in the future; rename the stock on that day")
     with connected(settings) as connection:
-        renamed = assets.rename(connection, old, symbol, user_name(), since)
+        renamed = assets.rename(connection, old, symbol, user_name(), since or today)
     return f"{old} renamed to {new}" if renamed else f"{old} is renamed to {new} already"

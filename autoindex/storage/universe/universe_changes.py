@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Integer, cast, select
+from sqlalchemy import ColumnElement, Connection, Integer, cast, select, text
 
 from autoindex.storage import audit as entries
 from autoindex.storage.audit import Author
@@ -16,6 +16,16 @@ REFRESH: Final = "refresh"
 
 _CHANGE: Final = "change asset"
 _RENAME: Final = "rename asset"
+_SINCE_RENAMED: Final = text("""
+    select distinct on (subject) cast(subject as integer), symbol
+    from (
+        select id, subject, before ->> 'symbol' as symbol,
+            coalesce(cast(after ->> 'since' as date), cast(at as date)) as since
+        from audit where action = 'rename asset'
+    ) as renames
+    where since > :day
+    order by subject, since, id
+""")
 
 ASSET_ID: Final[ColumnElement[int]] = cast(audit.c.subject, Integer)
 FORMER_SYMBOL: Final[ColumnElement[str]] = audit.c.before["symbol"].astext
@@ -60,7 +70,7 @@ def record_rename(
 ) -> None:
     """Record that an asset has another symbol, and since when."""
     change = f"{old} renamed to {new}" + (f" from {since} on" if since else "")
-    before, after = {"symbol": old}, {"symbol": new, "state": change}
+    before, after = {"symbol": old}, {"symbol": new, "since": since and f"{since}", "state": change}
     entries.record(connection, Author(by), _RENAME, str(asset_id), before=before, after=after)
 
 
@@ -72,3 +82,11 @@ def former_symbols(connection: Connection) -> dict[str, int]:
 
 def _state(sentence: str | None) -> entries.Values | None:
     return None if sentence is None else {"state": sentence}
+
+
+def symbols_before_renames(connection: Connection, day: date) -> dict[int, str]:
+    """The symbols of a day by asset, of those that have been renamed since.
+
+    A rename without a day is of the day on which it was recorded.
+    """
+    return dict(connection.execute(_SINCE_RENAMED, {"day": day}).tuples().all())

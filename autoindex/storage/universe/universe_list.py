@@ -1,11 +1,12 @@
 """The universe as rows of its file: importing them again changes nothing."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 from sqlalchemy import Connection
 
-from autoindex.storage.universe import assets, memberships, share_counts
+from autoindex.storage.universe import assets, memberships, share_counts, universe_changes
 from autoindex.storage.universe.assets import Asset
 from autoindex.storage.universe.memberships import Span, Timeline
 from autoindex.storage.universe.share_counts import StoredCount
@@ -22,11 +23,16 @@ def everyone(connection: Connection, today: date) -> list[UniverseRow]:
 
 
 def as_of(connection: Connection, day: date) -> list[UniverseRow]:
-    """The members of a day, by symbol, with the shares that counted then."""
+    """The members of a day, by the symbols of that day, with the shares that counted then."""
     _, counts = _dated(connection)
+    former = universe_changes.symbols_before_renames(connection, day)
+    members = [
+        replace(one, symbol=former.get(one.id, one.symbol))
+        for one in memberships.on(connection, day)
+    ]
     return [
         _row(one, Span(one.role, one.first, one.last), _counting(counts[one.id], day), day)
-        for one in memberships.on(connection, day)
+        for one in sorted(members, key=lambda one: one.symbol)
     ]
 
 

@@ -84,6 +84,21 @@ def test_the_members_of_a_day(settings: Settings, file: Path) -> None:
     assert members("2023-01-09") == ["SPX"]
 
 
+def test_members_are_listed_by_the_symbols_of_the_day(settings: Settings, file: Path) -> None:
+    def members(day: str) -> list[str]:
+        lines = said(settings, "list", "--as-of", day).splitlines()
+        return [line.partition(",")[0] for line in lines[1:]]
+
+    said(settings, "rename", "GE", "ZEN", "--from", "2022-06-01")
+    said(settings, "rename", "ZEN", "GEN", "--from", "2022-12-01")
+    assert said(settings, "rename", "SPX", "SP500") == "SPX renamed to SP500\n"
+    assert members("2022-05-31") == ["GE", "SPX"]
+    assert members("2022-06-01") == ["SPX", "ZEN"]
+    assert members("2022-11-30") == ["SPX", "ZEN"]
+    assert members("2022-12-01") == ["GEN", "SPX"]
+    assert members("2022-12-29") == ["GEN", "SP500"]
+
+
 def test_each_command_may_be_repeated(settings: Settings, file: Path) -> None:
     assert said(settings, "activate", "KO", "GE") == "1 activated from 2022-12-29 on\n"
     assert said(settings, "activate", "KO", "GE") == "0 activated\n"
