@@ -37,7 +37,7 @@ COLUMNS = tuple(assets.c[field.name] for field in fields(Asset))
 def list_assets(connection: Connection) -> list[Asset]:
     """Every asset, member or not, by symbol."""
     found = connection.execute(select(*COLUMNS).order_by(assets.c.symbol))
-    return [Asset(*row) for row in found]
+    return [Asset(*row) for row in found.all()]
 
 
 def named(connection: Connection, symbols: Sequence[str]) -> list[Asset]:

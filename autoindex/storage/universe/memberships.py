@@ -66,7 +66,7 @@ def during(
     query = _members().where(table.first <= last, table.last >= first)
     if role is not None:
         query = query.where(table.role == role)
-    return [Member(*row) for row in connection.execute(query)]
+    return [Member(*row) for row in connection.execute(query).all()]
 
 
 def on(connection: Connection, day: date, role: Role | None = None) -> list[Member]:

@@ -45,7 +45,7 @@ def load(connection: Connection, asset_id: int | None = None) -> list[StoredCoun
     if asset_id is not None:
         query = query.where(table.asset_id == asset_id)
     found = connection.execute(query.order_by(table.asset_id, table.first))
-    return [StoredCount(*row) for row in found]
+    return [StoredCount(*row) for row in found.all()]
 
 
 def by_asset(counts: Iterable[StoredCount]) -> Mapping[int, list[StoredCount]]:
