@@ -11,7 +11,7 @@
     │   ├── BudgetSpent           our own share of credits or time is spent
     │   ├── MailUnavailable       the mail server is unreachable, or asks for a retry later
     │   ├── PartUnavailable       the facade cannot reach Prefect, the database or the key set
-    │   └── TurnTaken             another task works at the same data
+    │   └── DataBusy              another task works at the same data
     ├── AttemptOver               the task goes on in its next attempt
     └── PermanentError            a retry changes nothing
         ├── ProviderRefused       a bad key, a plan without the endpoint
@@ -108,7 +108,7 @@ class PartUnavailable(TransientError):
         self.reason = reason
 
 
-class TurnTaken(TransientError):
+class DataBusy(TransientError):
     """Another task works at the same data, and has for some seconds."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from prefect import State, flow, get_run_logger
 
-from autoindex.errors import EmptyWindow, IndexImpossible, TurnTaken
+from autoindex.errors import DataBusy, EmptyWindow, IndexImpossible
 from autoindex.index import reasons
 from autoindex.index.metrics import metrics as performance
 from autoindex.index.pro_forma import ProForma, pro_forma
@@ -101,7 +101,7 @@ def _publish(
         if computed and (published := store(run, request, loaded, computed)) is not None:
             return loaded, computed, published
         get_run_logger().info("prices or members have changed meanwhile: computing again")
-    raise TurnTaken(f"prices or members have changed during each of {TRIES} computations")
+    raise DataBusy(f"prices or members have changed during each of {TRIES} computations")
 
 
 def _measure(run: Runtime, request: ComputeIndexRequest) -> list[Correction]:

@@ -15,7 +15,7 @@ from prefect import State, get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import AwaitingRetry, Scheduled
 
-from autoindex.errors import AttemptOver, AutoindexError, MemoryLimit, TurnTaken
+from autoindex.errors import AttemptOver, AutoindexError, DataBusy, MemoryLimit
 from autoindex.masking import mask_error, masked
 from autoindex.settings import Settings
 from autoindex.storage.postgres import transient
@@ -71,7 +71,7 @@ def resumable(function: Callable[P, R]) -> Callable[P, R | State[Any]]:
             return limited(*args, **kwargs)
         except Postponed as postponed:
             return _retry_later(postponed)
-        except TurnTaken as taken:
+        except DataBusy as taken:
             seconds = _LOCK_WAIT_SECONDS * random.uniform(1, 1 + 2 * JITTER)  # noqa: S311
             return _requeue(str(taken), seconds)
         except AttemptOver as over:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, text
 
-from autoindex.errors import TurnTaken
+from autoindex.errors import DataBusy
 from autoindex.storage.postgres.transient import UNAVAILABLE
 
 PRICES: Final = "prices"
@@ -20,7 +20,7 @@ _LOOK_SECONDS: Final = 0.2
 def exclusive(engine: Engine, name: str, *, patience: float | None = None) -> Iterator[None]:
     """Hold the lock `name` for the length of a run, on a connection of its own.
 
-    Waits for its turn, or raises `TurnTaken` after `patience` seconds. The server lets go of it
+    Waits for its turn, or raises `DataBusy` after `patience` seconds. The server lets go of it
     when the holder's connection ends, so a killed run blocks nobody.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -41,7 +41,7 @@ def _take_within(connection: Connection, name: str, seconds: float) -> None:
     taken = text("select pg_try_advisory_lock(:key)")
     while not connection.execute(taken, {"key": key(name)}).scalar_one():
         if time.monotonic() > deadline:
-            raise TurnTaken(f"another {name} is under way")
+            raise DataBusy(f"another {name} is under way")
         time.sleep(_LOOK_SECONDS)
 
 

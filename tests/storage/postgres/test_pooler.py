@@ -15,7 +15,7 @@ import trustme
 from psycopg import AsyncConnection
 from sqlalchemy import Engine, make_url, text
 
-from autoindex.errors import ConfigurationError, PartUnavailable, TurnTaken
+from autoindex.errors import ConfigurationError, DataBusy, PartUnavailable
 from autoindex.settings import Settings
 from autoindex.storage import migrate
 from autoindex.storage.postgres import engines, listening, locks, pooler
@@ -190,7 +190,7 @@ def test_a_runs_settings_hold_and_nobody_inherits_them(
 def test_two_runs_take_turns(pair: list[Engine]) -> None:
     with (
         locks.exclusive(pair[0], "work"),
-        pytest.raises(TurnTaken),
+        pytest.raises(DataBusy),
         locks.exclusive(pair[1], "work", patience=0),
     ):
         pass
