@@ -94,6 +94,10 @@ def _calendar(code: str) -> None:
 
 def _absolute(folder: Path) -> Path:
     try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("is not text in UTF-8: rename it, or set LC_ALL=C.UTF-8") from error
+    try:
         return folder.expanduser().resolve()
     except (OSError, RuntimeError) as error:  # no current folder, or no home
         raise ValueError(f"{folder} cannot be resolved ({error}): begin it with /") from error

@@ -255,3 +255,11 @@ def test_a_folder_below_one_that_is_gone_is_named(
         Settings()
     monkeypatch.setenv("AUTOINDEX_DATA_DIR", str(tmp_path))
     assert Settings().data_dir == tmp_path
+
+
+def test_a_folder_whose_name_the_locale_cannot_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AUTOINDEX_DATA_DIR", f"{tmp_path}/gr\udcf6\udcdfe")  # in Latin-1
+    with pytest.raises(ConfigurationError, match=r"^AUTOINDEX_DATA_DIR: is not text in UTF-8"):
+        Settings()
