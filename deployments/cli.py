@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import warnings
 from datetime import datetime
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -48,6 +49,8 @@ def main() -> None:
     # Before anything imports Prefect: it reports usage and checks versions unless told not to.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.umask(0o077)  # logs and reports hold addresses
+    if "PYTHONWARNINGS" in os.environ:  # which may make errors of what libraries warn of
+        warnings.simplefilter("ignore")
     _prepare_output()
     sys.excepthook = _show_masked
     console = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -31,6 +31,7 @@ _ASTRAY = {
     "PYTHONOPTIMIZE": "2",
     "PYTHONSAFEPATH": "1",
     "PYTHONSTARTUP": "/nowhere",
+    "PYTHONWARNINGS": "error",
     "UVICORN_ROOT_PATH": "/elsewhere",
     "UVICORN_WORKERS": "3",
     "WEB_CONCURRENCY": "3",

@@ -199,3 +199,21 @@ def test_a_shell_completes_commands_and_sees_no_warning() -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == ("universe\n", "")
+
+
+def test_what_libraries_warn_of_is_no_error_whatever_the_shell_says(tmp_path: Path) -> None:
+    asked = {
+        "PYTHONWARNINGS": "error",
+        "AUTOINDEX_CALENDAR": "XLON",
+        "AUTOINDEX_DATA_DIR": str(tmp_path),
+        "AUTOINDEX_JWT_SECRET": "correct-horse-battery-staple-and-more",
+    }
+    done = subprocess.run(
+        [Path(sys.executable).with_name("autoindex"), "token", "--user=a", "--scope=tasks:read"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -94,6 +94,7 @@ def test_the_stacks_own_process_imports_ours_and_makes_no_home_elsewhere(tmp_pat
         "HOME": str(home),
     }
     del shell["PYTHONSAFEPATH"]  # or the code below would not find ours at all
+    del shell["PYTHONWARNINGS"]  # which the command overrules before anything else
     command = [sys.executable, "-c", ENTER]
     ended = subprocess.run(command, env=shell, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
