@@ -1,5 +1,6 @@
 """Secrets are in no text, in whatever form they come."""
 
+import json
 import logging
 import traceback
 
@@ -38,7 +39,9 @@ def read() -> Settings:
         ("or p%252Fw/with%23all%20of%3Fthem", "or ***"),
         ("or p%252Fw%2Fwith%23all+of%3Fthem", "or ***"),
         ("no short word shortens another", "no *** word shortens another"),
-        ('{"said": "autoindex-2 sesame\\"\'&"}', '{"said": "***"}'),
+        (json.dumps({"said": "autoindex-2 sesame\"'&"}), '{"said": "***"}'),
+        (repr("autoindex-2 sesame\"'&"), "'***'"),
+        ("the proxy refuses hunter2-hunter2", "the proxy refuses ***"),
         ("POST /services/T0/B0/cdefghij: 404", "POST ***: 404"),
         ("to fedcba9876543210", "to ***"),
         ("at https://proxy:hunter2-hunter2@api.example.com", "at https://***@api.example.com"),
@@ -56,13 +59,21 @@ def test_every_form_is_masked(text: str, shown: str) -> None:
     assert masking.masked(text) == shown
 
 
+def test_so_is_a_password_in_other_letters() -> None:
+    Settings(database_url=SecretStr("postgresql://app:na%C3%AFve-w%C3%B6rd@db/autoindex"))
+    for written in ("naïve-wörd", json.dumps("naïve-wörd"), repr("naïve-wörd".encode())):
+        assert "w" not in masking.masked(written)
+
+
 def test_a_name_that_is_also_a_password_stays_a_word() -> None:
     Settings(database_url=SecretStr("postgresql://autoindex:autoindex@db/autoindex"))
     said = "autoindex up: postgresql+psycopg://autoindex:autoindex@db/autoindex"
     assert masking.masked(said) == "autoindex up: postgresql+psycopg://***@db/autoindex"
 
 
-@pytest.mark.parametrize("name", ["PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"])
+@pytest.mark.parametrize(
+    "name", ["PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_KEY"]
+)
 def test_prefects_password_is_masked_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "admin:a long, random word")
     Settings()
@@ -85,6 +96,13 @@ def test_a_record_is_masked_before_any_handler_has_it(caplog: pytest.LogCaptureF
 def test_an_error_is_masked_with_its_causes() -> None:
     error = httpx.ConnectError(f"no way with {KEY}")
     error.__cause__ = OSError(111, f"refused {KEY}")
+    error.__cause__.__context__ = LookupError(f"nobody has {KEY}")
     masking.mask_error(error)
     assert str(error) == "no way with ***"
     assert KEY not in "".join(traceback.format_exception(error))
+
+
+def test_a_value_is_masked_wherever_a_text_stands_in_it() -> None:
+    value = {"reasons": [KEY, {"KO": (KEY, 1)}], "rows": 2, "none": None}
+    shown = {"reasons": ["***", {"KO": ["***", 1]}], "rows": 2, "none": None}
+    assert masking.masked_everywhere(value) == shown

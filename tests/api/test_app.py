@@ -684,6 +684,10 @@ class TestTrouble:
         assert "secret-internals" not in answer.text
         assert "secret-internals" in caplog.text
 
+    async def test_an_answer_repeats_no_secret(self, app: FastAPI, http: httpx.AsyncClient) -> None:
+        secret = app.state.settings.jwt_secret.get_secret_value()
+        assert problem(await http.get(f"/{secret}"), 404)["detail"] == "there is nothing at /***"
+
     async def test_a_request_id_is_given_or_kept(self, http: httpx.AsyncClient) -> None:
         assert len((await http.get("/health")).headers["x-request-id"]) == 32
         kept = await http.get("/health", headers={"X-Request-ID": "order-66"})

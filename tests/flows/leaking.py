@@ -8,6 +8,7 @@ from flows.attempts.attempt import resumable
 from flows.attempts.outcome import finish
 from flows.attempts.retry import retrying
 from flows.attempts.runtime import opened
+from flows.visibility import artifacts
 
 
 @retrying("leak")
@@ -27,4 +28,6 @@ def leaking(succeed: bool = False) -> dict[str, Any] | State[Any]:
     if not succeed:
         leak()
     with opened() as run:
+        assert run.settings.twelve_data_api_key is not None
+        artifacts.omitted_symbols({"KO": run.settings.twelve_data_api_key.get_secret_value()}, {})
         return finish(run, "leak", {"asked": [{"with": run.settings.environment()}]})

@@ -7,7 +7,12 @@ from threading import Thread
 from uuid import UUID
 
 import pytest
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
 from sqlalchemy import Engine, text
 
 from autoindex.storage.universe.universe_import import import_universe
@@ -43,12 +48,15 @@ def echo() -> Iterator[str]:
 
 
 def told(worker: Worker, engine: Engine, run: UUID) -> str:
-    """Everything that anybody may read of a run: its states, its logs, and what is stored of it."""
+    """Everything that anybody may read of a run, in Prefect and in our database."""
     chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
     read = f"logs?{worker.client.read_logs(chosen)}{worker.client.read_flow_run_states(run)}"
     with engine.connect() as connection:
         rows = [connection.execute(text(f"table {table}")).all() for table in TABLES]
-    return f"{read}{rows}"
+    tables = worker.client.read_artifacts(
+        artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+    )
+    return f"{read}{rows}{tables}"
 
 
 def test_an_error_that_holds_the_key_is_masked(worker: Worker, engine: Engine) -> None:
@@ -70,6 +78,7 @@ def test_a_result_that_holds_the_key_is_masked(worker: Worker, engine: Engine) -
     assert ended.state_name == "Completed"
     said = told(worker, engine, run.id)
     assert "'AUTOINDEX_TWELVE_DATA_API_KEY': '***'" in said
+    assert '"reason": "***"' in said
     assert KEY not in said
 
 
