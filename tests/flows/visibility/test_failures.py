@@ -8,7 +8,11 @@ from email.policy import default
 from typing import Any
 
 import pytest
+from prefect.states import Failed
+from pydantic import SecretStr
 
+from autoindex.settings import Settings
+from flows.visibility import failures
 from tests.flows.conftest import Inbox, Worker
 from tests.prefect_server import Receiver
 
@@ -75,6 +79,12 @@ def test_a_failed_report_is_tracked_and_mailed_once_without_secrets(
     again = worker.ask(deployment, report_type="daily", format="json")
     worker.run(again, env)
     assert len(box.envelopes) == 4
+
+
+def test_a_reason_is_masked_before_it_is_cut() -> None:
+    Settings(smtp_password=SecretStr(SECRET))
+    said = failures.reason_of(Failed(message="x" * 1_990 + SECRET))
+    assert said == "x" * 1_990 + "***"
 
 
 def test_a_mail_is_refused_before_the_report_is_made_while_mail_is_off(worker: Worker) -> None:
