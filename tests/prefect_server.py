@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 
 from tests.bounds import HANG_SECONDS
 from tests.ports import free_port
+from worker.parent_death import die_with_parent
 
 # Foreman, late runs and triggers look that often here, so that the tests need not wait.
 QUICK = {
@@ -50,6 +52,8 @@ def prefect_server(
             stdout=log,
             stderr=log,
             start_new_session=True,
+            # Also where the tests are killed.
+            preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - see die_with_parent
         )
     try:
         _wait(url, process, folder / "server.log")

@@ -24,6 +24,7 @@ from autoindex.settings import Settings
 from tests.bounds import HANG_SECONDS
 from tests.relay import Relay, to_database
 from worker.autoindex_worker import AutoindexWorker
+from worker.parent_death import die_with_parent
 from worker.prefect_yaml import PROJECT
 
 _WORKER = ("-m", "prefect", "worker", "start", "--type", AutoindexWorker.type)
@@ -99,6 +100,8 @@ class Yard:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                # Also where the tests are killed.
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - see die_with_parent
             )
         one = Started(name, process, log)
         self.started.append(one)
