@@ -26,6 +26,8 @@ from autoindex.requests import ReportType
 
 _SMALL: Final = GAP / 2
 _YEARS_HEIGHT: Final = 52 * mm
+# US Letter is lower than A4: with charts as high, what follows would leave most of a page empty.
+_CHART_OF: Final = {"a4": 1.0, "letter": 0.68}
 _MOST_HEIGHT: Final = 210 * mm
 # Half a column has room for so many symbols above its table; the other formats have all of them.
 _LISTED: Final = 30
@@ -164,7 +166,7 @@ def months_height(content: ReportContent) -> float:
 
     Never more than a page has, which would be left empty.
     """
-    years = 16 * mm + _YEARS_HEIGHT if len(content.monthly_returns) > 1 else 0.0
+    years = 16 * mm + _high(content, _YEARS_HEIGHT) if len(content.monthly_returns) > 1 else 0.0
     return min(22 * mm + 5.1 * mm * len(content.monthly_returns) + years, _MOST_HEIGHT)
 
 
@@ -185,11 +187,15 @@ def months(content: ReportContent, width: float) -> list[Flowable]:
     ]
 
 
+def _high(content: ReportContent, height: float) -> float:
+    return _CHART_OF[content.imprint.paper] * height
+
+
 def _years(content: ReportContent, width: float) -> list[Flowable]:
     if len(content.monthly_returns) < 2:
         return []
     caption = "Return of each year, as far as it is in the table above"
-    chart = Chart(charts.years(content, width, _YEARS_HEIGHT))
+    chart = Chart(charts.years(content, width, _high(content, _YEARS_HEIGHT)))
     return [Gap(), KeepTogether([Heading("Calendar years"), say(caption, CAPTION), chart])]
 
 
@@ -206,7 +212,7 @@ def allocations(content: ReportContent, width: float) -> list[Flowable]:
     return [
         Heading("Allocations"),
         say(f"Target weights by sector at {which}", CAPTION),
-        Chart(charts.allocations(content, width, 58 * mm)),
+        Chart(charts.allocations(content, width, _high(content, 58 * mm))),
     ]
 
 
@@ -266,7 +272,7 @@ def turnover(content: ReportContent, width: float) -> list[Flowable]:
     """Turnover by year."""
     if not content.yearly_turnover:
         return []
-    chart = Chart(charts.turnover(content, width, 40 * mm))
+    chart = Chart(charts.turnover(content, width, _high(content, 40 * mm)))
     return [Heading("Turnover"), say("One-way, by calendar year", CAPTION), chart]
 
 

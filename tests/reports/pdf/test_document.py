@@ -222,6 +222,15 @@ def test_no_page_is_empty(make_inputs: "object", tmp_path: Path, years: int) -> 
         assert len(page.extract_text()) > 400
 
 
+def test_a_report_on_letter_has_as_many_pages_as_on_a4(
+    make_inputs: "object", tmp_path: Path
+) -> None:
+    made = compose(make_inputs(start="1990-01-02"))  # type: ignore[operator]
+    for paper in ("a4", "letter"):
+        document.write(made.model_copy(update={"imprint": Imprint(paper=paper)}), tmp_path / paper)
+    assert len({len(PdfReader(tmp_path / paper).pages) for paper in ("a4", "letter")}) == 1
+
+
 def test_the_first_page_holds_the_key_facts_whatever_the_names(
     content: ReportContent, tmp_path: Path
 ) -> None:
