@@ -15,11 +15,14 @@ PROJECT: Final = Path(__file__).resolve().parent.parent
 # Pages that GitHub looks for beside the README.
 OUTSIDE: Final = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 _LINK: Final = re.compile(r"\[([^\]]*)\]\(([^)#:\s]+)(#[\w-]+)?\)")
+# Names in tables stay in one piece: on a narrow screen a table scrolls.
+_STYLE: Final = ".md-typeset td:first-child code { white-space: nowrap; }"
 _GENERATED: Final = re.compile(r"<!-- generated: (\w+) -->")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages from outside."""
+    """Add the pages from outside, and the style sheet."""
+    files.append(File.generated(config, "style.css", content=_STYLE))
     for name in OUTSIDE:
         files.append(File.generated(config, name, abs_src_path=str(PROJECT / name)))
     return files
