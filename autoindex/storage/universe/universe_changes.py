@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Integer, cast, select, text
+from sqlalchemy import ColumnElement, Connection, Integer, Text, cast, select, text
 
 from autoindex.storage import audit as entries
 from autoindex.storage.audit import Author
-from autoindex.storage.tables import audit
+from autoindex.storage.tables import assets, audit
 
 REFRESH: Final = "refresh"
 """Who restates share counts."""
@@ -75,8 +75,10 @@ def record_rename(
 
 
 def former_symbols(connection: Connection) -> dict[str, int]:
-    """The symbols that assets had before; the newest asset of each."""
-    query = select(FORMER_SYMBOL, ASSET_ID).where(IS_RENAME, audit.c.subject.is_not(None))
+    """The symbols that assets had before; the newest asset of each, if there still is one."""
+    # As text: subjects of other entries are no numbers.
+    ids = select(cast(assets.c.id, Text))
+    query = select(FORMER_SYMBOL, ASSET_ID).where(IS_RENAME, audit.c.subject.in_(ids))
     return dict(connection.execute(query.order_by(audit.c.id)).tuples().all())
 
 

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, text
 
 from autoindex.errors import InvalidRequest, UnknownSymbols
 from autoindex.requests import Frequency, Strategy
-from autoindex.storage import versions
+from autoindex.storage import audit, versions
+from autoindex.storage.audit import Author
 from autoindex.storage.index import corrections
 from autoindex.storage.universe import (
     assets,
@@ -270,6 +271,17 @@ def test_a_second_benchmark_is_not_activated(engine: Engine) -> None:
         imported(connection, row("SPY", role="benchmark"))
         with pytest.raises(InvalidRequest, match="SPY is the benchmark"):
             membership_changes.activate(connection, ["SPX"], "ann")
+
+
+def test_a_symbol_of_an_asset_that_was_removed_is_not_known(engine: Engine) -> None:
+    with engine.begin() as connection:
+        imported(connection, row(), row("KO"))
+        for old in ("GE", "KO"):
+            assets.rename(connection, old, f"{old}N", "ann")
+        audit.record(connection, Author("ann"), "restore", "prices")
+        (ge,) = assets.named(connection, ["GEN"])
+        connection.execute(text("delete from assets where symbol = 'KON'"))
+        assert universe_changes.former_symbols(connection) == {"GE": ge.id}
 
 
 def test_a_new_symbol_keeps_the_asset(engine: Engine) -> None:
