@@ -90,6 +90,7 @@ async def test_an_idempotency_key_starts_one_task(scene: Scene, user: str) -> No
         ("SCHEDULED", "Late", Status.PENDING),
         ("SCHEDULED", "AwaitingConcurrencySlot", Status.PENDING),
         ("SCHEDULED", "AwaitingRetry", Status.RETRY),
+        ("SCHEDULED", "AwaitingTurn", Status.PENDING),
         ("PENDING", None, Status.PENDING),
         ("PENDING", "Submitting", Status.PENDING),
         ("PAUSED", None, Status.PENDING),
@@ -171,11 +172,14 @@ async def test_a_claimed_task_begins(scene: Scene, user: str) -> None:
     assert (await scene.runner.read(task.id)).status is Status.STARTED
 
 
-async def test_a_task_that_waits_for_a_retry_is_cancelled_at_once(scene: Scene, user: str) -> None:
+@pytest.mark.parametrize("waits", ["AwaitingRetry", "AwaitingTurn"])
+async def test_a_task_between_two_attempts_is_cancelled_at_once(
+    scene: Scene, user: str, waits: str
+) -> None:
     task = await start(scene, user)
     await scene.stage.claim(task.id, "host-1")
     await scene.stage.move(task.id, "RUNNING")
-    await scene.stage.move(task.id, "SCHEDULED", "AwaitingRetry")
+    await scene.stage.move(task.id, "SCHEDULED", waits)
     cancelled = await scene.runner.cancel(task.id, user=user)
     assert cancelled.status is Status.REVOKED
     assert cancelled.started_at is not None
