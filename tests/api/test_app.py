@@ -221,6 +221,7 @@ class TestStatus:
         assert answer.pop("started_at") is not None
         assert answer == {
             "task_id": str(run.id),
+            "kind": "refresh",
             "status": "started",
             "result": None,
             "error": None,
