@@ -22,6 +22,7 @@ from autoindex.storage.runs import checkpoints
 from flows.attempts import skip_superseded
 from flows.attempts.attempt import resumable
 from flows.attempts.outcome import Progress, finish, invalidate_cache
+from flows.attempts.progress import step
 from flows.attempts.retry import retrying
 from flows.attempts.runtime import Runtime, opened
 from flows.visibility import failures, finished_runs, run_names
@@ -97,6 +98,7 @@ def archive_and_delete(run: Runtime, request: CleanupRequest, kind: ArchivedType
         older_than=day,
         archive_url=run.settings.archive,
         dry_run=request.dry_run,
+        began=lambda month: step(f"archive and delete {kind} of {month:%Y-%m}"),
     )
     _log(request, "%d %s older than %s", removed.deleted, kind, day)
     return {

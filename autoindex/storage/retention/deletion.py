@@ -6,7 +6,7 @@ run again, and a row that changes meanwhile is archived once more.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
@@ -70,11 +70,13 @@ def clean(
     dry_run: bool,
     batch_rows: int = 20_000,
     pause_seconds: float = 0.05,
+    began: Callable[[date], None] = lambda _: None,
 ) -> list[Removed]:
     """Archive and delete the rows dated before `older_than`, month by month, oldest first.
 
     Each batch is a transaction, followed by a pause, so that other work continues. Two cleanups
-    run one after the other. Raises `ArchiveUnverified`, and then deletes no more.
+    run one after the other. `began` is told each month. Raises `ArchiveUnverified`, and then
+    deletes no more.
     """
     kinds = list(dict.fromkeys(types))
     if dry_run:
@@ -83,7 +85,7 @@ def clean(
     archive_contents.check_place(archive_url)
     with locks.exclusive(engine, "cleanup"):
         work = (
-            _Cleaning(engine, kind, older_than, archive_url, batch_rows, pause_seconds)
+            _Cleaning(engine, kind, older_than, archive_url, batch_rows, pause_seconds, began)
             for kind in kinds
         )
         return [one.run() for one in work]
@@ -105,6 +107,7 @@ class _Cleaning:
     archive_url: str
     batch_rows: int
     pause_seconds: float
+    began: Callable[[date], None]
 
     @property
     def aged(self) -> AgedTable:
@@ -114,6 +117,7 @@ class _Cleaning:
         removed = Removed(self.kind)
         month = self._month_from(date.min)
         while month is not None:
+            self.began(month)
             removed += self._clean_month(month)
             month = self._month_from(expiry.next_month(month))
         return removed

@@ -65,6 +65,12 @@ def test_old_rows_move_into_the_archive_whole(scene: Any) -> None:
     assert max(row[1] for row in moved["prices"]) == OLDER_THAN - timedelta(days=1)
 
 
+def test_each_month_is_told_as_it_begins(scene: Any) -> None:
+    months: list[date] = []
+    scene.clean(types=["prices"], began=months.append)
+    assert months == [date(2020, 1, 1), date(2020, 2, 1), date(2020, 3, 1)]
+
+
 def test_a_second_run_finds_nothing(scene: Any) -> None:
     scene.clean()
     moved = scene.archived()
