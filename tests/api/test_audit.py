@@ -128,9 +128,10 @@ async def test_the_entry_is_there_before_prefect_is_asked(
     for name in ("start", "cancel", "pause"):
         monkeypatch.setattr(runner, name, gone)
     run = runner.schedule(Kind.COMPUTE, {}, timedelta())
+    key = {"Idempotency-Key": user}
     async with client(app, user) as http:
         for answer in (
-            await http.post(f"{TASKS}/refresh", json={"force": True}),
+            await http.post(f"{TASKS}/refresh", json={}, headers=key),
             await http.delete(f"{TASKS}/task/{run.id}"),
             await http.post(f"{TASKS}/queues/default/pause"),
         ):
