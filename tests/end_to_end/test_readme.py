@@ -12,6 +12,18 @@ from deployments.local.stack import Stack
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
 TUTORIAL = PROJECT / "docs" / "tutorial.md"
+# A 503 says that a part is slow, as it may be beside other work: asked again, as an app does.
+CURL = """\
+#!/bin/bash
+while :; do
+    /usr/bin/curl "$@" > "$HOME/answer"
+    status=$?
+    [ $status = 22 ] && grep -q '"status": *503' "$HOME/answer" || break
+    sleep 1
+done
+cat "$HOME/answer"
+exit $status
+"""
 
 
 def code_in(text: str) -> str:
@@ -24,8 +36,12 @@ def pasted(stack: Stack, folder: Path, code: str) -> str:
         code = code.replace(f"127.0.0.1:{port}", f"127.0.0.1:{own}")
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "var").symlink_to(stack.settings.data_dir)
+    (folder / "bin").mkdir()
+    curl = folder / "bin" / "curl"
+    curl.write_text(CURL)
+    curl.chmod(0o755)
     env = {
-        "PATH": "/usr/bin:/bin",
+        "PATH": f"{folder / 'bin'}:/usr/bin:/bin",
         "HOME": str(folder),
         "AUTOINDEX_DATA_DIR": str(stack.settings.data_dir),
     }
