@@ -171,6 +171,17 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     assert "AUTOINDEX_DATA_DIR" in error
 
 
+def test_no_error_shows_a_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = "0123456789abcdef"
+    monkeypatch.setenv("AUTOINDEX_TWELVE_DATA_API_KEY", key)
+    monkeypatch.setenv("AUTOINDEX_DATA_DIR", f"/proc/{key}")
+    assert "can't write to /proc/***" in said(capsys, "up")
+    cli._show_masked(ValueError, ValueError(f"no way with {key}"), None)
+    assert "ValueError: no way with ***" in capsys.readouterr().err
+
+
 def test_two_parts_cannot_share_a_port(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
