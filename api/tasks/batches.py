@@ -9,8 +9,8 @@ from uuid import UUID
 MOST_TASKS: Final = 10_000
 """Prefect keeps a batch as a flow run, whose parameters may have 512 KiB."""
 
-CHUNK: Final = 50
-"""The most runs that Prefect changes in one request."""
+CHUNK: Final = 10
+"""The most runs that Prefect changes in one request: one after another, within our time-out."""
 
 
 class Act(StrEnum):
