@@ -236,6 +236,21 @@ async def test_a_request_that_may_have_made_a_task_is_told_so_and_finds_it(
     assert str(made.id) not in ids(later)
 
 
+async def test_a_task_of_long_ago_is_no_answer_to_a_request(settings: Settings, user: str) -> None:
+    memory, body = InMemory(), unheard_of()
+    runner = Watched(memory)
+    app = create_app(settings, runner)  # type: ignore[arg-type]
+    async with app.router.lifespan_context(app), client(app, user) as http:
+        runner.dies = "unheard"
+        await post(http, "compute-index", body)
+        runner.dies = None
+        (made,) = memory.runs.values()
+        made.begin()
+        made.due_at -= timedelta(minutes=6)
+        again = await post(http, "compute-index", body)
+    assert again.json()["task_id"] != str(made.id)
+
+
 async def test_nor_is_a_task_told_of_whose_start_takes_too_long(settings: Settings) -> None:
     class Slow(InMemory):
         async def start(self, *_: Any, **__: Any) -> Any:
