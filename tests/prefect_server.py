@@ -41,6 +41,9 @@ def prefect_server(
         "PREFECT_HOME": str(folder),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url,
+        # Beside other work a statement may take longer than ten seconds, and would be a 500.
+        "PREFECT_SERVER_DATABASE_TIMEOUT": str(HANG_SECONDS),
+        "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": str(HANG_SECONDS),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         **(changed or {}),
