@@ -164,11 +164,11 @@ def load_prices(run: Runtime, request: ComputeIndexRequest) -> ComputationInput:
         loaded = computation_input.read(connection, request, deadline)
     newest, blocks = loaded.closes.newest, len(loaded.closes.earlier)
     get_run_logger().info(
-        "loaded closes of %d symbols, %d sessions to %s, %d blocks of sessions before them",
+        "loaded closes of %d symbols, %d sessions to %s%s",
         len(loaded.constituents),
         len(newest),
         newest.index[-1].date(),
-        blocks,
+        f"; {blocks} blocks before them are read when they are needed" if blocks else "",
     )
     return loaded
 
