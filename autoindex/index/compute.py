@@ -164,6 +164,8 @@ class Computation:
         # The units behind a level of 1, and what that has become at the newest decision.
         self._held: Vector | None = None
         self._growth = 1.0
+        # The same units as they are stored.
+        self._units = np.zeros(len(self._rules.symbols))
 
     def extend(self, closes: pd.DataFrame) -> IndexSeries:
         """The levels and decisions of the next sessions."""
@@ -216,6 +218,7 @@ class Computation:
         # Chain-linked: the stored level counts, even where the closes behind it have changed.
         value = self._value(block, session, units)
         self._held = units / (base.level if base.is_corrected else value)
+        self._units = units
         return session + 1
 
     def _value(self, block: Block, session: int, units: Vector) -> float:
@@ -245,6 +248,8 @@ class Computation:
         if self._held is not None:
             self._held = units[-1].copy()
         units[1:] *= levels[at, None]
+        if len(at):
+            self._units = units[-1].copy()
         self._notes += [
             f"{block.index[session]:%Y-%m-%d}: {self._rules.reason(block, session)}; "
             "the holdings are kept"
@@ -280,8 +285,9 @@ class Computation:
         return value
 
     def _current_weights(self, block: Block) -> pd.Series:
-        if self._held is None:
+        # Of stored units: where nothing is computed anew, the same weights to the bit.
+        at = np.flatnonzero(self._units)
+        if not len(at):
             return pd.Series(dtype=np.float64)
-        at = np.flatnonzero(self._held)
-        worth = self._held[at] * block.history.closes[-1, at]
+        worth = self._units[at] * block.history.closes[-1, at]
         return pd.Series(worth / worth.sum(), [self._rules.symbols[column] for column in at])
