@@ -17,7 +17,7 @@ from sqlalchemy import Engine, text
 
 from deployments.local.stack import Stack
 from tests.bounds import HANG_SECONDS
-from tests.end_to_end.conftest import App, Task, pause_schedules, switch_schedules
+from tests.end_to_end.conftest import TASKS, App, Task, pause_schedules, switch_schedules
 
 PRICES = files("sandbox") / "data" / "sp500_20_closes.csv.gz"
 
@@ -120,12 +120,16 @@ def test_going_on_changes_nothing_published(app: App, database: Engine) -> None:
 
 @pytest.mark.usefixtures("refreshed")
 def test_a_window_without_sessions_fails_and_names_those_there_are(app: App) -> None:
-    before = {"start_date": "1980-01-01", "end_date": "1985-01-01"}
     # The published index, too, which has levels to go on from.
-    for window in ({"strategy": "momentum"} | before, before, {"start_date": "2023-01-03"}):
-        task = app.run("compute-index", window)
+    for index in ({"strategy": "momentum"}, {}):
+        task = app.run("compute-index", index | {"start_date": "2023-01-03"})
         assert task["status"] == "failure"
         assert "1990-01-02 to 2022-12-28" in task["error"]
+        # No refresh brings bars from before the first ones.
+        before = index | {"start_date": "1980-01-01", "end_date": "1985-01-01"}
+        refused = app.http.post(f"{TASKS}/compute-index", json=before)
+        assert refused.status_code == 422
+        assert "1990-01-02 to 2022-12-28" in refused.text
 
 
 @pytest.mark.usefixtures("refreshed")
