@@ -20,8 +20,8 @@ _LOOK_SECONDS: Final = 0.2
 def exclusive(engine: Engine, name: str, *, patience: float | None = None) -> Iterator[None]:
     """Hold the lock `name` for the length of a run, on a connection of its own.
 
-    Waits for its turn, or raises `DataBusy` after `patience` seconds. The server lets go of it
-    when the holder's connection ends, so a killed run blocks nobody.
+    Waits for the lock, or raises `DataBusy` after `patience` seconds. The server releases it when
+    the holder's connection ends, so a killed run blocks nobody.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if patience is None:
