@@ -109,9 +109,9 @@ def library_alone(levels: pd.Series, market: pd.Series) -> Callable[[], None]:
 
     def library() -> None:
         for returns, reference in pairs:
-            for rule in measured.OWN.values():
+            for rule in rivals.EMPYRICAL:
                 rule(returns)
-            for rule in measured.RELATIVE.values():
+            for rule in rivals.EMPYRICAL_RELATIVE:
                 rule(returns, reference)
 
     return library

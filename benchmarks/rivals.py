@@ -1,12 +1,28 @@
-"""The same index by other libraries: `bt`, and `vectorbt` where it is installed."""
+"""The same by other libraries: levels by `bt` and `vectorbt`, metrics by `empyrical`."""
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
+from typing import Any, Final
 
 import bt
+import empyrical
 import numpy as np
 import pandas as pd
+
+EMPYRICAL: Final[tuple[Callable[..., Any], ...]] = (
+    empyrical.cum_returns_final,
+    empyrical.annual_return,
+    empyrical.annual_volatility,
+    empyrical.sharpe_ratio,
+    empyrical.sortino_ratio,
+    empyrical.calmar_ratio,
+    empyrical.max_drawdown,
+    *(partial(empyrical.value_at_risk, cutoff=share) for share in (0.05, 0.01)),
+    *(partial(empyrical.conditional_value_at_risk, cutoff=share) for share in (0.05, 0.01)),
+)
+EMPYRICAL_RELATIVE: Final = (empyrical.alpha, empyrical.beta, empyrical.excess_sharpe)
 
 
 def bt_levels(closes: pd.DataFrame, weights: pd.DataFrame) -> pd.Series:

@@ -51,7 +51,6 @@ _LATE: Final = (
     "psycopg",
     "reportlab.pdfgen.canvas",
     "rich._emoji_codes",
-    "scipy.optimize",
     "sqlalchemy.dialects.postgresql.psycopg",
 )
 

@@ -1,25 +1,15 @@
-"""Performance metrics, by empyrical's names and definitions.
+"""Performance metrics over windows, and when there are too few returns for one."""
 
-Annual figures assume 252 sessions a year, and nothing shorter than a year is annualised. Standard
-deviations have ddof 1, the downside deviation is over all sessions, drawdowns are compounded, VaR
-and CVaR historical; the risk-free rate is 0.
-"""
-
-import warnings
-from collections.abc import Callable
 from typing import Final
 
-import empyrical
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from autoindex.index.eligibility import LONGEST_GAP
+from autoindex.index.performance_measures import OWN, RELATIVE, SESSIONS_A_YEAR, Returns
 
 Values = dict[str, float | None]
-Returns = NDArray[np.float64]
 
-SESSIONS_A_YEAR: Final = 252
 # A deviation of fewer returns, and a ratio with it, says more about chance than about the index.
 FEWEST_FOR_RISK: Final = 60
 # A metric is None below so many returns; those not named here take two. A window of whole calendar
@@ -137,47 +127,6 @@ def value(metric: str, *returns: Returns, whole_years: bool = False) -> float | 
     fewest = FEWEST_RETURNS.get(metric, 2)
     if len(returns[0]) < (min(fewest, FEWEST_FOR_RISK) if whole_years else fewest):
         return None
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # empyrical divides by zero for a flat series; the result is not finite, so it becomes None.
-        warnings.simplefilter("ignore")
-        found = float(_FORMULAS[metric](*returns))
+    with np.errstate(all="ignore"):
+        found = (OWN | RELATIVE)[metric](*returns)
     return found if np.isfinite(found) else None
-
-
-def current_drawdown(returns: Returns) -> float:
-    """The last level over the highest so far, less 1: 0 or negative. NaN with a NaN return."""
-    growth = np.concatenate([[1.0], np.cumprod(1 + returns)])
-    return float(growth[-1] / growth.max() - 1)
-
-
-def tracking_error(returns: Returns, reference: Returns) -> float:
-    """Annualised standard deviation (ddof 1) of returns less the benchmark's; NaN below two."""
-    return float((returns - reference).std(ddof=1) * np.sqrt(SESSIONS_A_YEAR))
-
-
-def information_ratio(returns: Returns, reference: Returns) -> float:
-    """Annualised mean of returns less the benchmark's, over the tracking error; NaN below two."""
-    return float(empyrical.excess_sharpe(returns, reference) * np.sqrt(SESSIONS_A_YEAR))
-
-
-OWN: Final[dict[str, Callable[..., float]]] = {
-    "total_return": empyrical.cum_returns_final,
-    "annual_return": empyrical.annual_return,
-    "annual_volatility": empyrical.annual_volatility,
-    "sharpe_ratio": empyrical.sharpe_ratio,
-    "sortino_ratio": empyrical.sortino_ratio,
-    "calmar_ratio": empyrical.calmar_ratio,
-    "max_drawdown": empyrical.max_drawdown,
-    "current_drawdown": current_drawdown,
-    "value_at_risk_95": lambda r: empyrical.value_at_risk(r, 0.05),
-    "value_at_risk_99": lambda r: empyrical.value_at_risk(r, 0.01),
-    "conditional_value_at_risk_95": lambda r: empyrical.conditional_value_at_risk(r, 0.05),
-    "conditional_value_at_risk_99": lambda r: empyrical.conditional_value_at_risk(r, 0.01),
-}
-RELATIVE: Final[dict[str, Callable[..., float]]] = {
-    "alpha": empyrical.alpha,
-    "beta": empyrical.beta,
-    "tracking_error": tracking_error,
-    "information_ratio": information_ratio,
-}
-_FORMULAS: Final = OWN | RELATIVE

@@ -50,7 +50,7 @@ def _metrics() -> str:
         f"and nothing shorter is annualised: {ENOUGH}. Volatility is the sample standard "
         "deviation of daily returns. The Sharpe ratio takes a risk-free rate of zero. A drawdown "
         "is measured from the highest close so far. Value at risk and expected shortfall are "
-        "historical. Definitions follow the empyrical library."
+        "historical."
     )
 
 

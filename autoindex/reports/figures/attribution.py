@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from autoindex import labels
-from autoindex.index.metrics import FEWEST_FOR_RISK, SESSIONS_A_YEAR
+from autoindex.index.metrics import FEWEST_FOR_RISK
+from autoindex.index.performance_measures import SESSIONS_A_YEAR
 from autoindex.reports.content import Contribution, Holding, Number, Period
 from autoindex.reports.figures.history import Floats, History, number
 from autoindex.reports.figures.portfolio import Portfolio

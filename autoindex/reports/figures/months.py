@@ -2,12 +2,12 @@
 
 from typing import Final
 
-import empyrical
 import numpy as np
 import pandas as pd
 
 from autoindex import sessions as exchange
 from autoindex.index.metrics import FEWEST_FOR_RISK
+from autoindex.index.performance_measures import MONTHS_A_YEAR, annual_return
 from autoindex.reports.content import (
     Distribution,
     MonthlyReturns,
@@ -107,9 +107,9 @@ def relation(history: History) -> Relation | None:
 
     The correlation is Pearson's, of the daily returns of common sessions; None below 60. Up capture
     is the compound annual return of the index over the complete months in which the benchmark rose,
-    divided by the benchmark's over the same months; down capture those in which it fell (empyrical,
-    `up_capture` and `down_capture`, after Bacon, 2008, "Practical Portfolio Performance Measurement
-    and Attribution"). Both are None below 12 common months.
+    divided by the benchmark's over the same months; down capture those in which it fell (Bacon,
+    2008, "Practical Portfolio Performance Measurement and Attribution"). Both are None below 12
+    common months.
     """
     if not history.has_benchmark:
         return None
@@ -119,16 +119,16 @@ def relation(history: History) -> Relation | None:
     captured: dict[str, Number] = {"up_capture": None, "down_capture": None}
     if len(ours) >= FEWEST_MONTHS:
         captured = {
-            name: _captured(name, ours, theirs, there)
+            name: _captured(ours[there], theirs[there])
             for name, there in (("up_capture", theirs > 0.0), ("down_capture", theirs < 0.0))
         }
     return Relation(correlation=_correlation(history), months=len(ours), **captured)
 
 
-def _captured(name: str, ours: Floats, theirs: Floats, there: "np.ndarray") -> Number:
-    if not there.any():
+def _captured(ours: Floats, theirs: Floats) -> Number:
+    if not len(ours):
         return None
-    return number(getattr(empyrical, name)(ours, theirs, period="monthly"))
+    return number(annual_return(ours, MONTHS_A_YEAR) / annual_return(theirs, MONTHS_A_YEAR))
 
 
 def _correlation(history: History) -> Number:

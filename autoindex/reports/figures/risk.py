@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from autoindex.index.metrics import SESSIONS_A_YEAR
+from autoindex.index.performance_measures import SESSIONS_A_YEAR
 from autoindex.reports.content import Drawdown, Series
 from autoindex.reports.figures.history import (
     Floats,

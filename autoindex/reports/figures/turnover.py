@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autoindex import sessions as exchange
-from autoindex.index.metrics import SESSIONS_A_YEAR
+from autoindex.index.performance_measures import SESSIONS_A_YEAR
 from autoindex.index.pro_forma import ProForma
 from autoindex.reports.content import (
     NextRebalance,
