@@ -1,7 +1,11 @@
 """The rooms and which way imports may go between them."""
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -97,3 +101,20 @@ def test_no_file_is_called_by_a_name_that_says_nothing() -> None:
         if FORBIDDEN_NAMES & {path.stem, path.parent.name}
     }
     assert named == set()
+
+
+def test_what_the_product_imports_is_installed_with_it() -> None:
+    """A library that only development installs would be missing at a user's."""
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[^\w-]", line)[0].lower().replace("_", "-") for line in declared}
+    distributions = packages_distributions()
+    modules = {
+        name.partition(".")[0] for room in ROOMS for p in sources(room) for name in imports(p)
+    }
+    foreign = modules - set(ROOMS) - sys.stdlib_module_names
+    missing = {
+        module
+        for module in foreign
+        if not names & {name.lower().replace("_", "-") for name in distributions.get(module, ())}
+    }
+    assert missing == set()
