@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from autoindex.storage import versions
+from autoindex.storage import schema_revision, versions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,8 +63,12 @@ class Database:
             return await connection.run_sync(query)
 
     async def check(self) -> None:
-        """Raise SQLAlchemy's errors where the database refuses writes or has no tables yet."""
+        """Raise where the database refuses writes, or its tables are missing or another version's.
+
+        Raises SQLAlchemy's errors, or `ConfigurationError`.
+        """
         await self.read(versions.try_writing)
+        await self.read(schema_revision.check)
 
     async def aclose(self) -> None:
         """Close connections."""

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from autoindex.errors import ConfigurationError, PartUnavailable
+from autoindex.storage import schema_revision
 from autoindex.storage.runs import leases
 from autoindex.storage.runs.leases import Lease
 from worker.outages import DATABASE_ERRORS, Outages
@@ -88,10 +89,14 @@ class LeaseManager:
         asked_at = time.monotonic()
         try:
             await self._renew_all()
+            await self.call(schema_revision.check)
         except DATABASE_ERRORS as error:
             self._outages.failed("the database", asked_at)
             reason = getattr(error, "orig", None) or error
             self._block(f"the database can't be used: {str(reason).strip()}")
+        except ConfigurationError as error:
+            self._outages.answered("the database")
+            self._block(str(error))
         else:
             self._outages.answered("the database")
             await self._unblock()

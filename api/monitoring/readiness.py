@@ -13,7 +13,7 @@ from api.cached_value import CachedValue
 from api.tasks.deadline import Deadline
 from api.tasks.pool_check import OtherDatabase, PoolCheck
 from api.tasks.runner import Kind, TaskRunner
-from autoindex.errors import PartUnavailable
+from autoindex.errors import ConfigurationError, PartUnavailable
 from autoindex.storage.postgres.transient import UNAVAILABLE
 
 _KEPT_SECONDS: Final = 1.0
@@ -22,10 +22,13 @@ _SILENT: Final = "does not answer"
 _UNKNOWN: Final = "unknown"
 _NO_WORKER: Final = "none is online"
 _NO_TABLES: Final = "lacks tables"
+_OTHER_VERSION: Final = "is at another version's revision, the facade's log says more"
 _REFUSES: Final = "refuses the facade"
 _OTHER: Final = "is not the work pool's, the facade's log says more"
 _NOT_DEPLOYED: Final = "not all are there, run `autoindex bootstrap`"
-MISSING: Final = frozenset({_SILENT, _NO_TABLES, _REFUSES, _NO_WORKER, _OTHER, _NOT_DEPLOYED})
+MISSING: Final = frozenset(
+    {_SILENT, _NO_TABLES, _OTHER_VERSION, _REFUSES, _NO_WORKER, _OTHER, _NOT_DEPLOYED}
+)
 
 log = logging.getLogger("autoindex.api")
 
@@ -70,6 +73,9 @@ class ReadyChecks:
         except (TimeoutError, *UNAVAILABLE) as problem:
             log.warning("not ready: the database does not answer", exc_info=problem)
             return _SILENT
+        except ConfigurationError as problem:
+            log.warning("not ready: %s", problem)
+            return _OTHER_VERSION
         except ProgrammingError as problem:
             log.warning("not ready: the database can't be used", exc_info=problem)
             return _NO_TABLES if isinstance(problem.orig, UndefinedTable) else _REFUSES

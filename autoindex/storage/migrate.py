@@ -8,7 +8,6 @@ from typing import Any, Final
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import OperationalError
 
@@ -61,11 +60,6 @@ def upgrade(url: str, by: str = "autoindex") -> str:
 def revision(connection: Connection) -> str | None:
     """The revision the database is at; None where there are no tables yet."""
     return MigrationContext.configure(connection).get_current_revision()
-
-
-def newest_revision() -> str | None:
-    """The newest revision there is."""
-    return ScriptDirectory(str(_SCRIPTS)).get_current_head()
 
 
 def _is_there(url: str) -> bool:

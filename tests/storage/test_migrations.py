@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from autoindex.requests import Frequency, Strategy
@@ -16,6 +17,7 @@ from autoindex.storage import migrate
 from autoindex.storage.index import corrections, index_history, level_versions, publications
 from autoindex.storage.index.index_history import Window
 from autoindex.storage.index.level_versions import Launch
+from autoindex.storage.schema_revision import REVISION
 from autoindex.storage.universe import memberships, share_counts, universe_changes
 from autoindex.storage.universe.memberships import Span
 from autoindex.storage.universe.share_counts import StoredCount
@@ -56,6 +58,12 @@ def old(server: EmbeddedPostgres) -> Iterator[Engine]:
     with admin.connect() as connection:
         connection.execute(text("drop database old with (force)"))
     admin.dispose()
+
+
+def test_the_newest_revision_is_the_one_that_the_parts_need() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
 
 
 def publish(connection: Connection) -> None:

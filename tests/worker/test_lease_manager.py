@@ -12,6 +12,7 @@ from sqlalchemy import Engine, make_url, text
 
 from autoindex.settings import Settings
 from autoindex.storage.postgres import engines, pooler
+from autoindex.storage.schema_revision import REVISION
 from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.bounds import HANG_SECONDS
 from tests.pgbouncer import pgbouncer
@@ -64,6 +65,44 @@ async def test_a_connection_that_is_forgotten_costs_a_part_of_a_lease_at_most(
         "no run is claimed: the database can't be used: no answer within 1 s",
         "the database can be used again: runs are claimed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("stored", "sentence"),
+    [
+        ("0000", f"and this version needs {REVISION}: run its `autoindex migrate`"),
+        ("9999", f"and this version knows them up to {REVISION}: start the newer version here"),
+    ],
+)
+async def test_a_worker_of_another_version_than_the_tables_claims_nothing(
+    settings: Settings, engine: Engine, stored: str, sentence: str
+) -> None:
+    """It keeps the leases of what it runs, and claims again once the tables are its own."""
+    made = engines.async_engine(settings, "autoindex-worker")
+    outages = Outages()
+    lease_manager = LeaseManager(made, "one", LONG, outages, lambda: pooler.check(settings))
+    await lease_manager.renew_once()
+    lease = await lease_manager.take(TASK)
+    assert lease is not None
+    lease_manager.keep(lease, _unexpected)
+    change = text("update alembic_version set version_num = :revision")
+    expires = text("select expires_at from leases where task_id = :task")
+    with engine.begin() as connection:
+        connection.execute(change, {"revision": stored})
+        before = connection.execute(expires, {"task": TASK}).scalar_one()
+    await lease_manager.renew_once()
+    found = f"the database's tables are at revision {stored}, {sentence}"
+    assert (lease_manager.trouble, outages.seconds) == (found, 0)
+    with engine.begin() as connection:
+        assert connection.execute(expires, {"task": TASK}).scalar_one() > before
+        connection.execute(change, {"revision": REVISION})
+    await lease_manager.renew_once()
+    assert lease_manager.trouble is None
+    await made.dispose()
+
+
+async def _unexpected() -> None:
+    raise AssertionError("the lease is lost")
 
 
 async def test_a_database_that_takes_no_writes_can_be_used_once_it_does_again(

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from api.monitoring import readiness
 from api.tasks.runner import Kind
+from autoindex.storage import schema_revision
 from autoindex.storage.runs import pool_owner
 from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.api.answers import client, problem
@@ -43,6 +44,19 @@ async def test_a_database_that_takes_no_writes_is_noticed_and_so_is_that_it_does
             admin.execute("alter database facade reset default_transaction_read_only")
     assert (await http.get("/ready")).status_code == 200
     assert (await http.post("/api/v1/background/refresh", **refresh)).status_code == 202
+
+
+async def test_tables_of_another_version_are_noticed(
+    app: FastAPI, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a facade that an upgrade has not reached yet, or that was started before it."""
+    monkeypatch.setattr(readiness, "_KEPT_SECONDS", 0.0)
+    for revision in ("0000", "9999"):
+        monkeypatch.setattr(schema_revision, "REVISION", revision)
+        detail = problem(await http.get("/ready"), 503)["detail"]
+        assert "database: is at another version's revision" in detail
+    monkeypatch.undo()
+    assert (await http.get("/ready")).status_code == 200
 
 
 class Counted:
