@@ -6,8 +6,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
+import yaml
 from anyio.from_thread import start_blocking_portal
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -22,7 +25,7 @@ from autoindex.storage import audit, migrate
 from autoindex.storage.audit import Author
 from autoindex.storage.postgres import pooler
 from autoindex.storage.runs import pool_owner
-from deployments import prefect_server, stranded_runs
+from deployments import kept_schedules, prefect_server, stranded_runs
 from deployments.alerts import alerting
 from deployments.commands.caller import user_name
 from deployments.database_connection import answering, connected
@@ -38,14 +41,16 @@ _REASONS: Final[Mapping[int, str]] = {
     HTTPStatus.FORBIDDEN: _REFUSES,
     HTTPStatus.NOT_FOUND: "this is no Prefect API: PREFECT_API_URL must end in /api",
 }
+_DEPLOY: Final = (sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
 _NO_REASON: Final = "the Prefect server can't be used: see PREFECT_API_URL"
 
 
-def bootstrap(settings: Settings, progress: Progress) -> None:
+def bootstrap(settings: Settings, progress: Progress, *, reset_schedules: bool = False) -> None:
     """Create or update everything Autoindex needs; a second call changes nothing.
 
-    Needs a running PostgreSQL and a running Prefect server (`PREFECT_API_URL`); raises
-    `ConfigurationError` if one of them does not answer.
+    Schedules that were changed in Prefect stay, unless they are to be reset. Needs a running
+    PostgreSQL and a running Prefect server (`PREFECT_API_URL`); raises `ConfigurationError` if one
+    of them does not answer.
     """
     api = get_current_settings().api.url
     if api is None:
@@ -63,7 +68,7 @@ def bootstrap(settings: Settings, progress: Progress) -> None:
             notices = alerting.apply(settings, api)
             step.done(notices.sentence)
         with progress.step("Deployments", "`prefect deploy --all`") as step:
-            step.done(deploy(os.environ))
+            step.done(deploy(os.environ, api, reset_schedules=reset_schedules))
         alerting.arm(api, again=notices.changed)
 
 
@@ -175,16 +180,28 @@ def _read_queue(client: SyncPrefectClient, name: str) -> WorkQueue | None:
         return None
 
 
-def deploy(env: Mapping[str, str]) -> str:
-    """Apply the deployments of `prefect.yaml` by Prefect's own command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        cwd=PROJECT,
-        env={**env, "NO_COLOR": "1", "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def deploy(env: Mapping[str, str], api_url: str, *, reset_schedules: bool = False) -> str:
+    """Apply the deployments of `prefect.yaml` by Prefect's own command; a sentence with the result.
+
+    Schedules that were changed in Prefect stay, unless they are to be reset.
+    """
+    with prefect_server.client(api_url) as client:
+        stored, kept = kept_schedules.keep(client)
+    content = kept_schedules.default() if reset_schedules else stored
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "prefect.yaml"
+        file.write_text(yaml.safe_dump(content))
+        done = subprocess.run(
+            [*_DEPLOY, "--prefect-file", str(file)],
+            cwd=PROJECT,
+            env={**env, "NO_COLOR": "1", "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode != 0:
         raise ConfigurationError(f"`prefect deploy --all` failed:\n{done.stdout}{done.stderr}")
-    return ", ".join(entry.name for entry in read_prefect_yaml().deployments)
+    deployed = ", ".join(entry["name"] for entry in content["deployments"])
+    if not kept or reset_schedules:
+        return deployed
+    return f"{deployed}; schedules that differ from prefect.yaml are kept: {', '.join(kept)}"

@@ -152,13 +152,24 @@ def _progress() -> Progress:
 
 
 @app.command()
-def bootstrap() -> None:
-    """Create or update tables, work pool, queues, notices and deployments; safe to repeat."""
+def bootstrap(
+    reset_schedules: Annotated[
+        bool,
+        typer.Option(
+            "--reset-schedules",
+            help="Set the schedules of prefect.yaml, and switch on what is paused in Prefect.",
+        ),
+    ] = False,
+) -> None:
+    """Create or update tables, work pool, queues, notices and deployments; safe to repeat.
+
+    Schedules that were paused or changed in Prefect stay so.
+    """
     settings = _settings()
     environment.check_network()
     from deployments import bootstrap as setup  # noqa: PLC0415
 
-    setup.bootstrap(settings, Progress(Console()))
+    setup.bootstrap(settings, Progress(Console()), reset_schedules=reset_schedules)
 
 
 @app.command()

@@ -184,7 +184,7 @@ def _start(stack: Stack, progress: Progress) -> None:
         chosen = ("--pool", POOL, "--type", AutoindexWorker.type)
         stack.start("Worker", "prefect", "worker", "start", *chosen)
         step.update("`prefect deploy --all`")
-        deployed = bootstrap.deploy(stack.env)
+        deployed = bootstrap.deploy(stack.env, api)
         alerting.arm(api, again=notices.changed)
         step.done(deployed)
     with progress.step("Worker and facade", "a worker online") as step:
