@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 from websockets.typing import Subprotocol
 
+from api.prefect.rest import Connection
 from autoindex.errors import PartUnavailable
 
 _ANSWER_SECONDS: Final = 5.0
@@ -18,9 +19,7 @@ _RUN: Final = "prefect.flow-run."
 _HEARTBEAT: Final = "prefect.flow-run.heartbeat"
 
 
-async def changed(
-    api_url: str, headers: Mapping[str, str], token: str | None
-) -> AsyncGenerator[UUID | None]:
+async def changed(connection: Connection, token: str | None) -> AsyncGenerator[UUID | None]:
     """None once subscribed, then the id of every run that changes.
 
     Raises `PartUnavailable` when the connection ends.
@@ -28,14 +27,16 @@ async def changed(
     Prefect does not confirm a subscription, and drops events for a slow subscriber: poll as well
     where every change matters.
     """
-    where = httpx.URL(api_url)
-    scheme = "wss" if where.scheme == "https" else "ws"
+    where = httpx.URL(str(connection.url))
+    is_encrypted = where.scheme == "https"
+    scheme = "wss" if is_encrypted else "ws"
     url = str(where.copy_with(scheme=scheme, path=f"{where.path.rstrip('/')}/events/out"))
     try:
         async with connect(
             url,
             subprotocols=[Subprotocol("prefect")],
-            additional_headers=headers,
+            additional_headers=connection.authorization,
+            ssl=connection.tls if is_encrypted else None,
             open_timeout=_ANSWER_SECONDS,
             close_timeout=1,
             max_size=2**24,

@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from http import HTTPStatus
 from math import inf
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -39,6 +40,20 @@ class Connection(BaseSettings):
     url: str | None = None
     auth_string: SecretStr | None = None
     key: SecretStr | None = None
+    ssl_cert_file: Path | None = None
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """The authorities that Prefect's certificate is checked against: by default the system's.
+
+        Raises `ConfigurationError` where `PREFECT_API_SSL_CERT_FILE` names no certificates.
+        """
+        try:
+            return ssl.create_default_context(cafile=self.ssl_cert_file)
+        except OSError as error:
+            raise ConfigurationError(
+                f"PREFECT_API_SSL_CERT_FILE: no certificates in {self.ssl_cert_file}: {error}"
+            ) from None
 
     @property
     def authorization(self) -> dict[str, str]:
@@ -74,7 +89,8 @@ class Unanswered(PartUnavailable):
 class Rest:
     """Sends requests; none is sent twice, and each waits at most `answer_seconds` once it is sent.
 
-    Raises `ConfigurationError` where `PREFECT_API_URL` is not set or not a URL.
+    Raises `ConfigurationError` where `PREFECT_API_URL` is not set or not a URL, or
+    `PREFECT_API_SSL_CERT_FILE` can't be read.
     """
 
     def __init__(self, connection: Connection, answer_seconds: float) -> None:
@@ -94,7 +110,7 @@ class Rest:
             limits=httpx.Limits(max_connections=most, max_keepalive_connections=most),
             # Prefect is on the loopback or a private network, never behind the shell's proxy.
             trust_env=False,
-            verify=ssl.create_default_context(),
+            verify=connection.tls,
         )
 
         self._slots = asyncio.Semaphore(_AT_ONCE)

@@ -147,7 +147,7 @@ class PrefectRunner:
         connection = self._connection
         auth = connection.auth_string or connection.key
         token = auth.get_secret_value() if auth else None
-        events = event_stream.changed(str(connection.url), connection.authorization, token)
+        events = event_stream.changed(connection, token)
         async with aclosing(events):
             async for run_id in events:
                 yield run_id
