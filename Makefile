@@ -11,7 +11,7 @@ unexport PYTHONHOME PYTHONPATH
 # Many tests wait for servers to start: two cores carry three of them.
 TEST_PROCESSES ?= 3
 
-.PHONY: help demo up check test docs chaos lint types format bench lock clean
+.PHONY: help demo up check test docs audit sbom chaos lint types format bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -32,6 +32,13 @@ test: .venv/dev .venv/client-generator .venv/docs  ## every test: unit, storage,
 docs: .venv/runtime .venv/docs  ## the documentation's site, in site/
 	@NO_MKDOCS_2_WARNING=1 .venv/docs/bin/python -m mkdocs build --quiet --strict --config-file docs_site/mkdocs.yml
 	@echo "Open site/index.html. To search: $(BIN)/python -m http.server --directory site 8080"
+
+audit: .venv/supply-chain  ## known weaknesses of what is installed, from the package index
+	.venv/supply-chain/bin/python -m pip_audit --requirement requirements.lock --require-hashes --disable-pip
+
+sbom: .venv/supply-chain  ## what is installed, as a CycloneDX list in sbom.json
+	@.venv/supply-chain/bin/python -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml \
+		--output-reproducible --validate --output-file sbom.json
 
 chaos: .venv/dev  ## 100 tasks in a storm of 40 faults, to every part there is (OPTIONS="--seed 2")
 	$(BIN)/python -m tests.end_to_end.chaos $(OPTIONS)
@@ -57,6 +64,7 @@ lock: .venv/dev  ## pin the newest versions that work together
 		--constraint requirements-dev.lock --output-file requirements-bench.lock
 	$(BIN)/uv pip compile $(LOCK) --group client-generator --output-file requirements-client-generator.lock
 	$(BIN)/uv pip compile $(LOCK) --group docs --output-file requirements-docs.lock
+	$(BIN)/uv pip compile $(LOCK) --group supply-chain --output-file requirements-supply-chain.lock
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove the virtual environment and everything the local stack has stored
@@ -77,19 +85,22 @@ clean:  ## remove the virtual environment and everything the local stack has sto
 	@$(LOCKED) requirements-dev.lock
 	@touch $@
 
+# Tools that do not go together with ours have an environment of their own.
+OWN_ENVIRONMENT = $(BIN)/python -m venv $@ && $@/bin/python -m pip --disable-pip-version-check --quiet \
+	--no-input install --no-deps --require-hashes --requirement requirements-$(@F).lock && touch $@
+
 # Without it the one test that makes a client says that it is missing.
 .venv/client-generator: .venv/bin/python requirements-client-generator.lock
 	@echo "Installing the generator of API clients into an environment of its own (once)"
-	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --disable-pip-version-check --quiet --no-input \
-		install --no-deps --require-hashes --requirement requirements-client-generator.lock && touch $@ || \
-		{ rm -rf $@; echo "the generator of API clients can't be installed here" >&2; }
+	@$(OWN_ENVIRONMENT) || { rm -rf $@; echo "the generator of API clients can't be installed here" >&2; }
 
 # Without it the one test that builds the site says that it is missing.
 .venv/docs: .venv/bin/python requirements-docs.lock
 	@echo "Installing what builds the documentation into an environment of its own (once)"
-	@$(BIN)/python -m venv $@ && $@/bin/python -m pip --disable-pip-version-check --quiet --no-input \
-		install --no-deps --require-hashes --requirement requirements-docs.lock && touch $@ || \
-		{ rm -rf $@; echo "the documentation's site can't be built here" >&2; }
+	@$(OWN_ENVIRONMENT) || { rm -rf $@; echo "the documentation's site can't be built here" >&2; }
+
+.venv/supply-chain: .venv/bin/python requirements-supply-chain.lock
+	@$(OWN_ENVIRONMENT) || { rm -rf $@; exit 1; }
 
 # Benchmarks run without it too, and say what they lack.
 .venv/bench: .venv/dev requirements-bench.lock
