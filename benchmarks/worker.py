@@ -24,6 +24,7 @@ from autoindex.storage.runs import worker_notify
 from benchmarks import worker_flow
 from benchmarks.ports import free_ports
 from benchmarks.table import Ratio, main, say
+from deployments import prefect_server
 from deployments.local import stack
 from deployments.local.child import Child
 from deployments.local.console import Progress
@@ -106,7 +107,8 @@ class Bench:
     def own_mb(self, worker: psutil.Process) -> float:
         """Memory that one more run takes."""
         runs = [self.ask(POOL, "wait", seconds=8.0) for _ in range(_WAITING)]
-        (zygote,) = worker.children()
+        (guard,) = worker.children()
+        (zygote,) = guard.children()
         while len(forks := zygote.children()) < _WAITING:
             time.sleep(0.1)
         time.sleep(4)  # until each has begun
@@ -157,7 +159,7 @@ def _bench() -> Iterator[Bench]:
         with stack.running(settings, Progress(Console())) as made:
             url = made.env["PREFECT_API_URL"]
             told = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: made.prefect_login}
-            with temporary_settings(told), SyncPrefectClient(url) as client:
+            with temporary_settings(told), prefect_server.client(url) as client:
                 yield Bench(made, client)
 
 
