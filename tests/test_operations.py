@@ -35,9 +35,10 @@ def test_every_worker_is_told_its_type() -> None:
     paths = (*PROJECT.glob("docs/**/*.md"), PROJECT / "Dockerfile", *UNITS)
     texts = [path.read_text() for path in paths]
     commands = re.findall(r'prefect[", ]+worker[", ]+start.*', "\n".join(texts))
-    assert len(commands) == 4
-    for command in commands:
-        assert re.search(r'--type[", ]+autoindex', command), command
+    pools = [re.search(r'--pool[", ]+(\w+)', command)[1] for command in commands]
+    assert sorted(pools) == [*4 * ["autoindex"], "docker", "kubernetes", "process"]
+    for command, pool in zip(commands, pools, strict=True):
+        assert re.search(rf'--type[", ]+{pool}', command), command
 
 
 def test_every_setting_they_name_exists() -> None:
