@@ -74,6 +74,11 @@ HEADERS: Final = {
         "Where the task's status is.",
         "/api/v1/background/status/0196f3f4-8f7a-7c3e-9d53-0c2f5a7e9b10",
     ),
+    "Link": _header(
+        "The next page, by a cursor (RFC 8288); absent on the last page, and on pages by `page` "
+        "after the first.",
+        '</api/v1/background/tasks?per_page=50&cursor=eyJmaWx0ZXJzIjoiN2Jm>; rel="next"',
+    ),
     "Retry-After": _header("Seconds to wait before the next try.", 17, "integer"),
     "RateLimit-Limit": _header("Requests of this kind within a minute.", 600, "integer"),
     "RateLimit-Remaining": _header("How many of them are left.", 0, "integer"),
@@ -250,6 +255,9 @@ def _described(app: FastAPI, permissions: dict[str, tuple[Scope, ...]]) -> dict[
             operation["security"] = [{_SCHEME: [scope]} for scope in scopes]
         for error in _errors(path, method, operation, scopes):
             operation["responses"][str(error.status.value)] = error.response
+        if "cursor" in (parameter["name"] for parameter in operation.get("parameters", ())):
+            shown = operation["responses"]["200"]
+            shown["headers"] = {**shown.get("headers", {}), "Link": HEADERS["Link"]}
         if "202" in operation["responses"] and method == "post":
             _point_to_the_task(operation["responses"]["202"])
     return contract

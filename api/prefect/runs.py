@@ -31,6 +31,7 @@ from api.tasks.runner import (
     Kind,
     OutcomeUnknown,
     Page,
+    Place,
     Query,
     Started,
     Status,
@@ -195,13 +196,22 @@ class PrefectRunner:
         if before[-1:] == ["SCHEDULED"]:
             await self._propose(task_id, "CANCELLED", message)
 
-    async def search(self, query: Query, *, page: int, per_page: int) -> Page:
-        """List runs, newest first, without a schedule's future runs."""
+    async def search(
+        self, query: Query, *, page: int, per_page: int, after: Place | None = None
+    ) -> Page:
+        """List runs, newest first, without a schedule's future runs.
+
+        Prefect sorts by the expected start only, so runs of equal time are told apart by their ids.
+        """
         filters = await self._filters(query)
+        if after is not None:
+            filters["flow_runs"]["expected_start_time"]["before_"] = after.due_at.isoformat()
+            filters["flow_runs"]["id"] = {"not_any_": [*map(str, after.task_ids)]}
         found, total = await self._reader.page(filters, page=page, limit=per_page)
         # Prefect returns runs of equal time in any order.
         found.sort(key=lambda run: (run.expected_start_time, run.id), reverse=True)
-        return Page(tuple(self._reader.tasks(found)), total)
+        end = _end(found, after) if len(found) == per_page else None
+        return Page(tuple(self._reader.tasks(found)), total, end)
 
     async def _filters(self, query: Query) -> JSON:
         ids = await self._deployments.ids(query.kind)
@@ -282,6 +292,15 @@ class PrefectRunner:
     async def census(self, since: datetime) -> Census:
         """Count runs by Prefect's history, one query a kind."""
         return await self._activities.census(since)
+
+
+def _end(found: Sequence[FlowRun], after: Place | None) -> Place | None:
+    """Where a page ends that begins after a place. Prefect never changes an expected start."""
+    due_at = found[-1].expected_start_time
+    if due_at is None:
+        return None
+    known = after.task_ids if after is not None and after.due_at == due_at else ()
+    return Place(due_at, (*known, *(run.id for run in found if run.expected_start_time == due_at)))
 
 
 def _among(run_ids: Collection[UUID]) -> JSON:

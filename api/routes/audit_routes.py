@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from api.auth.tokens import Scope
-from api.routes import negotiation
+from api.routes import cursors, negotiation
+from api.routes.cursors import Cursor, PageQuery
 from api.routes.dependencies import Stored, requires
 from api.routes.guarded_route import GuardedRoute
 from api.routes.index_pages import CSV, JSON
@@ -29,10 +30,8 @@ router = APIRouter(
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
-class AuditQuery(BaseModel):
+class AuditQuery(PageQuery):
     """Which entries."""
-
-    model_config = {"extra": "forbid"}
 
     user: UserName | None = None
     action: Text | None = Field(default=None, examples=["cancel task"])
@@ -41,8 +40,10 @@ class AuditQuery(BaseModel):
     format: Literal["json", "csv"] | None = Field(
         default=None, description="By `Accept` where it is left out."
     )
-    page: int = Field(default=1, ge=1, le=100_000)
     per_page: int = Field(default=50, ge=1, le=10_000)
+
+
+AuditCursor = Cursor[Annotated[int, Field(ge=1, lt=2**63)]]
 
 
 class AuditEntry(BaseModel):
@@ -89,14 +90,19 @@ async def read(
     accepted = ",".join(request.headers.getlist("accept"))
     chosen = {"json": JSON, "csv": CSV, None: None}[query.format]
     media_type = chosen or negotiation.media_type(accepted, (JSON, CSV))
-    wanted = Wanted(query.user, query.action, query.subject, query.since)
+    cursor = AuditCursor.of(request, query)
+    wanted = Wanted(query.user, query.action, query.subject, query.since, cursor.after)
     size = query.per_page
     offset = (query.page - 1) * size
-    total, found = await database.read(audit.load, wanted, limit=size, offset=offset)
+    left, found = await database.read(audit.load, wanted, limit=size, offset=offset)
     entries = [AuditEntry.model_validate(one, from_attributes=True) for one in found]
-    shown = AuditPage(entries=entries, total=total, page=query.page, per_page=size)
+    total = cursor.rows + left
+    shown = AuditPage(entries=entries, total=total, page=cursor.page, per_page=size)
     content = _csv(entries) if media_type == CSV else shown.model_dump_json()
-    return Response(content, media_type=media_type, headers={"Vary": "Accept"})
+    has_next = cursor.may_go_on and left > len(found)
+    following = cursor.then(len(found), found[-1].id) if has_next else None
+    headers = {"Vary": "Accept", **cursors.link(request, following)}
+    return Response(content, media_type=media_type, headers=headers)
 
 
 def _csv(entries: list[AuditEntry]) -> str:

@@ -13,7 +13,7 @@ from api.auth.tokens import Scope
 from api.routes import index_pages
 from api.routes.dependencies import Cached, Stored, requires
 from api.routes.guarded_route import GuardedRoute
-from api.routes.index_pages import CSV, PagedTable, PageRequest, Row
+from api.routes.index_pages import CSV, PagedTable, PageRequest, Row, WindowQuery
 from api.routes.page_cache import PageCache
 from autoindex.requests import (
     PUBLISHED_FREQUENCY,
@@ -36,18 +36,14 @@ router = APIRouter(
 Order = Literal["asc", "desc"]
 
 
-class IndexQuery(BaseModel):
+class IndexQuery(WindowQuery):
     """Which index, and which part of it."""
-
-    model_config = {"extra": "forbid"}
 
     strategy: Strategy = PUBLISHED_STRATEGY
     frequency: Frequency = PUBLISHED_FREQUENCY
     start_date: IsoDate = Field(default=date(1900, 1, 1), description="First session to show.")
     end_date: IsoDate = Field(default=date(2999, 12, 31), description="Last session to show.")
     order: Order = Field(default="asc", description="By session: oldest or newest first.")
-    page: int = Field(default=1, ge=1, le=100_000)
-    per_page: int = Field(default=1_000, ge=1, le=10_000)
     as_of: Instant | None = Field(
         default=None,
         description="What was published at this instant; the newest when left out.",
@@ -81,13 +77,13 @@ class AllocationQuery(IndexQuery):
     pro_forma: bool = Field(
         default=False,
         description="Instead of past rebalances, what the next one decides if every close stays as "
-        "it is until then. Leave `start_date`, `end_date`, `order` and `as_of` out.",
+        "it is until then. Leave `start_date`, `end_date`, `order`, `as_of` and `cursor` out.",
     )
 
     @field_validator("pro_forma")
     @classmethod
     def _without_window(cls, wanted: bool, info: ValidationInfo) -> bool:
-        for name in ("start_date", "end_date", "order", "as_of"):
+        for name in ("start_date", "end_date", "order", "as_of", "cursor"):
             default = cls.model_fields[name].default
             if wanted and info.data.get(name, default) != default:
                 raise ValueError(f"has one session only, and no past; leave {name} out")

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Final
+from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
 from api.async_storage import Database
 from api.auth.tokens import Scope
+from api.routes import cursors
+from api.routes.cursors import Cursor, PageQuery
 from api.routes.dependencies import (
     By,
     CurrentSettings,
@@ -34,7 +37,7 @@ from api.schemas import (
     grouped,
 )
 from api.tasks import runner
-from api.tasks.runner import DEPLOYMENTS, Kind, Status, Task, TaskFinished
+from api.tasks.runner import DEPLOYMENTS, Kind, Place, Status, Task, TaskFinished
 from autoindex.requests import (
     CleanupRequest,
     ComputeIndexRequest,
@@ -141,22 +144,33 @@ class TaskFilter(BaseModel):
     )
 
 
-class ListQuery(TaskFilter):
+class ListQuery(PageQuery, TaskFilter):
     """The filters and the page of a list."""
 
-    page: int = Field(default=1, ge=1, le=100_000)
     per_page: int = Field(default=50, ge=1, le=200)
 
 
+# As `Place`, within what Prefect can compare.
+TaskCursor = Cursor[tuple[Since, tuple[UUID, ...]]]
+
+
 @router.get("/tasks", operation_id="listTasks", dependencies=[reader])
-async def list_tasks(query: Annotated[ListQuery, Query()], lists: Listed) -> TaskList:
+async def list_tasks(
+    request: Request, query: Annotated[ListQuery, Query()], lists: Listed, response: Response
+) -> TaskList:
     """List tasks that are or were due, newest first; `/active` shows scheduled ones."""
+    cursor = TaskCursor.of(request, query)
     wanted = runner.Query(query.kind, query.status, query.user, query.since)
-    found = await lists.search(wanted, page=query.page, per_page=query.per_page)
+    after = None if cursor.after is None else Place(*cursor.after)
+    number = query.page if after is None else 1
+    found = await lists.search(wanted, page=number, per_page=query.per_page, after=after)
+    if found.end is not None and cursor.may_go_on:
+        end = (found.end.due_at, found.end.task_ids)
+        response.headers.update(cursors.link(request, cursor.then(query.per_page, end)))
     return TaskList(
         tasks=[TaskSummary.of(task) for task in found.tasks],
-        total=found.total,
-        page=query.page,
+        total=cursor.rows + found.total,
+        page=cursor.page,
         per_page=query.per_page,
     )
 

@@ -96,11 +96,23 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a list: the due time of the last task before it, and all those of that time."""
+
+    due_at: datetime
+    task_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a list, and how many tasks the whole list has."""
+    """A page of a list, and how many tasks the whole list has.
+
+    A full page ends at a place, from which the list can be read on.
+    """
 
     tasks: Sequence[Task]
     total: int
+    end: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +233,10 @@ class TaskRunner(Protocol):
         """Cancel a task, started or not; raises `TaskUnknown` and `TaskFinished`."""
         ...
 
-    async def search(self, query: Query, *, page: int, per_page: int) -> Page:
-        """List tasks that are due or were, newest first; pages count from 1."""
+    async def search(
+        self, query: Query, *, page: int, per_page: int, after: Place | None = None
+    ) -> Page:
+        """List tasks that are due or were, newest first; pages and `total` count from `after`."""
         ...
 
     async def choose(self, act: Act, query: Query) -> Sequence[Task]:

@@ -5,13 +5,13 @@ from typing import Final
 
 from api.tasks.deadline import Deadline
 from api.tasks.loader import BatchLoader
-from api.tasks.runner import Activity, Page, Query, TaskRunner
+from api.tasks.runner import Activity, Page, Place, Query, TaskRunner
 
 # One list a read: each is work for Prefect's database.
 _MOST_IN_ONE: Final = 1
 _NOW: Final = "now"
 
-_Wanted = tuple[Query, int, int]
+_Wanted = tuple[Query, int, int, Place | None]
 
 
 class TaskLists:
@@ -26,9 +26,11 @@ class TaskLists:
             self._read_activity, deadline, is_busy=runner.is_busy
         )
 
-    async def search(self, query: Query, *, page: int, per_page: int) -> Page:
-        """A page of the tasks that are due or were, newest first."""
-        found = await self._pages.get((query, page, per_page))
+    async def search(
+        self, query: Query, *, page: int, per_page: int, after: Place | None = None
+    ) -> Page:
+        """A page of the tasks that are due or were, newest first; counted from `after`."""
+        found = await self._pages.get((query, page, per_page, after))
         return found or Page((), 0)
 
     async def activity(self) -> Activity:
@@ -38,7 +40,8 @@ class TaskLists:
 
     async def _read_page(self, wanted: Sequence[_Wanted]) -> dict[_Wanted, Page]:
         return {
-            one: await self._runner.search(one[0], page=one[1], per_page=one[2]) for one in wanted
+            one: await self._runner.search(one[0], page=one[1], per_page=one[2], after=one[3])
+            for one in wanted
         }
 
     async def _read_activity(self, wanted: Sequence[str]) -> dict[str, Activity]:

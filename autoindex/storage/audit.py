@@ -39,12 +39,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries; None does not filter."""
+    """Which entries, those before the entry `before`; None does not filter."""
 
     user: str | None = None
     action: str | None = None
     subject: str | None = None
     since: datetime | None = None
+    before: int | None = None
 
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
@@ -56,7 +57,11 @@ class Wanted:
             (table.subject, self.subject),
         )
         chosen = [column == value for column, value in equal if value is not None]
-        return chosen if self.since is None else [*chosen, table.at >= self.since]
+        if self.since is not None:
+            chosen.append(table.at >= self.since)
+        if self.before is not None:
+            chosen.append(table.id < self.before)
+        return chosen
 
 
 def record(

@@ -15,6 +15,7 @@ from api.tasks.runner import (
     Census,
     Kind,
     Page,
+    Place,
     Query,
     Started,
     Task,
@@ -192,13 +193,22 @@ class InMemory:
             run.move("CANCELLING" if held else "CANCELLED", message=f"Cancelled by {user}")
         return run.task
 
-    async def search(self, query: Query, *, page: int, per_page: int) -> Page:
+    async def search(
+        self, query: Query, *, page: int, per_page: int, after: Place | None = None
+    ) -> Page:
         """List tasks that are due or were, newest first."""
-        now = datetime.now(UTC)
+        now, known = (after.due_at, after.task_ids) if after else (datetime.now(UTC), ())
         due = [run for run in self.runs.values() if run.due_at <= now and _matches(run, query)]
-        due.sort(key=lambda run: run.due_at, reverse=True)
+        due = [run for run in due if run.id not in known]
+        due.sort(key=lambda run: (run.due_at, run.id), reverse=True)
         start = (page - 1) * per_page
-        return Page(tuple(run.task for run in due[start : start + per_page]), len(due))
+        shown = due[start : start + per_page]
+        end = None
+        if len(shown) == per_page:
+            last = shown[-1].due_at
+            same = (run.id for run in shown if run.due_at == last)
+            end = Place(last, (*(known if last == now else ()), *same))
+        return Page(tuple(run.task for run in shown), len(due), end)
 
     async def choose(self, act: Act, query: Query) -> Sequence[Task]:
         """The tasks of the list on which `act` would have an effect."""

@@ -65,6 +65,10 @@ class Window:
     newest_first: bool = False
     as_of: datetime | None = None
 
+    def going_on(self, session: date) -> "Window":
+        """What is left of it, in its order, from a session on."""
+        return replace(self, end=session) if self.newest_first else replace(self, start=session)
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:

@@ -219,6 +219,24 @@ async def test_a_list_is_newest_first_paged_and_counted(scene: Scene, user: str)
     assert [task.id for page in pages for task in page.tasks] == newest_first
 
 
+async def test_a_list_is_read_on_from_a_place_while_tasks_arrive(scene: Scene, user: str) -> None:
+    noon = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=7) - timedelta(days=1)
+    times = [noon + timedelta(hours=hours) for hours in (0, 1, 1, 1, 1, 1, 1, 1, 2)]
+    tasks = [
+        (await scene.runner.start(Kind.CLEANUP, {}, user=user, run_at=time)).task for time in times
+    ]
+    page = await scene.runner.search(Query(user=user), page=1, per_page=2)
+    listed, totals = [*page.tasks], [page.total]
+    while page.end is not None and len(listed) < 20:
+        await start(scene, user)
+        page = await scene.runner.search(Query(user=user), page=1, per_page=2, after=page.end)
+        listed += page.tasks
+        totals.append(page.total)
+    assert sorted(task.id for task in listed) == sorted(task.id for task in tasks)
+    assert [task.due_at for task in listed] == times[::-1]
+    assert totals == [9, 7, 5, 3, 1]
+
+
 async def test_a_list_is_narrowed(scene: Scene, user: str) -> None:
     refresh = await start(scene, user, Kind.REFRESH)
     middle = datetime.now(UTC)
