@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from api.auth.tokens import Scope
 from api.problems import MEDIA_TYPE, NAMESPACE, ProblemDetails
 from api.routes.dependencies import Permission
+from api.schemas import TaskLine
 from api.server.middleware import LARGEST_BODY_BYTES, LARGEST_HEAD_BYTES
 from autoindex.reports.mail import links
 
@@ -246,6 +247,8 @@ def _described(app: FastAPI, permissions: dict[str, tuple[Scope, ...]]) -> dict[
         schemas.pop(unused, None)
     problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs") | {"ProblemDetails": problem}
+    # Sent in a stream of events, whose form OpenAPI 3.1 can only describe in words.
+    schemas["TaskLine"] = TaskLine.model_json_schema()
     for path, method, operation in _operations(contract):
         for parameter in operation.get("parameters", ()):
             _drop_null(parameter)

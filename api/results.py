@@ -10,9 +10,14 @@ from api.tasks.runner import Kind
 
 
 class _Result(BaseModel):
-    """A later version may add fields."""
+    """A later version may add fields. That goes without saying in JSON Schema.
 
-    model_config = ConfigDict(extra="allow")
+    Said aloud, it is an index signature in TypeScript, which keeps a union from being narrowed.
+    """
+
+    model_config = ConfigDict(
+        extra="allow", json_schema_extra=lambda schema: schema.pop("additionalProperties")
+    )
 
 
 class SkippedResult(_Result):

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.tasks.batches import Act, Batch
 from api.tasks.runner import Kind, Status, Task
@@ -61,8 +61,14 @@ class TaskProgress(BaseModel):
         )
 
 
+# Every field is sent, so that clients need not tell what is missing from what is null.
+_WHOLE: Final = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
 class TaskStatus(BaseModel):
     """A task's status, and its result."""
+
+    model_config = _WHOLE
 
     task_id: TaskId
     kind: Kind
@@ -100,6 +106,8 @@ class TaskLine(BaseModel):
 
 class TaskSummary(BaseModel):
     """A task in a list."""
+
+    model_config = _WHOLE
 
     task_id: TaskId
     kind: Kind

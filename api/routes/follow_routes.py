@@ -163,9 +163,9 @@ data: {"reason":"the task has ended"}
     response_class=EventStream,
     responses={
         200: {
-            "description": "`status` (as in `/status`: at once, and on every change), `line` "
-            "(a line of the task's log), `unavailable` (Prefect or the database does not answer; "
-            "the stream stays open), `end`.",
+            "description": "`status` (an `AnyTaskStatus`: at once, and on every change), `line` "
+            "(a `TaskLine`, of the task's log), `unavailable` (Prefect or the database does not "
+            "answer; the stream stays open), `end`.",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
         }
     },
