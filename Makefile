@@ -11,7 +11,7 @@ unexport PYTHONHOME PYTHONPATH
 # Many tests wait for servers to start: two cores carry three of them.
 TEST_PROCESSES ?= 3
 
-.PHONY: help demo up check test docs audit sbom chaos lint types format bench lock clean
+.PHONY: help demo up check test docs clients audit sbom chaos lint types format bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -26,12 +26,15 @@ up: .venv/runtime  ## the whole stack in the foreground, until Ctrl-C
 check: lint types  ## lint, types and every test that needs no server: while you work
 	$(BIN)/python -m pytest --numprocesses 2 -m "not server"
 
-test: .venv/dev .venv/client-generator .venv/docs  ## every test: unit, storage, flows, API, the whole stack
+test: .venv/dev .venv/client-generator .venv/docs clients/typescript/node_modules  ## every test: unit, storage, flows, API, the whole stack
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 docs: .venv/runtime .venv/docs  ## the documentation's site, in site/
 	@NO_MKDOCS_2_WARNING=1 .venv/docs/bin/python -m mkdocs build --quiet --strict --config-file docs_site/mkdocs.yml
 	@echo "Open site/index.html. To search: $(BIN)/python -m http.server --directory site 8080"
+
+clients: .venv/dev .venv/client-generator clients/typescript/node_modules  ## typed clients in Python and TypeScript, in clients/
+	@$(BIN)/python -m clients.generate
 
 audit: .venv/supply-chain  ## known weaknesses of what is installed, from the package index
 	.venv/supply-chain/bin/python -m pip_audit --requirement requirements.lock --require-hashes --disable-pip
@@ -68,7 +71,7 @@ lock: .venv/dev  ## pin the newest versions that work together
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 clean:  ## remove the virtual environment and everything the local stack has stored
-	rm -rf .venv var
+	rm -rf .venv var clients/typescript/node_modules
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/it" >&2; exit 1; }
@@ -89,10 +92,16 @@ clean:  ## remove the virtual environment and everything the local stack has sto
 OWN_ENVIRONMENT = $(BIN)/python -m venv $@ && $@/bin/python -m pip --disable-pip-version-check --quiet \
 	--no-input install --no-deps --require-hashes --requirement requirements-$(@F).lock && touch $@
 
-# Without it the one test that makes a client says that it is missing.
+# Without it the one test that makes a client in Python says that it is missing.
 .venv/client-generator: .venv/bin/python requirements-client-generator.lock
 	@echo "Installing the generator of API clients into an environment of its own (once)"
 	@$(OWN_ENVIRONMENT) || { rm -rf $@; echo "the generator of API clients can't be installed here" >&2; }
+
+# Without it the one test that makes a client in TypeScript says that it is missing.
+clients/typescript/node_modules: clients/typescript/package-lock.json
+	@echo "Installing the generator of clients in TypeScript (once)"
+	@npm --prefix clients/typescript ci --no-audit --no-fund --silent && touch $@ || \
+		{ rm -rf $@; echo "the generator of clients in TypeScript can't be installed here: it needs Node.js and npm" >&2; }
 
 # Without it the one test that builds the site says that it is missing.
 .venv/docs: .venv/bin/python requirements-docs.lock

@@ -18,7 +18,8 @@ from deployments.cli import app
 from docs_site import reference
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGES = sorted({*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")})
+FOLDERS = ("*.md", "docs/**/*.md", "clients/*/README.md")
+PAGES = sorted({page for folder in FOLDERS for page in PROJECT.glob(folder)})
 # Of the changelog, only the newest release is about what there is.
 PAGES.remove(PROJECT / "CHANGELOG.md")
 TASKS = "/api/v1/background"
