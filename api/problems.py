@@ -55,7 +55,6 @@ class ProblemDetails(BaseModel):
     status: int = Field(description="The HTTP status.", examples=[422])
     detail: str = Field(description="What happened this time.", examples=["symbols.0: malformed"])
     type: str = Field(
-        default="about:blank",
         description="Tells problems of one status apart; it does not change, so compare it. "
         "`about:blank` where the status says enough.",
         examples=["about:blank", f"{NAMESPACE}queue-full"],

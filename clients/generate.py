@@ -45,3 +45,4 @@ if __name__ == "__main__":
     described.write_text(json.dumps(reference.openapi(), indent=2))
     python(described, CLIENTS / "python")
     typescript(described, CLIENTS / "typescript")
+    print("Made clients/python/autoindex_client/ and clients/typescript/schema.d.ts")

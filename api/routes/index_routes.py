@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -33,7 +34,12 @@ router = APIRouter(
     dependencies=[Depends(requires(Scope.READ))],
 )
 
-Order = Literal["asc", "desc"]
+
+class Order(StrEnum):
+    """The order of sessions."""
+
+    ASC = "asc"
+    DESC = "desc"
 
 
 class IndexQuery(WindowQuery):
@@ -43,7 +49,7 @@ class IndexQuery(WindowQuery):
     frequency: Frequency = PUBLISHED_FREQUENCY
     start_date: IsoDate = Field(default=date(1900, 1, 1), description="First session to show.")
     end_date: IsoDate = Field(default=date(2999, 12, 31), description="Last session to show.")
-    order: Order = Field(default="asc", description="By session: oldest or newest first.")
+    order: Order = Field(default=Order.ASC, description="By session: oldest or newest first.")
     as_of: Instant | None = Field(
         default=None,
         description="What was published at this instant; the newest when left out.",
@@ -66,7 +72,7 @@ class IndexQuery(WindowQuery):
             self.frequency,
             self.start_date,
             self.end_date,
-            newest_first=self.order == "desc",
+            newest_first=self.order is Order.DESC,
             as_of=self.as_of,
         )
 

@@ -30,8 +30,8 @@ from autoindex_client.models import (
     LevelPage,
     MetricsPage,
     Mode,
+    Order,
     ProblemDetails,
-    ReadLevelsOrder,
     RefreshRequest,
     RefreshResult,
     RefreshStatus,
@@ -109,7 +109,7 @@ def main(address: str, token: str, file: str) -> None:
         queued = found(start_compute_index.sync(body=momentum, client=client), TaskQueued)
         computed = found(finished(client, queued.task_id).result, ComputeResult)
 
-        order = ReadLevelsOrder.DESC
+        order = Order.DESC
         answer = read_levels.sync(
             client=client, strategy=Strategy.MOMENTUM, order=order, per_page=2
         )

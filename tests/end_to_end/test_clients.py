@@ -38,6 +38,12 @@ console.log(report);
 """
 
 
+def example(language: str, fence: str) -> str:
+    """The example in the page about a client."""
+    page = (generate.CLIENTS / language / "README.md").read_text()
+    return page.split(f"```{fence}\n")[1].split("```")[0]
+
+
 def needs(part: Path, target: str) -> None:
     if not part.exists() or (target.startswith("clients") and shutil.which("node") is None):
         reason = f"the generator of clients is not installed: make {target}"
@@ -78,9 +84,11 @@ def test_a_python_client_is_typed_and_does_a_day(
     needs(generate.PYTHON_GENERATOR, ".venv/client-generator")
     program = tmp_path / "a_day.py"
     shutil.copy(generate.CLIENTS / "python" / program.name, program)
+    shown = tmp_path / "shown.py"
+    shown.write_text(f"token: str\n{example('python', 'python')}")
     generate.python(contract, tmp_path)
     strict = ("--strict", "--config-file=", f"--cache-dir={os.devnull}")
-    run(sys.executable, "-m", "mypy", *strict, program, folder=tmp_path)
+    run(sys.executable, "-m", "mypy", *strict, program, shown, folder=tmp_path)
     told: Any = json.loads(run(sys.executable, program, *arguments(stack, "app"), folder=tmp_path))
     assert told == {
         "same": True,
@@ -106,9 +114,11 @@ def test_a_typescript_client_is_typed_and_does_a_day(
         shutil.copy(generate.CLIENTS / "typescript" / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(generate.NODE_MODULES)
     (tmp_path / "types.ts").write_text(TYPES)
+    known = "declare const token: string, task_id: string;\n"
+    (tmp_path / "shown.ts").write_text(known + example("typescript", "ts"))
     config = json.loads((tmp_path / "tsconfig.json").read_text())
     assert config["compilerOptions"]["strict"]
-    config["files"].append("types.ts")
+    config["files"] += ["types.ts", "shown.ts"]
     (tmp_path / "tsconfig.json").write_text(json.dumps(config))
     generate.typescript(contract, tmp_path)
     run("node", "node_modules/typescript/bin/tsc", folder=tmp_path)
