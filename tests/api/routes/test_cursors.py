@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 import pandas as pd
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import Engine, delete, insert
 
 from api.tasks.runner import Kind
@@ -206,6 +207,20 @@ async def test_what_is_no_cursor_is_refused(
         answer = await http.get(path, params={**query, "cursor": cursor})
         assert [one["field"] for one in problem(answer, 422)["errors"]] == ["cursor"], cursor
     assert (await http.get(path, params={**query, "cursor": real})).status_code == 200
+
+
+async def test_the_contract_names_cursor_and_link(app: FastAPI) -> None:
+    described = {
+        operation["operationId"]: operation["responses"]
+        for methods in app.openapi()["paths"].values()
+        for operation in methods.values()
+        if "cursor" in [parameter["name"] for parameter in operation.get("parameters", ())]
+    }
+    lists = {"listTasks", "readAudit", "readLevels", "readAllocations", "readMetrics"}
+    assert described.keys() == lists
+    for responses in described.values():
+        assert 'rel="next"' in responses["200"]["headers"]["Link"]["example"]
+        assert "Link" not in responses.get("304", {}).get("headers", {})
 
 
 async def test_a_page_by_its_number_has_no_next_by_cursor(
