@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api.auth.rate_limits import Allowance, TooManyRequests
 from api.slots import TooManyAtOnce
@@ -191,9 +192,20 @@ async def _http(request: Request, error: HTTPException) -> Response:
     }
     detail = details.get(status, str(error.detail))
     headers = {**(error.headers or {})}
-    if "GET" in (allowed := set(headers.get("Allow", "").split(", "))):
-        headers["Allow"] = ", ".join(sorted(allowed | {"HEAD"}))
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(sorted(_allowed(request)))
     return Problem(status, detail, headers=headers).response
+
+
+def _allowed(request: Request) -> set[str]:
+    """The methods of a path: Starlette names those of its first route only."""
+
+    def fits(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    methods = {method for method in ("DELETE", "GET", "POST") if fits(method)}
+    return methods | {"HEAD"} if "GET" in methods else methods
 
 
 async def _validation(_: Request, error: RequestValidationError) -> Response:
