@@ -157,6 +157,10 @@ class Settings(BaseSettings):
         default=1_000, description="Bound on the tasks of one kind that wait to begin."
     )
 
+    webhook_private_addresses: bool = Field(
+        default=False, description="Let users' webhooks go to private addresses, and by http."
+    )
+
     archive_url: ArchiveUrl | None = Field(
         default=None,
         description="fsspec URL of the archive; `archive` in the data folder if unset.",

@@ -33,6 +33,7 @@ from flows.attempts.transient_errors import PrefectError, is_login_refused
 from worker import presence, priority, proxy_pages
 from worker.configuration import AutoindexJobConfiguration, base_job_template
 from worker.drain import Drain
+from worker.ended_tasks import CancelledTasks
 from worker.execution import Executor
 from worker.launcher import Launcher
 from worker.lease_manager import LeaseManager
@@ -40,6 +41,7 @@ from worker.outages import Outages, until_available, without_client_retries
 from worker.prefect_yaml import read_prefect_yaml
 from worker.recovery import Recovery
 from worker.scheduled_names import ScheduledNames
+from worker.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
@@ -155,6 +157,8 @@ class AutoindexWorker(BaseWorker[AutoindexJobConfiguration, BaseVariables, Autoi
             self._lease_manager.renew,
             recovery.run,
             ScheduledNames(self.client, self._work_pool_name).run,
+            CancelledTasks(self.client, self._lease_manager.call).run,
+            Webhooks(self._settings, self._lease_manager.call).run,
             self._listen,
             self._poll_on_wake,
         ):

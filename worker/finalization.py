@@ -24,7 +24,9 @@ from sqlalchemy import Connection
 from autoindex.storage.runs import checkpoints, leases, task_progress
 from autoindex.storage.runs.leases import Lease
 from autoindex.storage.runs.task_progress import Progress
+from worker import ended_tasks
 from worker.configuration import AutoindexJobConfiguration
+from worker.ended_tasks import Ended
 from worker.late_claims import LateClaims, is_over
 from worker.launcher import Launcher
 from worker.lease_manager import LeaseManager
@@ -91,6 +93,7 @@ class _Case:
 
     lease: Lease
     exited: Exit
+    run: FlowRun | None = None
     proposed: State | None = None
     reached: State | None = None
     """The state the run is left in; None where the run was deleted."""
@@ -145,11 +148,11 @@ class Finalizer:
                 if not await self._lease_manager.is_ours(case.lease):
                     return
                 await self._decide(case)
-            await self._release(case.lease, case.reached, died=case.died)
+            await self._release(case.lease, case.reached, died=case.died, run=case.run)
 
     async def _decide(self, case: _Case) -> None:
         try:
-            run = await self._read_settled(case)
+            run = case.run = await self._read_settled(case)
             state = run.state
             if state is None:
                 case.decide(None)
@@ -197,10 +200,18 @@ class Finalizer:
             await self._release(lease, end)
             return True
 
-    async def _release(self, lease: Lease, reached: State | None, *, died: bool = False) -> None:
+    async def _release(
+        self,
+        lease: Lease,
+        reached: State | None,
+        *,
+        died: bool = False,
+        run: FlowRun | None = None,
+    ) -> None:
         self._lease_manager.drop(lease)
         if reached is None or reached.is_final():
-            await self._lease_manager.call(_end, lease)
+            ended = None if run is None or reached is None else ended_tasks.ended(run, reached)
+            await self._lease_manager.call(_end, lease, ended)
         else:
             await self._lease_manager.call(leases.give_back, lease, died=died)
 
@@ -238,10 +249,12 @@ class Finalizer:
         return (await self._client.read_deployment(run.deployment_id)).entrypoint
 
 
-def _end(connection: Connection, lease: Lease) -> None:
-    """Release a finished task: should it run again, it starts from its beginning."""
+def _end(connection: Connection, lease: Lease, ended: Ended | None) -> None:
+    """Release a finished task, and tell: should it run again, it starts from its beginning."""
     if leases.end(connection, lease):
         checkpoints.forget(connection, lease.task_id)
+        if ended is not None:
+            ended_tasks.tell(connection, ended)
 
 
 def _is_final(state: State) -> bool:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     func,
     text,
@@ -318,6 +319,55 @@ deliveries = Table(
     _now("claimed_at"),
     Column("sent_at", DateTime(timezone=True)),
     CheckConstraint("status in ('claimed', 'sent', 'refused', 'unknown')", name="status"),
+)
+
+# Where a user wants to be told of events. `failing_since` is the first failure since the newest
+# success. One that is disabled gets no new deliveries, and those that it has wait.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False),
+    _now("created_at"),
+    Column("failing_since", DateTime(timezone=True)),
+    Column("disabled_at", DateTime(timezone=True)),
+    Column("disabled_because", Text),
+    UniqueConstraint("user_name", "url"),
+)
+
+# The outbox: one event for one webhook. Without a next attempt, it is delivered or given up.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("webhook_id", Uuid, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    _now("created_at"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", DateTime(timezone=True), server_default=func.now()),
+    Column("outcome", Text),
+    Column("delivered_at", DateTime(timezone=True)),
+    UniqueConstraint("webhook_id", "message_id"),
+    Index(
+        "ix_webhook_deliveries_due",
+        "webhook_id",
+        "next_attempt_at",
+        postgresql_where=text("next_attempt_at is not null"),
+    ),
+)
+
+# Tasks that were cancelled, until somebody has told of their end: one that no worker held has no
+# lease whose release would.
+cancellations = Table(
+    "cancellations",
+    metadata,
+    Column("task_id", Uuid, primary_key=True),
+    _now("asked_at"),
 )
 
 # The app fills this table; Autoindex only removes old rows.

@@ -156,6 +156,7 @@ def test_stored_levels_become_the_first_version_of_a_first_publication(old: Engi
         days = pd.DatetimeIndex(["2022-12-28", "2022-12-29"])
         which = (Strategy.MOMENTUM, Frequency.DAILY)
         changed = pd.Series([99.0, 98.0], days)
+        revise(connection, "head")
         publications.publish(connection, *which, changed, cause="new sessions", task_id=None)
         before = Window(*which, as_of=launched)
         assert index_history.levels(connection, before, limit=9, offset=0).rows[0][1] == 100

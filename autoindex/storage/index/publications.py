@@ -6,9 +6,9 @@ A published level changes only by a publication with a cause. What it replaces i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ from autoindex.storage.index.levels import SAME
 from autoindex.storage.postgres import binary_copy
 from autoindex.storage.tables import publications
 from autoindex.storage.universe import assets, universe_changes
+from autoindex.storage.webhooks import outbox
+from autoindex.webhooks.events import Event, EventType
 
 NOTHING_MISSING: Final[Mapping[date, Sequence[str]]] = {}
 
@@ -99,7 +101,8 @@ def publish(
         return Published()
     row = which | {"first": touched[0].item(), "last": touched[-1].item()}
     made = insert(publications).values(**row, cause=cause, task_id=task_id)
-    number = connection.execute(made.returning(publications.c.id)).scalar_one()
+    made = made.returning(publications.c.id, publications.c.published_at)
+    number, published_at = connection.execute(made).one()
     if changed.any():
         replaced = which | {"id": number, "sessions": days[changed].tolist()}
         connection.execute(_SUPERSEDE, replaced)
@@ -107,8 +110,24 @@ def publish(
     _add(connection, which, number, days[~known], computed[~known])
     _mark(connection, which, {day: missing[day] for day in touched.tolist() if day in missing})
     versions.bump(connection, versions.INDEX)
+    said = which | {"cause": cause, "task_id": None if task_id is None else str(task_id)}
+    _tell(connection, "levels.published", days[~known], said, published_at)
+    _tell(connection, "levels.changed", days[changed], said, published_at)
     largest = _largest(days[known], before[known], computed[known])
     return Published(int((~known).sum()), int(changed.sum()), largest)
+
+
+def _tell(
+    connection: Connection,
+    event: EventType,
+    days: NDArray[np.datetime64],
+    said: Mapping[str, Any],
+    at: datetime,
+) -> None:
+    if not len(days):
+        return
+    span = {"first": str(days[0]), "last": str(days[-1]), "levels": len(days)}
+    outbox.tell(connection, Event(f"msg_{uuid4().hex}", event, at, {**said, **span}))
 
 
 def _renamed(

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from autoindex.storage import audit
 from autoindex.storage.audit import Author
 from autoindex.storage.postgres import locks
+from autoindex.storage.runs import cancellations
 
 JOIN: Final = "join task"
 LEAVE: Final = "leave task"
@@ -61,6 +62,7 @@ def cancel(
             entries[LEAVE if left else CANCEL].append((str(task_id), before, after))
     for action, made in entries.items():
         audit.record_all(connection, author, action, made)
+    cancellations.note(connection, over)
     return over
 
 
@@ -70,6 +72,14 @@ def left(connection: Connection, task_ids: Sequence[UUID]) -> Mapping[UUID, Mapp
         task_id: {user: at for user, (action, at) in acts.items() if action == LEAVE}
         for task_id, acts in _acts(connection, task_ids).items()
     }
+
+
+def told(connection: Connection, task_id: UUID, owner: str | None) -> set[str] | None:
+    """Who hears of a task's end: all who have asked for it and not left; None is everybody."""
+    if owner is None:
+        return None
+    acts = _acts(connection, [task_id])[task_id]
+    return {user for user, (action, _) in acts.items() if action != LEAVE} | ({owner} - acts.keys())
 
 
 def has_asked(connection: Connection, task_id: UUID, user: str) -> bool:

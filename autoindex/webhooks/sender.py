@@ -1,0 +1,112 @@
+"""One attempt to send a webhook: signed, to an address that was checked, and bounded."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import httpx
+
+from autoindex.webhooks import signature
+from autoindex.webhooks.destinations import DestinationRefused, check_url, resolve
+
+ATTEMPT_SECONDS: Final = 15.0
+_LOOK_UPS: Final = 32
+_LONGEST_OUTCOME: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent, and where."""
+
+    url: str
+    secret: str
+    id: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt has ended: with a status, or with what has kept it from one."""
+
+    status: int | None
+    text: str
+
+    @property
+    def delivered(self) -> bool:
+        """Whether the receiver has taken it."""
+        status = self.status
+        return status is not None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def gone(self) -> bool:
+        """Whether the receiver wants no more."""
+        return self.status == HTTPStatus.GONE
+
+
+class Sender:
+    """Sends webhooks; neither redirects nor proxies are followed, and no answer's body is read."""
+
+    def __init__(self, *, private: bool, seconds: float = ATTEMPT_SECONDS) -> None:
+        self._private = private
+        self._seconds = seconds
+        # A connection that is kept would serve another name at the same address.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+        # Of the environment only its certificates. Without a client, which would keep cookies by
+        # address, and log URLs, which may be secret.
+        self._transport = httpx.AsyncHTTPTransport(
+            verify=httpx.create_ssl_context(), trust_env=False, limits=limits
+        )
+        # Of its own: names that nobody answers for do not hold up the worker's look-ups.
+        self._look_ups = ThreadPoolExecutor(_LOOK_UPS, "webhook-look-up")
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        self._look_ups.shutdown(wait=False, cancel_futures=True)
+        await self._transport.aclose()
+
+    async def send(self, message: Message) -> Outcome:
+        """Try once; never raises for what a receiver or its name can cause."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                status = await self._post(message)
+        except TimeoutError:
+            return Outcome(None, f"no answer within {self._seconds:g} s")
+        except DestinationRefused as refused:
+            return Outcome(None, f"not sent: {refused}")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            # What is not HTTP is not shown: it may be the greeting of a private host.
+            is_shown = isinstance(error, (httpx.ConnectError, OSError)) and str(error)
+            text = f"no connection: {error if is_shown else type(error).__name__}"
+            return Outcome(None, text[:_LONGEST_OUTCOME])
+        return Outcome(status, f"HTTP {status}")
+
+    async def _post(self, message: Message) -> int:
+        check_url(message.url, private=self._private)
+        url = httpx.URL(message.url)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        found = await resolve(url.host, port, private=self._private, executor=self._look_ups)
+        for address in found[:-1]:
+            try:
+                return await self._post_to(address, url, message)
+            except httpx.ConnectError:
+                continue
+        return await self._post_to(found[-1], url, message)
+
+    async def _post_to(self, address: str, url: httpx.URL, message: Message) -> int:
+        """Connect to the address that was checked; TLS checks the certificate of the name."""
+        sent = signature.headers(message.secret, message.id, int(time.time()), message.body)
+        sent |= {
+            "Host": url.netloc.decode(),
+            "Content-Type": "application/json",
+            "User-Agent": "Autoindex",
+            "Accept-Encoding": "identity",
+        }
+        there = url.copy_with(host=address)
+        named = {"sni_hostname": url.host}
+        request = httpx.Request("POST", there, content=message.body, headers=sent, extensions=named)
+        answer = await self._transport.handle_async_request(request)
+        await answer.aclose()
+        return answer.status_code
