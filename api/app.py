@@ -29,6 +29,7 @@ from api.routes import (
     retry_routes,
     task_routes,
     web_page_routes,
+    webhook_routes,
 )
 from api.routes.batch_work import BatchWork
 from api.routes.page_cache import PageCache
@@ -139,6 +140,7 @@ def create_app(settings: Settings, runner: TaskRunner | None = None) -> FastAPI:
         index_routes,
         report_routes,
         audit_routes,
+        webhook_routes,
         monitoring_routes,
     )
     routers = [module.router for module in modules]

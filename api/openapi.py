@@ -25,6 +25,7 @@ TAGS: Final = [
     {"name": "background tasks", "description": "Start a task, follow it, cancel it."},
     {"name": "index", "description": "Levels, allocations and performance metrics."},
     {"name": "reports", "description": "The files that report tasks have made."},
+    {"name": "webhooks", "description": "Be told of events, by Standard Webhooks."},
     {"name": "audit", "description": "Who did what, and when."},
     {"name": "health", "description": "Whether the facade answers, and whether tasks can run."},
     {"name": "monitoring", "description": "What Prometheus scrapes."},
@@ -179,6 +180,18 @@ _NO_PREVIEW: Final = _Error(
 _NO_QUEUE: Final = _Error(
     HTTPStatus.NOT_FOUND, "No queue has this name.", "there is no queue with this name"
 )
+_NO_WEBHOOK: Final = _Error(
+    HTTPStatus.NOT_FOUND,
+    "You have no webhook with this id, or it has no such delivery.",
+    "you have no webhook with this id, or it has no such delivery",
+)
+_WEBHOOK_REFUSED: Final = _Error(
+    HTTPStatus.CONFLICT,
+    "You have a webhook with this URL (`…:webhook-exists`), or as many as you may have "
+    "(`…:too-many-webhooks`).",
+    "you have a webhook with this url; delete it to get another secret",
+    type=f"{NAMESPACE}webhook-exists",
+)
 _NOT_ACCEPTABLE: Final = _Error(
     HTTPStatus.NOT_ACCEPTABLE,
     "No media type in `Accept` is offered.",
@@ -296,12 +309,21 @@ def _errors(
         return
     starts = "202" in operation["responses"] and method == "post"
     yield _UNAUTHORIZED
-    yield _forbidden(scopes, owned=method == "delete" or path.endswith(("/file", "/retry")))
+    cancels = method == "delete" and "{task_id}" in path
+    yield _forbidden(scopes, owned=cancels or path.endswith(("/file", "/retry")))
     yield _QUEUE_FULL if starts else _TOO_MANY
     if "/index/" in path or path.endswith("/audit"):
         yield _NOT_ACCEPTABLE
-    if method == "delete":
+    yield from _conflicts(path, operation, cancels=cancels, starts=starts)
+
+
+def _conflicts(
+    path: str, operation: dict[str, Any], *, cancels: bool, starts: bool
+) -> Iterator[_Error]:
+    if cancels:
         yield _ENDED
+    elif "201" in operation["responses"]:
+        yield _WEBHOOK_REFUSED
     elif path.endswith("{task_id}/retry"):
         yield _NOT_RETRIED
     elif path in _BATCH_STARTS:
@@ -318,6 +340,8 @@ def _not_found(path: str) -> Iterator[_Error]:
         yield _NO_BATCH
     if "{name}" in path:
         yield _NO_QUEUE
+    if "{webhook_id}" in path:
+        yield _NO_WEBHOOK
 
 
 def _forbidden(scopes: Sequence[Scope], *, owned: bool) -> _Error:

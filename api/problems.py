@@ -29,6 +29,12 @@ from api.tasks.work_pool import QueueUnknown
 from autoindex.errors import InvalidRequest, PartUnavailable, UnknownSymbols
 from autoindex.masking import masked
 from autoindex.storage.postgres.transient import UNAVAILABLE
+from autoindex.storage.webhooks.endpoints import (
+    MOST,
+    TooManyWebhooks,
+    WebhookExists,
+    WebhookUnknown,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 5
@@ -166,6 +172,9 @@ def install(app: FastAPI) -> None:
         QueueUnknown: _queue_unknown,
         BatchUnknown: _batch_unknown,
         TooManyTasks: _too_many_tasks,
+        WebhookUnknown: _webhook_unknown,
+        WebhookExists: _webhook_exists,
+        TooManyWebhooks: _too_many_webhooks,
         TaskFinished: _task_finished,
         TaskNotEnded: _task_not_ended,
         TooManyFollowers: _too_many_followers,
@@ -263,6 +272,21 @@ async def _batch_unknown(_: Request, __: BatchUnknown) -> Response:
 async def _too_many_tasks(_: Request, __: TooManyTasks) -> Response:
     detail = f"more than {MOST_TASKS:,} tasks match; narrow the filter"
     return Problem(HTTPStatus.CONFLICT, detail, name="too-many-tasks").response
+
+
+async def _webhook_unknown(_: Request, __: WebhookUnknown) -> Response:
+    detail = "you have no webhook with this id, or it has no such delivery"
+    return Problem(HTTPStatus.NOT_FOUND, detail).response
+
+
+async def _webhook_exists(_: Request, __: WebhookExists) -> Response:
+    detail = "you have a webhook with this url; delete it to get another secret"
+    return Problem(HTTPStatus.CONFLICT, detail, name="webhook-exists").response
+
+
+async def _too_many_webhooks(_: Request, __: TooManyWebhooks) -> Response:
+    detail = f"you have {MOST} webhooks, which is the most; delete one first"
+    return Problem(HTTPStatus.CONFLICT, detail, name="too-many-webhooks").response
 
 
 async def _task_finished(_: Request, error: TaskFinished) -> Response:

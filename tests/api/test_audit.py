@@ -4,9 +4,9 @@ import csv
 import io
 import json
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -19,6 +19,9 @@ from api.tasks.runner import Kind
 from autoindex.storage import audit
 from autoindex.storage.audit import Author, Wanted
 from autoindex.storage.tables import audit as table
+from autoindex.storage.webhooks import endpoints, outbox
+from autoindex.webhooks.events import Event
+from autoindex.webhooks.sender import Outcome
 from tests.api.answers import client, problem
 from tests.api.in_memory import InMemory
 
@@ -26,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 TASKS: Final = "/api/v1/background"
 AUDIT: Final = "/api/v1/audit"
+HOOKS: Final = "/api/v1/webhooks"
 READS: Final = {"GET", "HEAD"}
 
 Act = Callable[[httpx.AsyncClient, InMemory], Awaitable[httpx.Response]]
@@ -59,6 +63,28 @@ def to_many(act: str) -> Act:
     return acting
 
 
+async def creating(http: httpx.AsyncClient, _: InMemory) -> httpx.Response:
+    return await http.post(HOOKS, json={"url": "https://93.184.215.14/secret-path"})
+
+
+def of_a_webhook(method: str, path: str, disabled: bool = False) -> Act:
+    async def acting(http: httpx.AsyncClient, runner: InMemory) -> httpx.Response:
+        webhook_id = (await creating(http, runner)).json()["id"]
+        database: Database = http._transport.app.state.database  # type: ignore[attr-defined]
+        if disabled:
+            await database.transact(endpoints.disable, UUID(webhook_id), "no answer")
+        event = Event(f"msg_{uuid4().hex}", "levels.published", datetime.now(UTC), {})
+        await database.transact(outbox.tell, event)
+        claims = await database.transact(outbox.claim, [], each=9, most=999)
+        for claim in claims:
+            await database.transact(outbox.settle, claim, Outcome(500, "HTTP 500"))
+        told = await http.get(f"{HOOKS}/{webhook_id}/deliveries")
+        delivery = next((one["id"] for one in told.json()["deliveries"]), 0)
+        return await http.request(method, f"{HOOKS}/{webhook_id}{path}".format(delivery))
+
+    return acting
+
+
 REPORT = {"report_type": "daily", "format": "json", "email": "ada@example.com"}
 ACTS: Final[dict[tuple[str, str], tuple[str, Act]]] = {
     ("POST", f"{TASKS}/refresh"): ("start refresh", posting(f"{TASKS}/refresh", {})),
@@ -81,6 +107,16 @@ ACTS: Final[dict[tuple[str, str], tuple[str, Act]]] = {
     ("POST", f"{TASKS}/queues/{{name}}/resume"): (
         "resume queue",
         posting(f"{TASKS}/queues/default/resume"),
+    ),
+    ("POST", HOOKS): ("create webhook", creating),
+    ("DELETE", f"{HOOKS}/{{webhook_id}}"): ("delete webhook", of_a_webhook("DELETE", "")),
+    ("POST", f"{HOOKS}/{{webhook_id}}/enable"): (
+        "enable webhook",
+        of_a_webhook("POST", "/enable", disabled=True),
+    ),
+    ("POST", f"{HOOKS}/{{webhook_id}}/deliveries/{{delivery_id}}/replay"): (
+        "replay webhook",
+        of_a_webhook("POST", "/deliveries/{}/replay"),
     ),
 }
 
@@ -114,6 +150,8 @@ async def test_what_a_request_changes_is_recorded(
     assert found.request_id == answer.headers["x-request-id"]
     assert found.after or found.before
     assert "ada@example.com" not in str(found)
+    assert "secret-path" not in str(found)
+    assert "whsec_" not in str(found)
 
 
 async def test_the_entry_is_there_before_prefect_is_asked(

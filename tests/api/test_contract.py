@@ -80,4 +80,4 @@ def test_no_answer_is_a_surprise(
         # What takes nothing cannot be asked for wrongly.
         with suppress(*([Unsatisfiable] if mode is GenerationMode.NEGATIVE else [])):
             answers_as_documented()
-    assert len(tried) == 26
+    assert len(tried) == 32
