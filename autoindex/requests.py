@@ -215,7 +215,8 @@ CleanupTypes = Annotated[
         fail_fast=True,
         description="What is removed, and nothing else: `prices` and `news`, archived first; "
         "`logs`: expired task results, archived first, then finished runs with their idempotency "
-        "keys and records of mails; `reports`: report files and their records.",
+        "keys and records of mails, and deliveries of webhooks; `reports`: report files and their "
+        "records.",
     ),
 ]
 SHORTEST_KEPT_DAYS = 30

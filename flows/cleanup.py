@@ -125,8 +125,10 @@ def remove_finished_runs(run: Runtime, request: CleanupRequest) -> dict[str, Any
     with_id, with_key = finished_runs.kept_ids(before), finished_runs.kept_keys(before)
     mails = maintenance.clear_mails(run.engine, before, with_id, dry_run=dry)
     keys = maintenance.clear_bookings(run.engine, before, with_key, dry_run=dry)
+    told = maintenance.clear_webhooks(run.engine, before, dry_run=dry)
     _log(request, "%d finished runs, %d idempotency keys, %d records of mails", runs, keys, mails)
-    deleted = {"runs": runs, "idempotency_keys": keys, "mails": mails}
+    _log(request, "%d deliveries of webhooks", told)
+    deleted = {"runs": runs, "idempotency_keys": keys, "mails": mails, "webhook_deliveries": told}
     day = before.date().isoformat()
     return {name: {"older_than": day, "deleted": count} for name, count in deleted.items()}
 

@@ -13,11 +13,15 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed
-from sqlalchemy import Engine, create_engine, func, select, text
+from sqlalchemy import Connection, Engine, create_engine, func, select, text
 
 from autoindex.storage import deliveries, stored_reports, tables
+from autoindex.storage.audit import Author
 from autoindex.storage.runs import checkpoints, idempotency, leases, task_progress
 from autoindex.storage.stored_reports import StoredReport
+from autoindex.storage.webhooks import endpoints, outbox
+from autoindex.webhooks import signature
+from autoindex.webhooks.events import Event
 from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.flows.conftest import Worker
 from tests.storage.conftest import Scene
@@ -31,7 +35,13 @@ STRANGERS = ("tmp/important.txt", "reports/annual-2020.pdf", "reports/by-hand/re
 REMOVES: dict[str, dict[str, int]] = {
     "prices": {"prices": 200},
     "news": {"news_articles": 100},
-    "logs": {"task_results": 100, "runs": 2, "bookings": 3, "deliveries": 2},
+    "logs": {
+        "task_results": 100,
+        "runs": 2,
+        "bookings": 3,
+        "deliveries": 2,
+        "webhook_deliveries": 1,
+    },
     "reports": {"reports": 1, "report files": 2},
 }
 COUNTED = {
@@ -41,6 +51,7 @@ COUNTED = {
     "runs": "runs",
     "idempotency_keys": "bookings",
     "mails": "deliveries",
+    "webhook_deliveries": "webhook_deliveries",
     "reports": "report files",
 }
 
@@ -67,9 +78,17 @@ class Old:
             connection.execute(tables.bookings.update().values(booked_at=LONG_AGO))
             connection.execute(tables.deliveries.update().values(claimed_at=LONG_AGO))
             idempotency.book(connection, "today", "a refresh")
+            self._told(connection)
         for name in STRANGERS:
             self._file(name)
         self._file(f"reports/{uuid4()}/autoindex-composite-weekly-2022-12-23.pdf")
+
+    def _told(self, connection: Connection) -> None:
+        url, secret = "https://app.example.com/", signature.new_secret()
+        endpoints.create(connection, Author("ann"), url, ["levels.changed"], secret)
+        outbox.tell(connection, Event("msg_1", "levels.changed", LONG_AGO, {}))
+        connection.execute(tables.webhook_deliveries.update().values(created_at=LONG_AGO))
+        outbox.tell(connection, Event("msg_2", "levels.changed", NOW, {}))
 
     def _run(self, *, ended: bool) -> FlowRun:
         """Its API takes no past instants, so Prefect's database is told."""

@@ -19,6 +19,7 @@ from autoindex.storage import deliveries, stored_reports
 from autoindex.storage.runs import idempotency
 from autoindex.storage.tables import metadata
 from autoindex.storage.tables import reports as reports_table
+from autoindex.storage.webhooks import outbox
 
 # The runs among these that Prefect keeps.
 Kept = Callable[[Sequence[UUID]], Collection[UUID]]
@@ -133,6 +134,13 @@ def clear_bookings(
             with engine.begin() as connection:
                 idempotency.forget(connection, gone)
     return removed
+
+
+def clear_webhooks(engine: Engine, older_than: datetime, *, dry_run: bool = False) -> int:
+    """Remove the deliveries of webhooks that were made before `older_than`; how many."""
+    with engine.begin() as connection:
+        count = outbox.count_before if dry_run else outbox.forget
+        return count(connection, older_than)
 
 
 def _pages(engine: Engine, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
