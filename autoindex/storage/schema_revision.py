@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 from autoindex.errors import ConfigurationError
 
-REVISION: Final = "0017"
+REVISION: Final = "0018"
 """The newest migration's. `autoindex migrate` brings the tables to it."""
 
 

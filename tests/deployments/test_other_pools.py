@@ -22,7 +22,12 @@ import pytest
 import yaml
 from anyio.from_thread import start_blocking_portal
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
@@ -142,6 +147,12 @@ class Pool:
         found = self.client.read_deployment_by_name("refresh-market-data/refresh-process")
         return self.client.create_flow_run_from_deployment(found.id, parameters=parameters).id
 
+    def retried(self, run: UUID) -> list[str]:
+        """The subtasks of a run that had a second attempt."""
+        chosen = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+        subtasks = self.client.read_task_runs(flow_run_filter=chosen)
+        return [one.name.rpartition("-")[0] for one in subtasks if one.run_count == 2]
+
     def until(self, happened: Callable[[], bool]) -> None:
         deadline = time.monotonic() + HANG_SECONDS
         while not happened():
@@ -177,6 +188,7 @@ def pool(prefect_api: str, engine: Engine, settings: Settings, sandbox: Switches
         "PREFECT_API_URL": prefect_api,
         "AUTOINDEX_TWELVE_DATA_BASE_URL": sandbox.url,
         "AUTOINDEX_CLOCK": AFTER_LAST_CLOSE.isoformat(),
+        "AUTOINDEX_RETRY_DELAY_SECONDS": "0.1",
     }
     with SyncPrefectClient(prefect_api) as client:
         yield Pool(client, engine, env)
@@ -188,9 +200,12 @@ def pool(prefect_api: str, engine: Engine, settings: Settings, sandbox: Switches
                 client.delete_work_pool(name)
 
 
-def test_refreshes_run_and_are_cancelled_on_a_process_pool(pool: Pool) -> None:
+def test_refreshes_run_retry_and_are_cancelled_on_a_process_pool(
+    pool: Pool, sandbox: Switches
+) -> None:
     *prepare, start = block("Process")
     pool.run(*prepare)
+    sandbox.faults({"kind": "server_error", "times": 1})
     one, other = pool.ask(), pool.ask()
     with ThreadPoolExecutor() as threads:
         # Both wait in place.
@@ -203,6 +218,8 @@ def test_refreshes_run_and_are_cancelled_on_a_process_pool(pool: Pool) -> None:
     ended = [pool.client.read_flow_run(run).state for run in (one, other)]
     assert [state and state.type for state in ended] == [StateType.COMPLETED, StateType.CANCELLED]
     assert pool.locks(granted=True) == 0
+    # Prefect records the runs of subtasks a little later.
+    pool.until(lambda: pool.retried(one) == ["fetch"])
     assert pool.rows("prices") == 21 * 249
     assert pool.rows("index_levels") > 0
 
