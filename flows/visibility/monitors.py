@@ -14,6 +14,8 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
+    WorkPoolFilter,
+    WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -79,7 +81,7 @@ def _queues(client: SyncPrefectClient, run: Runtime) -> None:
     pool = client.read_flow_run(run.task_id).work_pool_name
     if pool is None:  # run by hand, without a deployment
         return
-    oldest = _oldest(_waiting_runs(client, now - WAITED_TOO_LONG))
+    oldest = _oldest(_waiting_runs(client, pool, now - WAITED_TOO_LONG))
     for queue in client.read_work_queues(work_pool_name=pool):
         resource = events.queue_resource(queue.name)
         if queue.name not in oldest:
@@ -93,8 +95,9 @@ def _queues(client: SyncPrefectClient, run: Runtime) -> None:
         events.emit(events.QUEUE_TOO_OLD, resource, reason)
 
 
-def _waiting_runs(client: SyncPrefectClient, before: datetime) -> list[FlowRun]:
+def _waiting_runs(client: SyncPrefectClient, pool: str, before: datetime) -> list[FlowRun]:
     return client.read_flow_runs(
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
         flow_run_filter=FlowRunFilter(
             tags=FlowRunFilterTags(all_=[TAG]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),

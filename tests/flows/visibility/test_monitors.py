@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import Scheduled
 from sqlalchemy import Engine, insert
 
@@ -19,9 +20,11 @@ from autoindex.storage.universe.universe_import import import_universe
 from autoindex.storage.universe.universe_row import UniverseRow
 from flows.attempts.runtime import Runtime
 from flows.visibility import events
+from flows.visibility.finished_runs import TAG
 from flows.visibility.monitors import monitor
 from tests.bounds import HANG_SECONDS
 from tests.flows.conftest import Worker
+from worker.autoindex_worker import AutoindexWorker
 
 CLEANUP = "flows.cleanup.cleanup"
 AFTER_CLOSE = datetime(2022, 12, 28, 22, tzinfo=UTC)  # New York had closed at 21:00 UTC
@@ -67,6 +70,20 @@ def look(engine: Engine, settings: Settings, task_id: UUID, now: datetime = AFTE
     monitor.fn(run)
 
 
+def wait_elsewhere(worker: Worker) -> None:
+    """Have a run wait for an hour in another pool's queue of the same name."""
+    template = AutoindexWorker.get_default_base_job_template()
+    pool = WorkPoolCreate(name="elsewhere", type=AutoindexWorker.type, base_job_template=template)
+    worker.client.create_work_pool(pool, overwrite=True)
+    flow_id = worker.client.create_flow_from_name("cleanup")
+    made = worker.client.create_deployment(
+        flow_id, "elsewhere", work_pool_name="elsewhere", work_queue_name="default", tags=[TAG]
+    )
+    worker.deployed.append(made)
+    since = datetime.now(UTC) - timedelta(hours=1)
+    worker.client.create_flow_run_from_deployment(made, state=Scheduled(scheduled_time=since))
+
+
 def test_what_is_well_and_what_is_not(worker: Worker, engine: Engine) -> None:
     yesterday, today = date(2022, 12, 27), date(2022, 12, 28)
     fill(engine, {"AAPL": today, "KO": yesterday})
@@ -75,6 +92,7 @@ def test_what_is_well_and_what_is_not(worker: Worker, engine: Engine) -> None:
         membership_changes.deactivate(connection, ["NONE"], "test")
         now = datetime.now(UTC)
         ledger.store_plan(connection, Plan(8, 800), now, used_today=719)
+    wait_elsewhere(worker)
     began = datetime.now(UTC)
     look(engine, worker.settings, run.id)
     assert heard(worker.api_url, began, events.DATA) == (
