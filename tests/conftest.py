@@ -4,7 +4,7 @@ import gc
 import os
 import shutil
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -188,18 +188,43 @@ def prefect_api(
     tmp_path_factory: pytest.TempPathFactory, server: EmbeddedPostgres
 ) -> Iterator[str]:
     """A real Prefect server with our work pool, which this process's Prefect clients use too."""
+    from tests.prefect_server import QUICK
+
+    with until_unused("prefect_api") as parts:
+        folder = tmp_path_factory.mktemp("prefect")
+        yield parts.enter_context(_prefect(folder, server, "prefect_quick", QUICK))
+
+
+@pytest.fixture(scope="session")
+def lean_prefect_api(
+    tmp_path_factory: pytest.TempPathFactory, server: EmbeddedPostgres
+) -> Iterator[str]:
+    """One without the services that only schedules, notices and subtasks need."""
+    from tests.prefect_server import LEAN
+
+    with until_unused("lean_prefect_api") as parts:
+        folder = tmp_path_factory.mktemp("prefect")
+        yield parts.enter_context(_prefect(folder, server, "prefect_lean", LEAN))
+
+
+@contextmanager
+def _prefect(
+    folder: Path, server: EmbeddedPostgres, name: str, changed: Mapping[str, str]
+) -> Iterator[str]:
     # Not above: most tests do without Prefect, which takes seconds to import.
+    from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from deployments import bootstrap
-    from tests.prefect_server import QUICK, prefect_server
+    from tests.prefect_server import prefect_server
 
-    migrate.create_database(server.url("prefect_quick"))
-    url = make_url(server.url("prefect_quick")).set(drivername="postgresql+asyncpg")
-    rendered = url.render_as_string(hide_password=False)
-    folder = tmp_path_factory.mktemp("prefect")
-    with until_unused("prefect_api") as parts:
-        running = parts.enter_context(prefect_server(folder, rendered, QUICK))
-        parts.enter_context(temporary_settings({PREFECT_API_URL: running}))
+    migrate.create_database(server.url(name))
+    url = make_url(server.url(name)).set(drivername="postgresql+asyncpg")
+    with (
+        prefect_server(folder, url.render_as_string(hide_password=False), changed) as running,
+        temporary_settings({PREFECT_API_URL: running}),
+    ):
         bootstrap.register_pool(running)
         yield running
+        # What is still to be sent would be tried for a minute when the process ends.
+        APILogHandler().flush()

@@ -29,6 +29,16 @@ QUICK = {
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
 }
 
+# Without the services that schedules, notices and subtasks need: they take two thirds of the time
+# of a server that runs flows.
+LEAN = {
+    f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false"
+    for name in (
+        *("TRIGGERS", "SCHEDULER", "LATE_RUNS", "FOREMAN", "TASK_RUN_RECORDER"),
+        *("CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "REPOSSESSOR"),
+    )
+}
+
 
 @contextmanager
 def prefect_server(

@@ -21,7 +21,7 @@ from deployments.local.embedded_postgres import EmbeddedPostgres
 from tests.api.answers import client
 from tests.api.in_memory import InMemory
 from tests.bounds import HANG_SECONDS
-from tests.prefect_server import prefect_server
+from tests.prefect_server import LEAN, prefect_server
 from tests.shared_servers import until_unused
 
 
@@ -91,7 +91,7 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory, api_settings: Settings
     database = bootstrap.prefect_database(api_settings)
     folder = tmp_path_factory.mktemp("prefect")
     with until_unused("prefect_url") as parts:
-        url = parts.enter_context(prefect_server(folder, database))
+        url = parts.enter_context(prefect_server(folder, database, LEAN))
         with httpx.Client(base_url=url, timeout=HANG_SECONDS, trust_env=False) as client:
             _register(client)
         yield url

@@ -40,7 +40,7 @@ STALLED_SECONDS = 11.0
 
 @pytest.fixture(scope="module")
 def one_yard(
-    prefect_api: str,
+    lean_prefect_api: str,
     module_database_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Yard]:
@@ -52,7 +52,7 @@ def one_yard(
         retry_delay_seconds=6,
         drain_seconds=5,
     )
-    with yard(prefect_api, settings, folder, "worker-yard") as made:
+    with yard(lean_prefect_api, settings, folder, "worker-yard") as made:
         yield made
 
 
@@ -492,7 +492,7 @@ def test_a_worker_behind_a_pooler_that_keeps_no_session_does_not_start(
 
 @pytest.fixture(scope="module")
 def open_yard(
-    prefect_api: str, one_yard: Yard, tmp_path_factory: pytest.TempPathFactory
+    lean_prefect_api: str, one_yard: Yard, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Yard]:
     """A pool with Prefect's own template, and a worker whose interpreter can be removed."""
     folder = tmp_path_factory.mktemp("open")
@@ -503,7 +503,7 @@ def open_yard(
     python.symlink_to(Path(sys.executable).resolve())
     template = BaseVariables.model_json_schema()
     offered = {name: f"{{{{ {name} }}}}" for name in template["properties"]}
-    with yard(prefect_api, one_yard.settings, folder, "open-yard") as made:
+    with yard(lean_prefect_api, one_yard.settings, folder, "open-yard") as made:
         made.client.update_work_pool(
             made.pool,
             WorkPoolUpdate(base_job_template={"job_configuration": offered, "variables": template}),
