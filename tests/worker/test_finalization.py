@@ -56,15 +56,17 @@ class Scene:
     client: _Overtaken
     lease_manager: LeaseManager
     finalizer: Finalizer
+    note: str
+    """Where the runs and their hooks say what they have seen."""
 
-    async def run(self, state: State[Any], note: str = "") -> UUID:
+    async def run(self, state: State[Any]) -> UUID:
         """A run in a state, of a deployment without a work pool: no worker is to take it."""
         flow_id = await self.client.create_flow(sleep)
         deployment_id = await self.client.create_deployment(
             flow_id, "settled", entrypoint="tests.worker.worker_flows.sleep"
         )
         run = await self.client.create_flow_run_from_deployment(
-            deployment_id, state=state, parameters={"note": note}
+            deployment_id, state=state, parameters={"note": self.note}
         )
         return run.id
 
@@ -85,7 +87,7 @@ async def _holds() -> None:
 
 @pytest.fixture
 async def scene(
-    prefect_api: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+    prefect_api: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Scene]:
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)  # for the process that calls hooks
     engine = create_async_engine(database_url)
@@ -93,7 +95,8 @@ async def scene(
     lease_manager = LeaseManager(engine, "one", timedelta(seconds=30), outages, _holds)
     launcher = Launcher([])
     async with _Overtaken(prefect_api) as client:
-        yield Scene(client, lease_manager, Finalizer(client, lease_manager, launcher, outages))
+        finalizer = Finalizer(client, lease_manager, launcher, outages)
+        yield Scene(client, lease_manager, finalizer, str(tmp_path / "note"))
     await launcher.close()
     await engine.dispose()
 
@@ -144,16 +147,13 @@ async def test_a_lost_answer_neither_forgives_a_death_nor_loses_an_end(scene: Sc
     assert await scene.state(ended) == "Completed"
 
 
-async def test_who_wants_to_hear_of_a_failure_does_though_an_answer_is_lost(
-    scene: Scene, tmp_path: Path
-) -> None:
-    note = str(tmp_path / "note")
-    run_id = await scene.run(Running(), note)
+async def test_who_wants_to_hear_of_a_failure_does_though_an_answer_is_lost(scene: Scene) -> None:
+    run_id = await scene.run(Running())
     scene.client.loses_an_answer = True
     lease = await scene.taken(run_id)
     await scene.finalizer.finalize(lease, Exit(ExitCause.LIMIT, -9, "memory limit exceeded"))
     assert await scene.state(run_id) == "LimitExceeded"
-    assert [one["message"] for one in said(note + ".hook")] == ["memory limit exceeded"]
+    assert [one["message"] for one in said(scene.note + ".hook")] == ["memory limit exceeded"]
 
 
 async def test_what_is_suspended_stays_so_and_has_not_died(scene: Scene) -> None:
