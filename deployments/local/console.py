@@ -84,6 +84,7 @@ class Step:
         self._console.print(
             f" {mark} {self._name:<24} [dim]{seconds:5.1f} s[/]  {outcome}",
             highlight=False,
+            soft_wrap=True,
         )
 
     def __rich__(self) -> str:

@@ -36,8 +36,9 @@ def test_a_line_says_again_and_again_what_is_being_done() -> None:
         step.update("3 of 20 symbols")
         while "3 of 20 symbols" not in file.written.get(timeout=HANG_SECONDS):
             pass
-        step.done("20 symbols")
-    assert file.getvalue().splitlines()[-1].endswith("20 symbols")
+        step.done("20 symbols, " * 20)
+    # In a file a line is not broken.
+    assert file.getvalue().splitlines()[-1].endswith("20 symbols, " * 20)
 
 
 @pytest.mark.usefixtures("often")
