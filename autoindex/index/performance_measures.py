@@ -101,8 +101,9 @@ def _growth(returns: Returns) -> Returns:
 
 
 def _deviation(returns: Returns) -> np.float64:
-    """Exactly 0 for equal returns: their mean can differ from them in its last bit."""
-    return np.float64(0) if np.ptp(returns) == 0 else returns.std(ddof=1)
+    """Exactly 0 for equal returns, which rounding lets differ in their last bits."""
+    variance = returns.var(ddof=1)
+    return np.sqrt(variance) if variance >= _LEAST_VARIANCE else np.float64(0)
 
 
 OWN: Final[dict[str, Callable[..., float]]] = {

@@ -194,6 +194,16 @@ def test_levels_that_never_move_have_no_ratios(closes: pd.DataFrame) -> None:
     assert found["beta"] == pytest.approx(0, abs=1e-12)
 
 
+def test_growth_that_is_constant_has_no_ratios() -> None:
+    """Its returns differ by what rounding leaves."""
+    days = pd.bdate_range("2022-01-03", periods=300)
+    levels = pd.Series(100 * 1.0005 ** np.arange(300), days)
+    assert levels.pct_change().iloc[1:].nunique() > 1
+    found = metrics(levels, levels * 0 + 100)["all"]
+    assert found["sharpe_ratio"] is found["information_ratio"] is found["beta"] is None
+    assert found["annual_volatility"] == pytest.approx(0, abs=1e-12)
+
+
 def test_levels_that_only_fall_and_only_rise() -> None:
     days = pd.bdate_range("2022-01-03", periods=300)
     rising = metrics(pd.Series(1.001 ** np.arange(300) * 100, days))["all"]
