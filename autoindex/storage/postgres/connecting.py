@@ -53,9 +53,10 @@ def engine(
 ) -> Engine:
     """A pool of connections; `application` is their name in `pg_stat_activity`.
 
-    `chosen` are settings of PostgreSQL that differ from what we otherwise rely on.
+    `chosen` are settings of PostgreSQL that differ from what we otherwise rely on. Errors do not
+    show the values of a statement, which may be secret.
     """
-    made = create_engine(url, connect_args=dict(_LIBPQ), **options)
+    made = create_engine(url, connect_args=dict(_LIBPQ), hide_parameters=True, **options)
     _prepare(made, application, chosen or {})
     return made
 
@@ -64,7 +65,7 @@ def async_engine(
     url: str, application: str, chosen: Mapping[str, str] | None = None, **options: Any
 ) -> AsyncEngine:
     """The same for asyncio."""
-    made = create_async_engine(url, connect_args=dict(_LIBPQ), **options)
+    made = create_async_engine(url, connect_args=dict(_LIBPQ), hide_parameters=True, **options)
     _prepare(made.sync_engine, application, chosen or {})
     return made
 
