@@ -1,4 +1,4 @@
-"""The ends of tasks, told to webhooks: each with the id of its state, so once."""
+"""The ends of tasks, told to webhooks: each with an id that follows from it, so once."""
 
 import asyncio
 import logging
@@ -43,7 +43,8 @@ def ended(run: FlowRun, state: State) -> Ended | None:
     status = "success" if state.is_completed() else "revoked" if state.is_cancelled() else "failure"
     data = {"task_id": str(run.id), "kind": kind, "status": status}
     tagged = [tag.removeprefix(_USER_TAG) for tag in run.tags if tag.startswith(_USER_TAG)]
-    event = Event(f"msg_{state.id.hex}", "task.ended", state.timestamp, data)
+    # A final state that is restored has another id; a run that is run again has another count.
+    event = Event(f"msg_{run.id.hex}_{run.run_count}", "task.ended", state.timestamp, data)
     return Ended(run.id, next(iter(tagged), None), event)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -32,6 +33,8 @@ from autoindex.webhooks.events import EventType
 router = APIRouter(prefix="/api/v1/webhooks", tags=["webhooks"], route_class=GuardedRoute)
 
 _LOOK_UP_SECONDS: Final = 1.0
+# Of their own: names that nobody answers for do not hold up the facade's connections.
+_LOOK_UPS: Final = ThreadPoolExecutor(4, "webhook-look-up")
 _EVENTS: Final[list[EventType]] = ["task.ended", "levels.published", "levels.changed"]
 
 reader = Depends(requires(Scope.READ))
@@ -225,6 +228,6 @@ async def _check(url: str, *, private: bool) -> None:
         host = urlsplit(url).hostname or ""
         with suppress(OSError):  # a look-up that takes too long included
             async with asyncio.timeout(_LOOK_UP_SECONDS):
-                await destinations.resolve(host, 0, private=private)
+                await destinations.resolve(host, 0, private=private, executor=_LOOK_UPS)
     except DestinationRefused as refused:
         raise InvalidRequest("url", str(refused)) from None

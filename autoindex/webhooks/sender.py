@@ -4,8 +4,10 @@ import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
@@ -60,11 +62,14 @@ class Sender:
             verify=httpx.create_ssl_context(), trust_env=False, limits=limits
         )
         # Of its own: names that nobody answers for do not hold up the worker's look-ups.
-        self._look_ups = ThreadPoolExecutor(_LOOK_UPS, "webhook-look-up")
+        self._executor = ThreadPoolExecutor(_LOOK_UPS, "webhook-look-up")
+        self._look_ups: dict[tuple[str, int], asyncio.Task[list[str]]] = {}
 
     async def aclose(self) -> None:
         """Close connections."""
-        self._look_ups.shutdown(wait=False, cancel_futures=True)
+        for task in self._look_ups.values():
+            task.cancel()
+        self._executor.shutdown(wait=False, cancel_futures=True)
         await self._transport.aclose()
 
     async def send(self, message: Message) -> Outcome:
@@ -76,7 +81,7 @@ class Sender:
             return Outcome(None, f"no answer within {self._seconds:g} s")
         except DestinationRefused as refused:
             return Outcome(None, f"not sent: {refused}")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             # What is not HTTP is not shown: it may be the greeting of a private host.
             is_shown = isinstance(error, (httpx.ConnectError, OSError)) and str(error)
             text = f"no connection: {error if is_shown else type(error).__name__}"
@@ -85,28 +90,48 @@ class Sender:
 
     async def _post(self, message: Message) -> int:
         check_url(message.url, private=self._private)
-        url = httpx.URL(message.url)
-        port = url.port or (443 if url.scheme == "https" else 80)
-        found = await resolve(url.host, port, private=self._private, executor=self._look_ups)
+        url = urlsplit(message.url)
+        # httpx decodes the host of an URL, and not as a look-up encodes it.
+        host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+        found = await self._resolve(host, port)
+        seconds = self._seconds / len(found)
         for address in found[:-1]:
             try:
-                return await self._post_to(address, url, message)
-            except httpx.ConnectError:
+                return await self._post_to(address, url, message, seconds)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
                 continue
-        return await self._post_to(found[-1], url, message)
+        return await self._post_to(found[-1], url, message, seconds)
 
-    async def _post_to(self, address: str, url: httpx.URL, message: Message) -> int:
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        """The addresses of a host, of which there is one look-up at a time."""
+        where = (host, port)
+        if (under_way := self._look_ups.get(where)) is None:
+            look_up = resolve(host, port, private=self._private, executor=self._executor)
+            under_way = self._look_ups[where] = asyncio.create_task(look_up)
+            under_way.add_done_callback(partial(self._looked_up, where))
+        return await asyncio.shield(under_way)
+
+    def _looked_up(self, where: tuple[str, int], task: "asyncio.Task[list[str]]") -> None:
+        del self._look_ups[where]
+        if not task.cancelled():
+            task.exception()  # nobody may wait for it any more
+
+    async def _post_to(
+        self, address: str, url: SplitResult, message: Message, seconds: float
+    ) -> int:
         """Connect to the address that was checked; TLS checks the certificate of the name."""
         sent = signature.headers(message.secret, message.id, int(time.time()), message.body)
         sent |= {
-            "Host": url.netloc.decode(),
+            "Host": url.netloc,
             "Content-Type": "application/json",
             "User-Agent": "Autoindex",
             "Accept-Encoding": "identity",
         }
-        there = url.copy_with(host=address)
-        named = {"sni_hostname": url.host}
-        request = httpx.Request("POST", there, content=message.body, headers=sent, extensions=named)
+        there = httpx.URL(message.url).copy_with(host=address)
+        chosen = {"sni_hostname": url.hostname, "timeout": {"connect": seconds}}
+        request = httpx.Request(
+            "POST", there, content=message.body, headers=sent, extensions=chosen
+        )
         answer = await self._transport.handle_async_request(request)
         await answer.aclose()
         return answer.status_code

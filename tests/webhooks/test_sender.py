@@ -1,5 +1,6 @@
 """One attempt: signed, to the checked address, and bounded whatever the receiver does."""
 
+import asyncio
 import json
 import logging
 import socket
@@ -74,6 +75,40 @@ async def test_what_arrives_is_signed_and_says_what_happened(
         "timestamp": "2022-12-28T22:00:00.000005Z",
         "data": {"cause": "a split of Müller & Söhne"},
     }
+
+
+@pytest.mark.parametrize("host", ["xn--strae-oqa.test", "xn--ls8h.test"])
+async def test_a_host_is_looked_up_as_it_was_given(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Decoded and encoded again, it may be another one, or none."""
+    asked = []
+    look_up = socket.getaddrinfo
+
+    def noted(name: str, *more: Any) -> Any:
+        asked.append(name)
+        return look_up(name, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", noted)
+    outcome = await sender.send(message(f"https://{host}/"))
+    assert not outcome.delivered
+    assert asked == [host]
+
+
+async def test_attempts_at_a_time_share_a_look_up(
+    receiver: Receiver, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    look_up = socket.getaddrinfo
+
+    def noted(name: str, *more: Any) -> Any:
+        asked.append(name)
+        return look_up(name, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", noted)
+    outcomes = await asyncio.gather(*(sender.send(message(receiver.url)) for _ in range(5)))
+    assert all(outcome.delivered for outcome in outcomes)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 400, 404, 410, 429, 500, 503])

@@ -209,6 +209,17 @@ async def test_a_task_cancelled_while_it_runs_is_told_once(scene: Scene) -> None
     assert [one["data"]["status"] for one in scene.told()] == ["revoked"]
 
 
+async def test_an_end_that_is_put_back_is_no_second_one(scene: Scene) -> None:
+    """As one that a cancellation has overwritten: the same state gets another id."""
+    task_id = await scene.run(Completed())
+    with scene.engine.begin() as connection:
+        cancellations.note(connection, [task_id])
+    await scene.finalize(task_id)
+    await scene.client.set_flow_run_state(task_id, Completed(), force=True)
+    await scene.cancelled.look()
+    assert [one["data"]["status"] for one in scene.told()] == ["success"]
+
+
 async def test_a_cancelled_task_that_is_deleted_is_forgotten(scene: Scene) -> None:
     ids = [await scene.run(Scheduled()) for _ in range(3)]
     with scene.engine.begin() as connection:

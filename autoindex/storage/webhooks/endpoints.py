@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
@@ -110,9 +111,8 @@ def disable(connection: Connection, webhook_id: UUID, because: str) -> None:
 
 
 def _noted(webhook: Webhook) -> dict[str, Any]:
-    """What the audit shows: paths of URLs may be secrets, too."""
-    host = webhook.url.split("/", 3)[2]
-    return {"host": host, "events": webhook.events}
+    """What the audit shows: the rest of a URL may be secret, too."""
+    return {"host": urlsplit(webhook.url).netloc, "events": webhook.events}
 
 
 def _is(user: str, webhook_id: UUID) -> ColumnElement[bool]:

@@ -36,22 +36,24 @@ _JITTER: Final = 0.1
 # Longer than an attempt takes; afterwards whoever made the claim is gone.
 _CLAIMED_FOR: Final = timedelta(minutes=1)
 
+# A webhook that is being deleted is waited for, and then left out.
 _TELL: Final = text("""
     insert into webhook_deliveries (webhook_id, message_id, event, body)
     select id, :message_id, :event, :body from webhooks
     where disabled_at is null and :event = any(events)
         and (cast(:users as text[]) is null or user_name = any(:users))
-    on conflict do nothing
+    for key share on conflict do nothing
 """)
 # `outcome` is null while an attempt is under way.
 _CLAIM: Final = text("""
     with due as (
         select found.id from webhooks w cross join lateral (
-            select id from webhook_deliveries
+            select id, next_attempt_at from webhook_deliveries
             where webhook_id = w.id and next_attempt_at <= now()
             order by next_attempt_at limit :each for update skip locked
         ) found
-        where w.disabled_at is null and w.id <> all(:busy) limit :most
+        where w.disabled_at is null and w.id <> all(:busy)
+        order by found.next_attempt_at limit :most
     )
     update webhook_deliveries d
     set attempts = attempts + 1, next_attempt_at = now() + :lifetime, outcome = null
@@ -59,7 +61,11 @@ _CLAIM: Final = text("""
     returning d.id, w.id, d.attempts, w.url, w.secret, d.message_id, d.body
 """)
 _FAILED: Final = text("""
-    update webhooks set failing_since = coalesce(failing_since, now()) where id = :id
+    update webhooks set failing_since = coalesce(failing_since, now())
+    where id = :id and exists (
+        select from webhook_deliveries
+        where id = :delivery and attempts = :attempt
+    )
     returning failing_since < now() - interval '1 day'
 """)
 
@@ -132,7 +138,8 @@ def _ours(claimed: Claim) -> ColumnElement[bool]:
 
 
 def _note_failure(connection: Connection, claimed: Claim, outcome: Outcome) -> None:
-    for_a_day = connection.execute(_FAILED, {"id": claimed.webhook_id}).scalar_one_or_none()
+    which = {"id": claimed.webhook_id, "delivery": claimed.id, "attempt": claimed.attempt}
+    for_a_day = connection.execute(_FAILED, which).scalar_one_or_none()
     if outcome.gone:
         endpoints.disable(connection, claimed.webhook_id, "it answered 410 Gone")
     elif for_a_day:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -292,3 +293,58 @@ def test_what_is_deleted_is_sent_no_more(connection: Connection) -> None:
     assert outbox.claim(connection, [], **MOST) == []
     found = Wanted(action="disable webhook", subject=str(hook))
     assert audit.load(connection, found, limit=9, offset=0)[0] == 0
+
+
+def test_a_webhook_that_is_being_deleted_is_left_out_and_hinders_nobody(engine: Engine) -> None:
+    with engine.begin() as connection:
+        gone = create(connection).id
+        kept = create(connection, "bob").id
+    with engine.connect() as deleting, engine.connect() as telling, ThreadPoolExecutor(1) as pool:
+        endpoints.remove(deleting, Author("ann"), gone)
+        told = pool.submit(outbox.tell, telling, event())
+        while not waits_for_a_lock(engine):
+            assert not told.done()
+        deleting.commit()
+        told.result()
+        telling.commit()
+    with engine.connect() as connection:
+        assert len(deliveries(connection, kept, "bob")) == 1
+
+
+def waits_for_a_lock(engine: Engine) -> bool:
+    query = """
+        select exists (select from pg_stat_activity
+        where wait_event_type = 'Lock' and datname = current_database())
+    """
+    with engine.connect() as connection:
+        return bool(connection.execute(text(query)).scalar_one())
+
+
+def test_a_failure_that_comes_after_another_worker_has_succeeded_counts_for_nothing(
+    connection: Connection,
+) -> None:
+    webhook = create(connection).id
+    outbox.tell(connection, event())
+    (late,) = outbox.claim(connection, [], **MOST)
+    due(connection)
+    (other,) = outbox.claim(connection, [], **MOST)
+    outbox.settle(connection, other, DONE)
+    outbox.settle(connection, late, FAILED)
+    assert endpoints.find(connection, "ann", webhook).failing_since is None
+    (delivery,) = deliveries(connection, webhook)
+    assert delivery.outcome == "HTTP 204"
+
+
+def test_the_longest_due_comes_first_whosever_it_is(connection: Connection) -> None:
+    names = ["ann", "bob", "cy"]
+    webhooks = {name: create(connection, name).id for name in names}
+    for name in ("cy", "ann", "bob"):
+        outbox.tell(connection, event(), [name])
+    claimed = [outbox.claim(connection, [], each=1, most=1)[0].webhook_id for _ in names]
+    assert claimed == [webhooks[name] for name in ("cy", "ann", "bob")]
+
+
+def test_the_audit_shows_a_host_only(connection: Connection) -> None:
+    create(connection, url="https://a.test?token=secret")
+    (entry,) = audit.load(connection, Wanted(action="create webhook"), limit=10, offset=0)[1]
+    assert entry.after == {"host": "a.test", "events": EVERY}
