@@ -157,7 +157,8 @@ def bootstrap(
         bool,
         typer.Option(
             "--reset-schedules",
-            help="Set the schedules of prefect.yaml, and switch on what is paused in Prefect.",
+            help="Set the schedules of prefect.yaml, and switch on what is paused in Prefect. "
+            "Schedules that the file does not name stay.",
         ),
     ] = False,
 ) -> None:

@@ -96,13 +96,13 @@ class LeaseManager:
             self._block(f"the database can't be used: {str(reason).strip()}")
         except ConfigurationError as error:
             self._outages.answered("the database")
-            self._block(str(error))
+            self._block(str(error), anew=str(error) != self.trouble)
         else:
             self._outages.answered("the database")
             await self._unblock()
 
-    def _block(self, trouble: str) -> None:
-        if self.trouble is None:
+    def _block(self, trouble: str, *, anew: bool = False) -> None:
+        if self.trouble is None or anew:
             _log.error("no run is claimed: %s", trouble)
         self.trouble, self.reachable_since = trouble, None
 

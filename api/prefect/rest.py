@@ -35,7 +35,9 @@ _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 class Connection(BaseSettings):
     """Prefect's API, from the variables that Prefect itself reads."""
 
-    model_config = SettingsConfigDict(env_prefix="PREFECT_API_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="PREFECT_API_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     url: str | None = None
     auth_string: SecretStr | None = None
