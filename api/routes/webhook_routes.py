@@ -90,7 +90,7 @@ class NewWebhook(Webhook):
     )
 
 
-class Webhooks(BaseModel):
+class WebhookList(BaseModel):
     """A user's webhooks, oldest first."""
 
     webhooks: list[Webhook]
@@ -143,7 +143,7 @@ class Delivery(BaseModel):
         return cls(**{**asdict(stored), "body": json.loads(stored.body)})
 
 
-class Deliveries(BaseModel):
+class DeliveryPage(BaseModel):
     """A page of a webhook's deliveries, newest first."""
 
     deliveries: list[Delivery]
@@ -169,10 +169,10 @@ async def create(
 
 
 @router.get("", operation_id="listWebhooks", dependencies=[reader])
-async def list_webhooks(user: CurrentUser, database: Stored) -> Webhooks:
+async def list_webhooks(user: CurrentUser, database: Stored) -> WebhookList:
     """List your webhooks."""
     found = await database.read(endpoints.load, user.name)
-    return Webhooks(webhooks=[Webhook(**asdict(one)) for one in found])
+    return WebhookList(webhooks=[Webhook(**asdict(one)) for one in found])
 
 
 @router.delete(
@@ -198,7 +198,7 @@ async def list_deliveries(
     query: Annotated[DeliveryQuery, Query()],
     user: CurrentUser,
     database: Stored,
-) -> Deliveries:
+) -> DeliveryPage:
     """List what was told and what is still to be, newest first."""
     size = query.per_page
     offset = (query.page - 1) * size
@@ -206,7 +206,7 @@ async def list_deliveries(
         outbox.load, user.name, webhook_id, limit=size, offset=offset
     )
     shown = [Delivery.of(one) for one in found]
-    return Deliveries(deliveries=shown, total=total, page=query.page, per_page=size)
+    return DeliveryPage(deliveries=shown, total=total, page=query.page, per_page=size)
 
 
 @router.post(

@@ -52,10 +52,10 @@ async def test_tables_of_another_version_are_noticed(
     """As on a facade that an upgrade has not reached yet, or that was started before it."""
     monkeypatch.setattr(readiness, "_KEPT_SECONDS", 0.0)
     for revision in ("0000", "9999"):
-        monkeypatch.setattr(schema_revision, "REVISION", revision)
-        detail = problem(await http.get("/ready"), 503)["detail"]
+        with monkeypatch.context() as other:
+            other.setattr(schema_revision, "REVISION", revision)
+            detail = problem(await http.get("/ready"), 503)["detail"]
         assert "database: is at another version's revision" in detail
-    monkeypatch.undo()
     assert (await http.get("/ready")).status_code == 200
 
 
