@@ -134,7 +134,7 @@ class Receiver:
 
 @dataclass
 class Held:
-    """An answer that comes when it is let go, and says that a request has come."""
+    """An answer that waits until it is released, and says that a request has come."""
 
     came: Event = field(default_factory=Event)
     go: Event = field(default_factory=Event)

@@ -39,6 +39,20 @@ async def sender() -> AsyncIterator[Sender]:
     await made.aclose()
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that are looked up."""
+    names = []
+    look_up = socket.getaddrinfo
+
+    def noted(name: str, *more: Any) -> Any:
+        names.append(name)
+        return look_up(name, *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", noted)
+    return names
+
+
 def message(url: str) -> Message:
     return Message(url, signature.new_secret(), EVENT.id, EVENT.body)
 
@@ -79,33 +93,17 @@ async def test_what_arrives_is_signed_and_says_what_happened(
 
 @pytest.mark.parametrize("host", ["xn--strae-oqa.test", "xn--ls8h.test"])
 async def test_a_host_is_looked_up_as_it_was_given(
-    sender: Sender, monkeypatch: pytest.MonkeyPatch, host: str
+    sender: Sender, asked: list[str], host: str
 ) -> None:
     """Decoded and encoded again, it may be another one, or none."""
-    asked = []
-    look_up = socket.getaddrinfo
-
-    def noted(name: str, *more: Any) -> Any:
-        asked.append(name)
-        return look_up(name, *more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", noted)
     outcome = await sender.send(message(f"https://{host}/"))
     assert not outcome.delivered
     assert asked == [host]
 
 
 async def test_attempts_at_a_time_share_a_look_up(
-    receiver: Receiver, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, sender: Sender, asked: list[str]
 ) -> None:
-    asked = []
-    look_up = socket.getaddrinfo
-
-    def noted(name: str, *more: Any) -> Any:
-        asked.append(name)
-        return look_up(name, *more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", noted)
     outcomes = await asyncio.gather(*(sender.send(message(receiver.url)) for _ in range(5)))
     assert all(outcome.delivered for outcome in outcomes)
     assert len(asked) == 1
