@@ -34,6 +34,7 @@ WINDOWS: Final[dict[str, pd.DateOffset | None]] = {
     "3Y": pd.DateOffset(years=3),
     "5Y": pd.DateOffset(years=5),
 }
+_FORMULAS: Final = OWN | RELATIVE
 _WHOLE_YEARS: Final = frozenset({"1Y", "3Y", "5Y"})
 
 
@@ -128,5 +129,5 @@ def value(metric: str, *returns: Returns, whole_years: bool = False) -> float | 
     if len(returns[0]) < (min(fewest, FEWEST_FOR_RISK) if whole_years else fewest):
         return None
     with np.errstate(all="ignore"):
-        found = (OWN | RELATIVE)[metric](*returns)
+        found = _FORMULAS[metric](*returns)
     return found if np.isfinite(found) else None
